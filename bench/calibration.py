@@ -1,0 +1,130 @@
+"""Calibration images: made once per model, method and seed, used by every bit-width."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bench.cell import Cell
+from bench.data import ImageSet, calibration_indices
+from bench.seeds import numpy_generator, torch_generator
+from bench.store import write_whole
+from methods.base import Calibration, Context, Progress
+from models.errors import BenchError, NotApplicable
+from models.preprocessing import Preprocessing
+
+_PREVIEW_IMAGES = 16
+
+
+class Source(NamedTuple):
+    """Calibration images and which training images they are (none for a data-free method)."""
+
+    calibration: Calibration
+    indices: list[int]
+
+
+def calibrate(
+    cell: Cell,
+    network: nn.Module,
+    training_images: ImageSet | None,
+    device: torch.device,
+    memory_format: torch.memory_format,
+    folder: Path,
+    fresh: bool,
+    progress: Progress,
+) -> Source:
+    """Return the calibration images of `cell`, from `folder` where a method keeps them.
+
+    folder: where the images of an expensive method, its loss curve and a preview of any method's
+        images are kept. fresh: make them again and leave the folder alone.
+
+    Raises NotApplicable when the method has no meaning for the network.
+    """
+    if reason := cell.method.not_applicable(network):
+        raise NotApplicable(reason)
+    chosen: list[int] = []
+
+    def real_images(count: int) -> Tensor:
+        if training_images is None:
+            raise BenchError(
+                f"method {cell.method.name!r} reached for training images; a method that uses "
+                "them must declare needs_real_images"
+            )
+        generator = numpy_generator(cell.seed, "calibration")
+        indices = calibration_indices(training_images.listing, count, generator)
+        chosen.extend(indices.tolist())
+        pixels = torch.from_numpy(np.ascontiguousarray(training_images.images[indices]))
+        return cell.weights.preprocessing.normalise(pixels)
+
+    context = Context(
+        input_shape=cell.weights.preprocessing.input_shape,
+        generator=lambda purpose: torch_generator(cell.seed, purpose),
+        real_images=real_images,
+        device=device,
+        memory_format=memory_format,
+        progress=progress,
+    )
+    if fresh:
+        return Source(_checked(cell.method.calibrate(network, context)), chosen)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        kept = _read(folder) if cell.method.cached else None
+        calibration = kept or _checked(cell.method.calibrate(network, context))
+        if kept is None:
+            _keep(calibration, folder, cell.method.cached, cell.weights.preprocessing)
+    return Source(calibration, chosen)
+
+
+def read_curve(folder: Path) -> list[float]:
+    """Return the loss curve kept in `folder`; empty when there is none."""
+    try:
+        return json.loads((folder / "curve.json").read_bytes())
+    except FileNotFoundError:
+        return []
+
+
+def _checked(calibration: Calibration) -> Calibration:
+    if not bool(torch.isfinite(calibration.images).all()):
+        raise BenchError("the calibration images are not finite; lower the method's learning rate")
+    return calibration
+
+
+def _read(folder: Path) -> Calibration | None:
+    path = folder / "images.safetensors"
+    return Calibration(load_file(path)["images"], read_curve(folder)) if path.exists() else None
+
+
+def _keep(calibration: Calibration, folder: Path, images: bool, how: Preprocessing) -> None:
+    # The images come last: where they are, everything is.
+    if calibration.curve:
+        write_whole(folder / "curve.json", json.dumps(calibration.curve))
+    if len(calibration.images) and not (folder / "preview.png").exists():
+        partial = folder / "preview.partial.png"
+        preview(calibration.images, how).save(partial)
+        partial.replace(folder / "preview.png")
+    if images:
+        partial = folder / "images.partial"
+        save_file({"images": calibration.images.contiguous()}, partial)
+        partial.replace(folder / "images.safetensors")
+
+
+def preview(images: Tensor, preprocessing: Preprocessing) -> Image.Image:
+    """Return a grid of the first 16 of `images` (N, 3, H, W), with the normalisation undone.
+
+    What lies outside the range of pixels is clipped.
+    """
+    shown = images[:_PREVIEW_IMAGES]
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    pixels = ((shown * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
+    columns = min(4, len(pixels))
+    rows = -(-len(pixels) // columns)
+    blank = pixels.new_zeros(rows * columns - len(pixels), *pixels.shape[1:])
+    grid = torch.cat([pixels, blank]).unflatten(0, (rows, columns))
+    grid = grid.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    return Image.fromarray(grid.numpy())

@@ -1,0 +1,128 @@
+"""What one cell is, and the hash that names it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from bench.config import Config
+from bench.data import Listing, scan
+from methods.base import Method
+from methods.registry import make_method
+from models.quantize.spec import FLOAT_BITS, QuantSpec
+from models.zoo import Weights, ZooEntry, choose_weights, entry
+
+IDENTITY_VERSION = 1
+"""Raised when the harness itself changes what a cell measures."""
+
+_HASH_LENGTH = 16  # hex digits: 64 bits
+
+# Where the images lie and how they got there does not change what they are.
+_PLACE_KEYS = ("root", "download")
+_FLOAT_METHOD = {"name": "float", "images": 1}
+
+
+def digest(content: Any) -> str:
+    """Return a short sha256 of `content`, any JSON value; the order of keys does not matter."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement: model x method x quantization recipe x data x seed.
+
+    listing: the evaluation set. calibration: the training side, for a method that needs it.
+    """
+
+    entry: ZooEntry
+    weights: Weights
+    method: Method
+    spec: QuantSpec
+    listing: Listing
+    calibration: Listing | None
+    seed: int
+
+    @cached_property
+    def source(self) -> dict[str, Any]:
+        """What the calibration images depend on: all but the bits and the evaluation set."""
+        return {
+            "version": IDENTITY_VERSION,
+            **model_identity(self.entry, self.weights),
+            "method": {
+                "name": self.method.name,
+                "version": self.method.version,
+                **asdict(self.method),
+            },
+            "calibration": self.calibration.fingerprint if self.calibration else None,
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        evaluation = {"quant": self.spec.as_dict(), "evaluation": self.listing.fingerprint}
+        return digest(self.source | evaluation)
+
+    @property
+    def calibration_key(self) -> str:
+        return digest(self.source)
+
+
+def model_identity(model: ZooEntry, weights: Weights) -> dict[str, Any]:
+    return {
+        "architecture": model.name,
+        "weights_sha256": weights.sha256,
+        "preprocessing": weights.preprocessing.as_dict(),
+    }
+
+
+def plan(config: Config) -> Cell:
+    """Return the cell that `config` asks for; image folders are listed, nothing is decoded.
+
+    A W32A32 cell has no method and no seed. Raises BenchError for what does not exist.
+    """
+    config = normalised(config)
+    model = entry(config.model.name)
+    method = make_method(config.method)
+    return Cell(
+        entry=model,
+        weights=choose_weights(model, config.model.weights),
+        method=method,
+        spec=config.spec,
+        listing=scan(config.data, "eval"),
+        calibration=scan(config.data, "train") if method.needs_real_images else None,
+        seed=config.seed,
+    )
+
+
+def normalised(config: Config) -> Config:
+    """Return `config` with everything that has no effect at its bit-widths set to nothing."""
+    spec = config.spec
+    update: dict[str, Any] = {"quant": spec.effective().as_dict()}
+    if spec.is_float:
+        update |= {"method": dict(_FLOAT_METHOD), "seed": 0}
+    return config.model_copy(update=update)
+
+
+def float_config(config: Config) -> Config:
+    """Return the configuration of the float cell on the same weights and images."""
+    quant = replace(config.spec, w_bits=FLOAT_BITS, a_bits=FLOAT_BITS).as_dict()
+    return normalised(config.model_copy(update={"quant": quant, "force": False}))
+
+
+def request_id(config: Config) -> str:
+    """Hash what `config` asks for, without looking at any image or importing any method."""
+    config = normalised(config)
+    model = entry(config.model.name)
+    data: Mapping[str, Any] = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
+    return digest(
+        {
+            **model_identity(model, choose_weights(model, config.model.weights)),
+            "data": data,
+            "method": config.method,
+            "quant": config.quant,
+            "seed": config.seed,
+        }
+    )

@@ -1,0 +1,104 @@
+"""The `bench` command. Nothing heavy is imported before a sub-command needs it."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from models.errors import BenchError
+
+_EPILOG = """examples:
+  bench run model=resnet20 data=mnist5k method=zeroq quant=w4a4      one cell
+  bench run -m method=gaussian,zeroq,real quant.w_bits=8,4,3 seed=0,1,2
+  bench run -m experiment=demo                                       a sweep kept as a config
+  bench table demo                                                   what it measured
+Every command takes config overrides such as paths.outputs=DIR; `bench run --help` lists them."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; return its exit status: 0, 1 (a cell failed) or 2 (bad input)."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if args[:1] == ["run"]:
+            # Hydra parses these itself, flags such as -m and --cfg included.
+            from bench.commands.run import run
+
+            return run(args[1:])
+        options, rest = _parser().parse_known_args(args)
+        options.overrides = _overrides(rest)
+        return options.action(options)
+    except BenchError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; finished cells are kept\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="Benchmark data-free and low-bit quantization of image classifiers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="measure one cell, or with -m many", add_help=False)
+    run.set_defaults(action=None)
+
+    rerun = commands.add_parser("rerun", help="repeat a cell and compare its number")
+    rerun.add_argument("id", metavar="ID", help="of a cell, or its first characters")
+    rerun.set_defaults(action=_lazy("bench.commands.rerun", "rerun"))
+
+    train = commands.add_parser("train", help="train a network of the zoo on its small data set")
+    train.set_defaults(action=_lazy("bench.commands.train", "train"))
+
+    validate = commands.add_parser("validate", help="compose every experiment, name what is wrong")
+    validate.add_argument("experiment", nargs="*", help="only these")
+    validate.set_defaults(action=_lazy("bench.commands.validate", "validate"))
+
+    ls = commands.add_parser("ls", help="list what can be named")
+    ls.add_argument("what", choices=_LISTABLE)
+    ls.set_defaults(action=_lazy("bench.commands.ls", "ls"))
+
+    status = commands.add_parser("status", help="how many cells are measured")
+    status.add_argument("--experiment", metavar="NAME")
+    status.set_defaults(action=_lazy("bench.commands.status", "status"))
+
+    table = commands.add_parser("table", help="print what an experiment measured")
+    table.add_argument("name", metavar="NAME", help="of an experiment")
+    table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
+    table.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
+    table.set_defaults(action=_lazy("bench.commands.table", "table"))
+    return parser
+
+
+_LISTABLE = ["models", "methods", "quant", "recipes", "data", "experiments", "tables"]
+
+
+def _overrides(rest: Sequence[str]) -> list[str]:
+    """Return what argparse left over, which must be config overrides (key=value)."""
+    for word in rest:
+        if word.startswith("-") or "=" not in word:
+            raise BenchError(f"unknown argument {word!r}; overrides look like key=value")
+    return list(rest)
+
+
+def _lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    def action(options: argparse.Namespace) -> int:
+        import importlib
+
+        return getattr(importlib.import_module(module), function)(options)
+
+    return action
+
+
+def _version() -> str:
+    from bench import __version__
+
+    return f"bench {__version__}"

@@ -1,0 +1,1 @@
+"""The sub-commands of `bench`: what each prints and its exit status."""

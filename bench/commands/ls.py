@@ -1,0 +1,29 @@
+"""`bench ls`: what can be named in a config."""
+
+from argparse import Namespace
+
+from bench.configs import options
+from bench.console import say
+
+_GROUPS = {
+    "models": "model",
+    "methods": "method",
+    "quant": "quant",
+    "recipes": "recipe",
+    "data": "data",
+    "experiments": "experiment",
+    "tables": "experiment",  # every experiment has a table of its cells
+}
+
+
+def ls(arguments: Namespace) -> int:
+    """Print one name a line, with what it is."""
+    found = options(_GROUPS[arguments.what])
+    if arguments.what == "methods":
+        from methods.registry import METHODS
+
+        found |= {name: f"installed: {path}" for name, path in METHODS.installed().items()}
+    width = max(map(len, found), default=0)
+    for name, description in found.items():
+        say(f"{name:<{width}}  {description}".rstrip())
+    return 0

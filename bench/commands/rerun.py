@@ -1,0 +1,56 @@
+"""`bench rerun`: repeat a cell from its record and compare image by image."""
+
+from argparse import Namespace
+
+import numpy as np
+import yaml
+
+from bench.cell import plan
+from bench.config import Config, read_config
+from bench.console import say, show_log
+from bench.experiments import outputs_of
+from bench.measure import measure
+from bench.progress import Clock
+from bench.result import Result
+from bench.store import Store
+from models.errors import BenchError
+
+
+def rerun(options: Namespace) -> int:
+    """Return 0 when every image comes out as recorded, else 1. The record is not touched.
+
+    Raises BenchError when the cell cannot be repeated here: no such record, other weights or
+    images than the recorded ones.
+    """
+    show_log()
+    store = Store(outputs_of(options.overrides))
+    recorded = store.find(options.id)
+    if recorded.status != "done":
+        raise BenchError(f"cell {recorded.id} is {recorded.status}: {recorded.reason}")
+    text = (store.folder(recorded.id) / "config.yaml").read_text()
+    config = read_config(yaml.safe_load(text))
+    here = config.paths.model_copy(update={"outputs": store.root})
+    config = config.model_copy(update={"paths": here})
+    say(f"{recorded.label}: recorded {recorded.correct}/{recorded.total}")
+    same, line = compare(store, recorded, config)
+    say(line)
+    return 0 if same else 1
+
+
+def compare(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
+    """Measure `config` again, synthesis included; say whether every image comes out as recorded."""
+    cell = plan(config)
+    if cell.id != recorded.id:
+        raise BenchError(
+            f"cell {recorded.id} is now {cell.id}: the weights, the images or the method's version "
+            "changed since; put back what the record names"
+        )
+    now = measure(cell, config, Clock(), fresh=True).correctness.top1
+    then = store.correctness(recorded.id)["top1"]
+    differing = int(np.count_nonzero(now != then))
+    if differing == 0:
+        return True, f"same: {int(now.sum())}/{len(now)}, every image as recorded"
+    return False, (
+        f"different: {int(now.sum())}/{len(now)} now; {differing} images changed "
+        f"(recorded on {recorded.runtime.get('device_name')}, torch {recorded.versions['torch']})"
+    )

@@ -1,0 +1,47 @@
+"""`bench run`: one cell, or with -m every combination of the listed values."""
+
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from bench.configs import config_folder
+from bench.console import show_log
+from bench.experiments import explain
+from bench.plugins import register_methods
+from models.errors import BenchError
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line through Hydra; return 1 when a cell failed, else 0.
+
+    Raises BenchError when the configuration does not compose.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from bench.job import Session
+
+    show_log()
+    # A user's own module is found beside where the command is typed, after everything installed.
+    sys.path.append(os.getcwd())  # noqa: PTH109
+    register_methods(args)
+    verbose = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be one line
+    sys.argv = ["bench run", *args]
+    session = Session()
+    main = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
+    try:
+        main(session.job)()
+        entries = session.finish()
+    except (HydraException, OmegaConfBaseException) as error:
+        if verbose:
+            raise
+        raise BenchError(explain(error)) from error
+    counts = Counter(entry.status for entry in entries)
+    if len(entries) > 1:
+        words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        logging.getLogger("bench").info("%d cells: %s", len(entries), words)
+    return 1 if counts["failed"] or counts["refused"] else 0

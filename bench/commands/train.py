@@ -1,0 +1,76 @@
+"""`bench train`: train a network of the zoo from scratch on a small data set."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from torch import nn
+
+from bench.config import RuntimeConfig
+from bench.console import say, show_log
+from bench.data import ImageSet, decode, scan
+from bench.evaluate import evaluate
+from bench.experiments import compose_raw
+from bench.machine import memory_format, prepare_device
+from bench.progress import Clock
+from bench.stats import wilson_interval
+from bench.train import TrainRecipe, save_weights
+from bench.train import train as train_network
+from models.errors import BenchError
+from models.registry import import_attribute
+from models.zoo import choose_weights, entry
+
+
+def train(arguments: Namespace) -> int:
+    """Train, evaluate once at the end, save; print top-1, sha256 and how to use the file.
+
+    Raises BenchError when the data set does not fit the network.
+    """
+    show_log()
+    config: Any = OmegaConf.to_container(compose_raw(arguments.overrides, name="train"))
+    runtime = RuntimeConfig(**config["runtime"])
+    model = entry(config["model"]["name"])
+    preprocessing = choose_weights(model, "default").preprocessing
+    device, layout = prepare_device(runtime), memory_format(runtime)
+    outputs, clock = Path(config["paths"]["outputs"]), Clock()
+
+    def images(side: Any) -> ImageSet:
+        with clock.phase("decode") as progress:
+            listing = scan(config["data"], side)
+            cache = outputs / "cache" / "data"
+            return decode(listing, config["data"], preprocessing, cache, progress, runtime.workers)
+
+    training, testing = images("train"), images("eval")
+    highest = int(max(training.labels.max(), testing.labels.max()))
+    if highest >= model.classes:
+        raise BenchError(
+            f"{training.listing.name} has a label {highest} and {model.name} only {model.classes} "
+            "outputs; choose a data set that belongs to the model"
+        )
+    untrained = cast("nn.Module", import_attribute(model.build)()).to(device)  # type: ignore[operator]
+    recipe = TrainRecipe(**config["train"])
+    with clock.phase("train") as progress:
+        network = train_network(
+            untrained,
+            training.images,
+            training.labels,
+            preprocessing,
+            recipe,
+            config["seed"],
+            progress,
+        )
+    with clock.phase("evaluate") as progress:
+        top1 = evaluate(
+            network, testing, preprocessing, device, layout, runtime.batch_size, progress
+        ).top1
+    correct, total = int(top1.sum()), len(top1)
+    low, high = wilson_interval(correct, total)
+    name = f"{model.name}_{training.listing.name}_seed{config['seed']}.safetensors"
+    path = outputs / "trained" / name
+    sha256 = save_weights(network, path)
+    say(f"top-1 {100 * correct / total:.2f} % [{low:.2f}, {high:.2f}] of {total} images")
+    say(f"trained in {clock.seconds['train']:.0f} s; {path}")
+    say(f"sha256 {sha256}")
+    say(f"use it: bench run model={model.name} model.weights={path} ...")
+    return 0

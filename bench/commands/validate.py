@@ -1,0 +1,35 @@
+"""`bench validate`: compose every experiment without running it."""
+
+from argparse import Namespace
+
+from bench.configs import options
+from bench.console import say
+from bench.experiments import experiment_jobs
+from methods.registry import make_method
+from models.errors import BenchError
+from models.zoo import choose_weights, entry
+
+
+def validate(arguments: Namespace) -> int:
+    """Say of each experiment how many cells it has, or what is wrong; return 1 if any is wrong."""
+    wrong = 0
+    for name in arguments.experiment or options("experiment"):
+        try:
+            say(f"{name}: {check(name, arguments.overrides)} cells")
+        except BenchError as error:
+            wrong += 1
+            say(f"{name}: error: {error}")
+    return 1 if wrong else 0
+
+
+def check(name: str, overrides: list[str]) -> int:
+    """Return the number of cells of an experiment. Raises BenchError for the first wrong one."""
+    jobs = experiment_jobs(name, overrides)
+    for job in jobs:
+        try:
+            choose_weights(entry(job.config.model.name), job.config.model.weights)
+            make_method(job.config.method)
+            _ = job.config.spec
+        except BenchError as error:
+            raise BenchError(f"{' '.join(job.overrides)}: {error}") from error
+    return len(jobs)

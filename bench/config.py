@@ -1,0 +1,82 @@
+"""The composed configuration, checked and typed."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from models.errors import BenchError
+from models.quantize.spec import QuantSpec
+from models.registry import did_you_mean
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelConfig(_Strict):
+    name: str
+    weights: str = "default"
+
+
+class RuntimeConfig(_Strict):
+    """How a cell is run; recorded beside its number, never part of its identity."""
+
+    device: str = "auto"
+    batch_size: PositiveInt = 250
+    threads: PositiveInt | None = None
+    workers: PositiveInt = 4
+    channels_last: bool = True
+
+
+class TrackingConfig(_Strict):
+    mode: Literal["online", "offline", "none"]
+    project: str
+    entity: str | None = None
+    tags: list[str] = Field(default_factory=list)
+
+
+class PathsConfig(_Strict):
+    outputs: Path
+
+
+class Config(_Strict):
+    """One cell and how to run it; `data` and `method` are checked by what they name."""
+
+    model: ModelConfig
+    data: dict[str, Any]
+    method: dict[str, Any]
+    quant: dict[str, Any]
+    tracking: TrackingConfig
+    runtime: RuntimeConfig
+    paths: PathsConfig
+    seed: int = Field(ge=0)
+    gate: Literal["stop", "warn"]
+    force: bool
+    group: str
+
+    @property
+    def spec(self) -> QuantSpec:
+        """Raises BenchError for a quantizer that does not exist."""
+        known = QuantSpec.__dataclass_fields__
+        for key in self.quant.keys() - known.keys():
+            raise BenchError(f"quant has no key {key!r}; {did_you_mean(key, known)}")
+        return QuantSpec(**self.quant)
+
+
+def read_config(composed: DictConfig | dict[str, Any]) -> Config:
+    """Resolve and check what Hydra composed, or what a record holds.
+
+    Raises BenchError, in one line, for the first value that does not fit.
+    """
+    if isinstance(composed, DictConfig):
+        plain: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    else:
+        plain = composed
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BenchError(f"config {where}={first['input']!r}: {first['msg']}") from error

@@ -1,0 +1,26 @@
+"""The config files that ship with the project."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+
+@cache
+def config_folder() -> Path:
+    """Return the folder of the shipped configs: inside a wheel, or beside a checkout's packages."""
+    spec = find_spec("bench")
+    assert spec is not None and spec.origin is not None
+    package = Path(spec.origin).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def options(group: str) -> dict[str, str]:
+    """Return the options of a config group with their one-line descriptions."""
+    files = sorted((config_folder() / group).glob("*.yaml"))
+    return {file.stem: _description(file) for file in files}
+
+
+def _description(file: Path) -> str:
+    comments = [ln[1:].strip() for ln in file.read_text().splitlines() if ln.startswith("#")]
+    return next((line for line in comments if not line.startswith("@package")), "")

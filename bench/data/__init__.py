@@ -1,0 +1,22 @@
+"""Image sets: what they consist of, and their decoded cache.
+
+Importing this imports neither torch nor Pillow; a data set's own module is imported when asked for.
+"""
+
+from bench.data.cache import ImageSet, decode
+from bench.data.calibration import calibration_indices
+from bench.data.datasets import DATASETS, scan
+from bench.data.listing import Dataset, Listing, Side
+from bench.data.options import Options
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "ImageSet",
+    "Listing",
+    "Options",
+    "Side",
+    "calibration_indices",
+    "decode",
+    "scan",
+]

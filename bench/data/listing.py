@@ -1,0 +1,101 @@
+"""What an image set consists of before a pixel is decoded."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.options import Options
+from models.errors import BenchError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Side = Literal["train", "eval"]
+Labels = npt.NDArray[np.int64]
+
+# Part of every limited set's identity: another value chooses other images.
+LIMIT_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The images of one side of a data set, in a fixed order.
+
+    name: the name results are reported under.
+    files: one name an image, relative to the side's folder, or made up ("mnist5k/test/00412").
+    labels: (N,) int64, read-only, the index of the network output that is right.
+    classes: number of distinct labels among these images.
+    fingerprint: sha256 (hex) of the content's identity: names, sizes and labels, or the packaged
+        file they come from. The same wherever the files lie and whenever they were written.
+    stamp: sha256 (hex) of what a decoded copy depends on besides: place and modification times.
+    """
+
+    name: str
+    side: Side
+    files: tuple[str, ...]
+    labels: Labels
+    classes: int
+    fingerprint: str
+    stamp: str
+
+    def __post_init__(self) -> None:
+        self.labels.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+class Dataset(Protocol):
+    """What `DATASETS` holds: a class, made from the options of the `data` node.
+
+    keys: the options it understands besides `name` and `limit`.
+    """
+
+    keys: ClassVar[frozenset[str]]
+
+    def __init__(self, options: Options) -> None: ...
+
+    def scan(self, side: Side) -> Listing:
+        """List every image of `side`. Raises BenchError when there is none."""
+        ...
+
+    def reader(self, listing: Listing) -> "Callable[[int], Image.Image]":
+        """Return what opens image i of `listing`, from any thread; pixels may load later."""
+        ...
+
+
+def digest(parts: Iterable[object]) -> str:
+    """Return the sha256 (hex) of `parts`, which are told apart: ("ab", "c") is not ("a", "bc")."""
+    # fsencode: a file name need not be valid text.
+    return hashlib.sha256(b"\0".join(os.fsencode(str(part)) for part in parts)).hexdigest()
+
+
+def limited(listing: Listing, limit: int) -> Listing:
+    """Keep the first `limit` images of a fixed permutation of `listing`, in listing order.
+
+    The permutation sorts by the sha256 of seed and name, so that every machine and every version
+    of every library keeps the same images, and a smaller limit keeps some of a larger one's.
+    Raises BenchError when there are fewer than `limit` images.
+    """
+    if limit > len(listing):
+        raise BenchError(
+            f"data.limit={limit} is more than the {len(listing)} images of the {listing.side} side "
+            f"of {listing.name!r}; lower it, or leave it null for all"
+        )
+    if limit == len(listing):
+        return listing
+    order = sorted(range(len(listing)), key=lambda i: digest((LIMIT_SEED, listing.files[i])))
+    kept = sorted(order[:limit])
+    labels = listing.labels[kept]
+    return replace(
+        listing,
+        files=tuple(listing.files[i] for i in kept),
+        labels=labels,
+        classes=len(np.unique(labels)),
+        fingerprint=digest((listing.fingerprint, "limit", LIMIT_SEED, limit)),
+    )

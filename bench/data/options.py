@@ -1,0 +1,86 @@
+"""The `data` node of the configuration, checked."""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import BenchError
+from models.registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the `data` node says; a key that a data set does not have is at its default.
+
+    root: the folder the files are under; relative to the current directory, `~` expanded.
+    download: whether missing files may be fetched.
+    label: the name results are reported under, where the data set does not fix it.
+    limit: number of images of the eval side to keep, at least 1; None for all.
+    """
+
+    name: str
+    root: Path | None = None
+    download: bool = False
+    label: str | None = None
+    limit: int | None = None
+
+    def folder(self, holds: str) -> Path:
+        """Return `root`. Raises BenchError, saying what it `holds`, when there is none."""
+        if self.root is None:
+            raise BenchError(
+                f"data.root is not set for data set {self.name!r}; set it to the folder that "
+                f"holds {holds}"
+            )
+        if not self.root.is_dir():
+            raise BenchError(
+                f"data.root={str(self.root)!r} is not a folder; set it to the one that holds "
+                f"{holds}"
+            )
+        return self.root
+
+
+def name_of(config: Mapping[str, object]) -> str:
+    """Return `name`. Raises BenchError when it is missing or not a name."""
+    name = config.get("name")
+    if not isinstance(name, str) or not name:
+        raise BenchError(f"data.name={name!r} is not a name; set it to that of a data set")
+    return name
+
+
+def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options:
+    """Check `config` against the `keys` a data set has besides `name` and `limit`.
+
+    Raises BenchError on an unknown key and on a value of the wrong type or range.
+    """
+    name = name_of(config)
+    known = {"name", "limit", *keys}
+    for key in config:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise BenchError(f"data set {name!r} has no option {str(key)!r}; {hint}")
+    root, label, limit = config.get("root"), config.get("label"), config.get("limit")
+    download = config.get("download", False)
+    if root is not None and not (isinstance(root, str | os.PathLike) and str(root).strip()):
+        raise BenchError(f"data.root={root!r} is not a path; set it to a folder, or leave it null")
+    if not isinstance(download, bool):
+        raise BenchError(f"data.download={download!r} is neither true nor false; set it to one")
+    if label is not None and not (isinstance(label, str) and label.strip()):
+        raise BenchError(f"data.label={label!r} is not a name; set it to one, or leave it null")
+    # A bool is an int, and true is no number of images.
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise BenchError(
+            f"data.limit={limit!r} is not a number of images; set it to 1 or more, or leave it "
+            "null for all"
+        )
+    try:
+        path = None if root is None else Path(root).expanduser().absolute()
+    except RuntimeError as error:
+        raise BenchError(f"data.root={str(root)!r}: {error}; write the path in full") from error
+    return Options(
+        name=name,
+        root=path,
+        download=download,
+        label=label,
+        limit=limit,
+    )

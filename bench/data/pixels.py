@@ -1,0 +1,34 @@
+"""From an opened image to the pixels a network sees."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from models.preprocessing import Preprocessing
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Bring the shorter side to `resize` and cut `size` x `size` out of the centre.
+
+    Rounds as torchvision's Resize and CenterCrop do, and so gives the same pixels: the longer side
+    is rounded down, half a pixel of crop offset to the even neighbour.
+    """
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    new_long = int(preprocessing.resize * long / short)
+    target = (
+        (preprocessing.resize, new_long) if width <= height else (new_long, preprocessing.resize)
+    )
+    if image.size != target:
+        image = image.resize(target, _FILTERS[preprocessing.interpolation])
+    size = preprocessing.size
+    left, top = (round((side - size) / 2) for side in image.size)
+    return image.crop((left, top, left + size, top + size))
+
+
+def pixels_of(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
+    """Return (size, size, 3) RGB. Closes the image. Raises what Pillow raises on a damaged file."""
+    with image:
+        return np.asarray(resize_and_crop(image.convert("RGB"), preprocessing))

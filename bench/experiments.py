@@ -1,0 +1,75 @@
+"""What configs compose to, without running it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.config import Config, read_config
+from bench.configs import config_folder, options
+from bench.sweep import jobs_of
+from models.errors import BenchError
+from models.registry import did_you_mean
+
+DEFAULT_OUTPUTS = "outputs"
+
+
+def compose_raw(
+    overrides: Sequence[str], with_hydra: bool = False, name: str = "config"
+) -> DictConfig:
+    """Compose `overrides` as `bench run` does, over the shipped primary config called `name`.
+
+    Raises BenchError, in one line, when they do not compose.
+    """
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return compose(name, list(overrides), return_hydra_config=with_hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise BenchError(explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    """Return one line for an error of Hydra's or OmegaConf's, with the closest known name."""
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    lines = [line.strip() for e in (error, cause) if e for line in str(e).splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("To append", "object_type"))]
+    return "; ".join(dict.fromkeys(kept)) or type(error).__name__
+
+
+class Job(NamedTuple):
+    """One cell of an experiment: what to type for it, and what that composes to."""
+
+    overrides: list[str]
+    config: Config
+
+
+def experiment_jobs(name: str, overrides: Sequence[str] = ()) -> list[Job]:
+    """Return the cells of an experiment, with `overrides` as given on the command line.
+
+    Raises BenchError for an unknown experiment or a cell that does not compose.
+    """
+    known = options("experiment")
+    if name not in known:
+        raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, known)}")
+    fixed = [f"experiment={name}", *_not_swept(overrides)]
+    composed = compose_raw(fixed, with_hydra=True)
+    params: dict[str, Any] = OmegaConf.to_container(composed.hydra.sweeper.params) or {}  # type: ignore[assignment]
+    jobs = jobs_of([f"experiment={name}", *overrides], params)
+    return [Job(job, read_config(compose_raw(job))) for job in jobs]
+
+
+def _not_swept(overrides: Sequence[str]) -> list[str]:
+    return [override for override in overrides if len(jobs_of([override])) == 1]
+
+
+def outputs_of(overrides: Sequence[str]) -> Path:
+    """Return the outputs folder that `overrides` name, or the default one."""
+    named = [o.partition("=")[2] for o in overrides if o.startswith("paths.outputs=")]
+    return Path(named[-1] if named else DEFAULT_OUTPUTS)

@@ -1,0 +1,108 @@
+"""The machine a cell runs on: device, threads, memory, versions."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from bench import __version__
+from bench.config import RuntimeConfig
+from models.errors import BenchError
+
+_PACKAGES = ("torch", "torchvision", "timm", "pytorchcv", "numpy", "pillow", "hydra-core")
+
+
+def prepare_device(runtime: RuntimeConfig) -> torch.device:
+    """Make the arithmetic repeatable and return the device to use.
+
+    Float32 means float32: TF32 is off. Raises BenchError for a device that is not there.
+    """
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    if runtime.threads is not None:
+        torch.set_num_threads(runtime.threads)
+    name = runtime.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BenchError(
+            f"runtime.device={runtime.device} cannot be used here: {str(error).splitlines()[0]}; "
+            "give auto, cpu or cuda"
+        ) from error
+    return device
+
+
+def memory_format(runtime: RuntimeConfig) -> torch.memory_format:
+    return torch.channels_last if runtime.channels_last else torch.contiguous_format
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new peak, so that a cell is not charged for the one before it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or not allowed: the peak is then that of the process
+        return
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Return the peak since the reset: the GPU allocator's, or resident memory on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    peak = next((line for line in lines if line.startswith("VmHWM:")), None)
+    return int(peak.split()[1]) * 1024 if peak else None
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that a number may depend on."""
+    found = {"python": platform.python_version(), "quantization-bench": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_sha() -> str | None:
+    """Return the commit this code runs from, None when it is not a checkout of its own."""
+    top = Path(__file__).parents[1]
+    if not (top / ".git").exists():
+        return None
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(top), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def device_name(device: torch.device) -> str:
+    """Return the maker's name of the device, such as a processor model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    model = next((line for line in lines if line.startswith("model name")), None)
+    return model.split(":", 1)[1].strip() if model else platform.machine()

@@ -1,0 +1,82 @@
+"""The way of one cell: network, images, calibration, quantization, correctness."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from bench.calibration import calibrate
+from bench.cell import Cell
+from bench.config import Config
+from bench.data import ImageSet, Listing, decode
+from bench.evaluate import Correctness, evaluate
+from bench.machine import memory_format, prepare_device
+from bench.progress import Clock
+from methods.base import Progress
+from models.quantize.network import quantize
+from models.weights import load_model
+from models.zoo import Weights, entry
+
+
+class Measurement(NamedTuple):
+    """What a cell comes to. indices: the training images that it was calibrated with."""
+
+    correctness: Correctness
+    calibration_images: int
+    indices: list[int]
+
+
+def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Measurement:
+    """Measure `cell`; everything it shares with other cells is made once a process.
+
+    fresh: synthesise again instead of using what an earlier cell has kept.
+    """
+    device = prepare_device(config.runtime)
+    layout = memory_format(config.runtime)
+    caches = config.paths.outputs / "cache"
+    with clock.phase("load"):
+        network = _network(cell.entry.name, cell.weights, device, layout)
+    with clock.phase("decode") as progress:
+        images = _images(cell, cell.listing, config, progress)
+        training = _images(cell, cell.calibration, config, progress) if cell.calibration else None
+    count, indices = 0, []
+    if not cell.spec.is_float:
+        with clock.phase("synthesise") as progress:
+            folder = caches / "calibration" / cell.calibration_key
+            source = calibrate(cell, network, training, device, layout, folder, fresh, progress)
+            count, indices = len(source.calibration.images), source.indices
+        with clock.phase("quantize"):
+            batch = source.calibration.images.to(device).contiguous(memory_format=layout)
+            network = quantize(network, cell.spec, batch).network
+    with clock.phase("evaluate") as progress:
+        correctness = evaluate(
+            network,
+            images,
+            cell.weights.preprocessing,
+            device,
+            layout,
+            config.runtime.batch_size,
+            progress,
+        )
+    return Measurement(correctness, count, indices)
+
+
+@lru_cache(maxsize=2)
+def _network(
+    name: str, weights: Weights, device: torch.device, layout: torch.memory_format
+) -> nn.Module:
+    return load_model(entry(name), weights).to(memory_format=layout).to(device)
+
+
+def _images(cell: Cell, listing: Listing, config: Config, progress: Progress) -> ImageSet:
+    cache: Path = config.paths.outputs / "cache" / "data"
+    return decode(
+        listing,
+        config.data,
+        cell.weights.preprocessing,
+        cache,
+        progress,
+        config.runtime.workers,
+    )

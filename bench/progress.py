@@ -1,0 +1,41 @@
+"""Wall time by phase, with a bar on a terminal and silence elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from methods.base import Progress
+
+
+class Clock:
+    """Seconds spent in each named phase of one cell."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Progress]:
+        """Time a block; the callback it gets moves a bar that vanishes when the block ends."""
+        start = time.perf_counter()
+        bar = tqdm(desc=name, leave=False, disable=not sys.stderr.isatty())
+
+        def progress(done: int, total: int, loss: float | None = None) -> None:
+            bar.total = total
+            if loss is not None:
+                bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+            bar.update(done - bar.n)
+
+        try:
+            yield progress
+        finally:
+            bar.close()
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def rounded(self) -> dict[str, float]:
+        """Return the seconds of each phase and of the whole."""
+        total = time.perf_counter() - self._start
+        return {name: round(s, 4) for name, s in {**self.seconds, "total": total}.items()}

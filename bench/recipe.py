@@ -1,0 +1,47 @@
+"""The recipe behind a number, in words that a reader can compare."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.cell import Cell
+
+
+def recipe(cell: Cell, images: int | None = None, indices: Sequence[int] = ()) -> dict[str, Any]:
+    """Return what the number of `cell` depends on, by topic.
+
+    images: how many calibration images there were, once that is known.
+    indices: which images of the training side they are, for a method that uses real ones.
+    """
+    weights, published = cell.weights, cell.weights.published
+    calibration: dict[str, Any] = {"images": images}
+    if cell.calibration is not None:
+        calibration |= {
+            "set": f"{cell.calibration.name}, training side, {len(cell.calibration)} images",
+            "fingerprint": cell.calibration.fingerprint,
+            "indices": list(indices),
+        }
+    return {
+        "weights": {
+            "source": weights.source,
+            "sha256": weights.sha256,
+            "published": asdict(published) if published else None,
+        },
+        "preprocessing": weights.preprocessing.as_dict(),
+        "quantizer": cell.spec.as_dict(),
+        "batchnorm": "not folded, float",
+        "biases": "float",
+        "method": {
+            "name": cell.method.name,
+            "version": cell.method.version,
+            **asdict(cell.method),
+        },
+        "calibration": calibration,
+        "evaluation": {
+            "set": cell.listing.name,
+            "images": len(cell.listing),
+            "classes": cell.listing.classes,
+            "fingerprint": cell.listing.fingerprint,
+        },
+        "seed": cell.seed,
+    }

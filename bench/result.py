@@ -1,0 +1,72 @@
+"""The record of one cell: what every key of `result.json` means.
+
+`docs/result.schema.json` is this class as JSON Schema.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Percent = float
+
+
+class Result(BaseModel):
+    """One measured, failed or skipped cell. Accuracies are in percent, 0..100."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    schema_version: Literal[1] = 1
+    id: str = Field(description="Hash of everything that can change the number.")
+    request_id: str = Field(
+        description="Hash of what was asked for, without the content of the image sets: the same "
+        "cell on another copy of the data. Tables find results by it."
+    )
+    status: Literal["done", "failed", "skipped"]
+    reason: str | None = Field(None, description="One line: why the cell failed or was skipped.")
+    traceback: str | None = Field(None, description="Of a failed cell.")
+
+    model: str
+    weights: str = Field(description="Name of the weights among the model's, or a file path.")
+    method: str
+    variant: str | None = Field(None, description="Of the method, where it has several.")
+    data: str = Field(description="Name of the evaluation set.")
+    w_bits: int = Field(description="2..16, or 32 for float.")
+    a_bits: int = Field(description="2..16, or 32 for float.")
+    seed: int
+    group: str = Field(description="Experiment the cell was first measured for.")
+
+    top1: Percent | None = None
+    top5: Percent | None = None
+    correct: int | None = Field(None, description="Images whose best class is right.")
+    correct_top5: int | None = Field(None, description="Images with the label in the best five.")
+    total: int | None = Field(None, description="Images evaluated; all of the evaluation set.")
+    classes: int | None = Field(None, description="Classes found in the evaluation set.")
+    ci_low: Percent | None = Field(None, description="95 % Wilson interval of top1, lower end.")
+    ci_high: Percent | None = Field(None, description="95 % Wilson interval of top1, upper end.")
+    fp32_top1: Percent | None = Field(None, description="Float network, same images.")
+    fp32_expected: Percent | None = Field(
+        None, description="Published float top-1, where the images are those it was published for."
+    )
+    fp32_id: str | None = Field(None, description="Cell that holds the float measurement.")
+
+    weights_sha256: str
+    recipe: dict[str, Any] = Field(description="Everything the number depends on, in words.")
+    calibration_key: str | None = Field(
+        None, description="Folder of the calibration preview and curve under cache/calibration."
+    )
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="Wall time by phase; `total` is all of them."
+    )
+    peak_memory_bytes: int | None = Field(
+        None, description="Peak during the cell: of the GPU's allocator, or resident on a CPU."
+    )
+    runtime: dict[str, Any] = Field(default_factory=dict, description="Device, batch size, ...")
+    versions: dict[str, str] = Field(default_factory=dict)
+    git_sha: str | None = Field(None, description="Commit of this project; '-dirty' when changed.")
+    started_at: str = Field(description="UTC, ISO 8601.")
+
+    @property
+    def label(self) -> str:
+        """Readable name, such as `resnet20 mnist5k zeroq W4A4 seed 0`."""
+        bits = f"W{self.w_bits}A{self.a_bits}"
+        return f"{self.model} {self.data} {self.method} {bits} seed {self.seed}"

@@ -1,0 +1,175 @@
+"""The folder of result files: written whole, once each, by any number of processes.
+
+outputs/cells/<id>/     config.yaml, result.json, correct.npz, log.txt (and tracking.json)
+outputs/pending/<id>.*  being written, or being replaced
+outputs/locks/<id>      held by the process that measures the cell, freed by its death
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from bench.result import Result
+from models.errors import BenchError
+
+log = logging.getLogger(__name__)
+
+
+class Busy(Exception):
+    """Another process is measuring the cell."""
+
+
+class Store:
+    """Results under `root`. Nothing is created before something is written."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.cells = root / "cells"
+        self._pending = root / "pending"
+        self._locks = root / "locks"
+
+    def folder(self, id: str) -> Path:
+        return self.cells / id
+
+    def read(self, id: str) -> Result | None:
+        """Return the record of a cell, or None when there is none.
+
+        Raises BenchError when the file is there and is not a record.
+        """
+        path = self.folder(id) / "result.json"
+        try:
+            return Result.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise BenchError(
+                f"{path} is not a result file of this version ({error.error_count()} keys do not "
+                "fit); move its folder away to measure the cell again"
+            ) from error
+
+    def results(self) -> list[Result]:
+        """Return every readable record, in the order of ids; unreadable ones are warned of."""
+        found = []
+        for folder in sorted(self.cells.glob("*")):
+            try:
+                result = self.read(folder.name)
+            except BenchError as error:
+                log.warning("%s", error)
+                continue
+            if result is not None:
+                found.append(result)
+        return found
+
+    def find(self, prefix: str) -> Result:
+        """Return the record whose id starts with `prefix`.
+
+        Raises BenchError when no record or more than one does.
+        """
+        ids = sorted(p.name for p in self.cells.glob(f"{prefix}*")) if prefix else []
+        if len(ids) != 1:
+            count = f"{len(ids)} cells" if ids else "no cell"
+            raise BenchError(
+                f"{count} under {self.cells} with an id that starts with {prefix!r}; "
+                "`bench status` lists them"
+            )
+        result = self.read(ids[0])
+        if result is None:
+            raise BenchError(f"{self.folder(ids[0])} holds no result.json; remove the folder")
+        return result
+
+    def correctness(self, id: str) -> dict[str, np.ndarray]:
+        """Return boolean arrays `top1` and `top5`, one value an image, in evaluation order."""
+        with np.load(self.folder(id) / "correct.npz") as packed:
+            total = int(packed["total"])
+            return {k: np.unpackbits(packed[k], count=total).astype(bool) for k in ("top1", "top5")}
+
+    @contextmanager
+    def lock(self, id: str, wait: bool) -> Iterator[None]:
+        """Be the only process that measures the cell.
+
+        With wait=False raises Busy when another process does.
+        """
+        self._locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self._locks / id)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            raise Busy(id) from None
+        try:
+            self._recover(id)
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def writing(self, id: str) -> Iterator[Path]:
+        """Give an empty folder that becomes the cell's when the block ends without an exception.
+
+        To be used under the cell's lock. A cell measured before stays until then.
+        """
+        new, old = self._pending / f"{id}.new", self._pending / f"{id}.old"
+        new.mkdir(parents=True)
+        try:
+            yield new
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        self.cells.mkdir(parents=True, exist_ok=True)
+        if self.folder(id).exists():
+            self.folder(id).rename(old)
+        new.rename(self.folder(id))
+        shutil.rmtree(old, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Remove what killed processes left behind, except where a living one holds the lock."""
+        for id in {path.name.split(".")[0] for path in self._pending.glob("*")}:
+            try:
+                with self.lock(id, wait=False):
+                    pass
+            except Busy:
+                continue
+
+    def _recover(self, id: str) -> None:
+        new, old = self._pending / f"{id}.new", self._pending / f"{id}.old"
+        if old.exists() and not self.folder(id).exists():
+            old.rename(self.folder(id))
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def read_note(self, id: str, name: str) -> dict[str, Any] | None:
+        """Return a small JSON file that was put beside a result, or None."""
+        try:
+            return json.loads((self.folder(id) / f"{name}.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write_note(self, id: str, name: str, content: dict[str, Any]) -> None:
+        """Put a small JSON file beside a result, whole or not at all."""
+        write_whole(self.folder(id) / f"{name}.json", json.dumps(content, indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that a kill leaves the old one, or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def save_correctness(folder: Path, top1: np.ndarray, top5: np.ndarray) -> None:
+    """Write two boolean arrays of one value an image, eight to a byte."""
+    np.savez(
+        folder / "correct.npz",
+        top1=np.packbits(top1),
+        top5=np.packbits(top5),
+        total=np.int64(len(top1)),
+    )

@@ -1,0 +1,177 @@
+"""Weights & Biases as a view of the result files: one finished run a cell.
+
+A run is always written offline, after the result, and moved in place when it is whole; with an
+account it is then uploaded by `wandb sync` in the background. So a lost network or account costs
+neither a result nor a run: what was not uploaded stays on disk and can be synced later.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.calibration import read_curve
+from bench.config import Config
+from bench.result import Result
+from bench.store import Store
+
+log = logging.getLogger(__name__)
+
+NOTE = "tracking"
+"""Name of the note beside a result that says it has its run."""
+
+_SUMMARY = (
+    *("status", "reason", "model", "weights", "method", "variant", "data"),
+    *("w_bits", "a_bits", "seed", "top1", "top5", "correct", "correct_top5", "total", "classes"),
+    *("ci_low", "ci_high", "fp32_top1", "fp32_expected", "peak_memory_bytes"),
+)
+
+
+def effective_mode(mode: str) -> str:
+    """Return "online", "offline" or "none": online falls back to offline without a key.
+
+    WANDB_MODE=offline or =disabled in the environment wins, as W&B's users expect.
+    """
+    if mode == "none" or os.environ.get("WANDB_MODE") == "disabled":
+        return "none"
+    if mode == "offline" or os.environ.get("WANDB_MODE") == "offline":
+        return "offline"
+    import wandb
+
+    return "online" if wandb.login(prompt=False, verify=False) else "offline"
+
+
+def track(result: Result, config: Config, mode: str) -> Path | None:
+    """Write the run of a cell unless it has one; return the run's folder when it is new.
+
+    Never raises: what goes wrong is logged, and the next sweep over the cell tries again.
+    """
+    store = Store(config.paths.outputs)
+    note = store.read_note(result.id, NOTE)
+    if mode == "none" or (note is not None and note["started_at"] == result.started_at):
+        return None
+    try:
+        run = _write_run(result, config)
+        store.write_note(
+            result.id, NOTE, {"run": run.name, "mode": mode, "started_at": result.started_at}
+        )
+    except Exception as error:  # a view must not cost the number it shows
+        log.warning("warning: no W&B run for %s: %s", result.id, error)
+        log.debug("tracking failed", exc_info=True)
+        return None
+    return run
+
+
+def _write_run(result: Result, config: Config) -> Path:
+    import wandb
+
+    home = config.paths.outputs / "wandb"
+    partial = home / "partial" / f"{result.id}-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tracking = config.tracking
+    bits = f"w{result.w_bits}a{result.a_bits}"
+    with wandb.init(
+        mode="offline",
+        dir=str(partial),
+        project=tracking.project,
+        entity=tracking.entity,
+        group=result.group,
+        job_type=result.method,
+        name=f"{result.model}-{result.data}-{result.method}-{bits}-s{result.seed}",
+        tags=sorted({*tracking.tags, result.model, result.data, result.method, bits}),
+        config=run_config(result, config),
+        reinit="create_new",
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            x_disable_stats=True,
+            x_disable_machine_info=True,
+        ),
+    ) as run:
+        if result.calibration_key is not None:
+            _log_calibration(run, config.paths.outputs, result.calibration_key)
+        run.summary.update(summary(result))
+        folder = Path(run.settings.sync_dir)
+        if result.status == "failed":
+            run.finish(exit_code=1)
+    final = home / folder.name
+    folder.rename(final)
+    shutil.rmtree(partial, ignore_errors=True)
+    return final
+
+
+def run_config(result: Result, config: Config) -> dict[str, Any]:
+    """Return the resolved configuration of the cell, its recipe and its identity."""
+    resolved = config.model_dump(mode="json", exclude={"tracking", "paths", "force"})
+    return {
+        **resolved,
+        "recipe": result.recipe,
+        "cell_id": result.id,
+        "weights_sha256": result.weights_sha256,
+        "git_sha": result.git_sha,
+        "versions": result.versions,
+        "device": result.runtime,
+    }
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Return the numbers of a cell under keys that are the same for every cell."""
+    record = result.model_dump(mode="json")
+    seconds = {f"seconds/{name}": value for name, value in sorted(result.seconds.items())}
+    return {"cell_id": result.id} | {key: record[key] for key in _SUMMARY} | seconds
+
+
+def _log_calibration(run: Any, outputs: Path, key: str) -> None:
+    import wandb
+
+    folder = outputs / "cache" / "calibration" / key
+    run.define_metric("distill/step")
+    run.define_metric("distill/loss", step_metric="distill/step", summary="min")
+    for step, loss in enumerate(read_curve(folder)):
+        run.log({"distill/step": step, "distill/loss": loss})
+    if (folder / "preview.png").exists():
+        run.log({"calibration/images": wandb.Image(str(folder / "preview.png"))})
+
+
+class Uploads:
+    """One `wandb sync` process at a time, which takes all the runs that wait."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._waiting: list[Path] = []
+        self._runs: list[Path] = []
+
+    def add(self, run: Path) -> None:
+        """Upload the finished run in `run` soon."""
+        self._runs.append(run)
+        self._waiting.append(run)
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+
+    def finish(self, timeout_seconds: float) -> list[Path]:
+        """Wait for the uploads, at most so long, and return the runs that are not uploaded."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._process is not None:
+            try:
+                self._process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                break
+            self._process = None
+            if self._waiting:
+                self._start()
+        return [run for run in self._runs if not any(run.glob("*.synced"))]
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "wandb", "sync", "--yes", *map(str, self._waiting)]
+        self._waiting = []
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )

@@ -1,0 +1,1 @@
+"""Method plugins: where the calibration images of a quantized model come from."""

@@ -1,0 +1,89 @@
+"""What a method plugin is, and what it is given.
+
+A plugin is one file with one frozen dataclass derived from `Method`: its fields are the method's
+parameters (the keys of its config) and `calibrate` does the work. `docs/add_a_method.md` walks
+through one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Progress(Protocol):
+    """Called with the steps done, the steps in all, and the current loss where there is one."""
+
+    def __call__(self, done: int, total: int, loss: float | None = None) -> None: ...
+
+
+def no_progress(done: int, total: int, loss: float | None = None) -> None:
+    """Nobody looks."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may use besides the float network.
+
+    input_shape: (channels, height, width) of one image.
+    generator: a seeded CPU random generator for a named purpose. The seed of a purpose depends
+        on the cell's seed and on nothing else, so every bit-width starts from the same noise.
+    real_images: gives n preprocessed training images (n, C, H, W). Only a method that declares
+        `needs_real_images` gets one that works.
+    """
+
+    input_shape: tuple[int, int, int]
+    generator: Callable[[str], torch.Generator]
+    real_images: Callable[[int], Tensor]
+    device: torch.device
+    memory_format: torch.memory_format = torch.contiguous_format
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images to calibrate a quantized network with.
+
+    images: (N, C, H, W) float32, in the network's normalised input space.
+    curve: the loss of each optimisation step, empty where nothing was optimised.
+    """
+
+    images: Tensor
+    curve: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """Where the calibration images come from.
+
+    images: how many of them there are.
+
+    version: raise it when a change of the code changes the method's numbers; it is part of a
+        cell's identity.
+    needs_real_images: whether the method sees training images. One that does not is data-free,
+        and reaching for them raises.
+    cached: whether the images cost enough to be kept on disk for all the bit-widths.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    needs_real_images: ClassVar[bool] = False
+    cached: ClassVar[bool] = False
+    bibtex: ClassVar[str] = ""
+
+    images: int = 64
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise ValueError(f"images={self.images}; give at least 1")
+
+    def not_applicable(self, network: nn.Module) -> str | None:
+        """Return why the method has no meaning for `network`, or None when it has one."""
+        return None
+
+    @abstractmethod
+    def calibrate(self, network: nn.Module, context: Context) -> Calibration:
+        """Return calibration images for `network` (float, eval mode, frozen; not to be changed)."""

@@ -1,0 +1,1 @@
+"""Architectures: builders, and how the files of other releases map onto their parameters."""

@@ -1,0 +1,88 @@
+"""Activation quantizers and the places of a network where they sit."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
+
+
+class ActivationQuantizer(nn.Module):
+    """Observe the range of what passes, then quantize to it.
+
+    The running range starts at 0 (so it always contains it) and takes the smallest minimum and
+    the largest maximum seen, as in the ZeroQ release (quant_modules.py, QuantAct). While
+    observing, each tensor is already quantized with the range it has just widened, so that layers
+    further on see quantized input. Unlike the release, a range that stays empty (a ReLU that is
+    dead on every calibration image) quantizes to 0 for good instead of following each evaluation
+    batch, because a number must not depend on the batch size.
+
+    After `freeze` the forward pass is branch-free tensor arithmetic on buffers.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, bits: int, scheme: str, granularity: str):
+        super().__init__()
+        self.bits = bits
+        self.scheme = scheme
+        self.channel_dim = 1 if granularity == "channel" else None
+        self.observing = True
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+        for name in Grid._fields:
+            self.register_buffer(name, torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.observing:
+            low, high = value_range(x.detach(), self.channel_dim)
+            self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+            self._set_grid()
+        return fake_quantize(x, Grid(*(getattr(self, name) for name in Grid._fields)))
+
+    def freeze(self) -> None:
+        """Keep the range seen so far for every later tensor."""
+        self.observing = False
+
+    def _set_grid(self) -> None:
+        grid = GRIDS[self.scheme](self.low, self.high, self.bits)
+        for name, value in zip(Grid._fields, grid, strict=True):
+            setattr(self, name, value)
+
+
+def _quantize_output(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    return module.get_submodule("output_quantizer")(output)
+
+
+def _quantize_input(module: nn.Module, args: Any) -> Any:
+    return (module.get_submodule("input_quantizer")(args[0]), *args[1:])
+
+
+def weighted_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Return the convolutions and linear layers of `network` by name, in registration order."""
+    return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def attach_quantizers(
+    network: nn.Module, sites: str, bits: int, scheme: str, granularity: str
+) -> dict[str, ActivationQuantizer]:
+    """Put one quantizer at each site of `network`, in place; return them by the site's module name.
+
+    Hooks are used, not wrapper modules: attribute paths and state-dict keys of the network stay
+    as they are, and a module used twice (a shared ReLU) keeps one range.
+    """
+    kinds = (nn.ReLU, nn.ReLU6) if sites == "relu" else (nn.Conv2d, nn.Linear)
+    modules = {name: m for name, m in network.named_modules() if isinstance(m, kinds)}
+    quantizers = {}
+    for name, module in modules.items():
+        quantizer = ActivationQuantizer(bits, scheme, granularity)
+        if sites == "relu":
+            module.add_module("output_quantizer", quantizer)
+            module.register_forward_hook(_quantize_output)
+        else:
+            module.add_module("input_quantizer", quantizer)
+            module.register_forward_pre_hook(_quantize_input)
+        quantizers[name] = quantizer
+    return quantizers

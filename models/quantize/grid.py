@@ -1,0 +1,83 @@
+"""The uniform integer grid, in plain tensor operations.
+
+`torch.fake_quantize_*` is not used: it refuses zero points outside the integer range, which the
+ZeroQ release's weight grids need, and plain operations fuse when a network is compiled.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_MIN_WIDTH = 1e-8  # of a range; the ZeroQ release's guard against a constant tensor
+
+
+class Grid(NamedTuple):
+    """Values (q + zero_point) / inverse_scale for the integers q in q_min..q_max.
+
+    Every field is a float32 tensor that broadcasts against what is quantized. inverse_scale is
+    in integer steps per unit of the input; zero_point is integral but may lie outside
+    q_min..q_max, as in the ZeroQ release.
+    """
+
+    inverse_scale: Tensor
+    zero_point: Tensor
+    q_min: Tensor
+    q_max: Tensor
+
+
+def affine_grid(low: Tensor, high: Tensor, bits: int) -> Grid:
+    """Grid of 2^b levels over [low, high].
+
+    s = (2^b - 1) / (high - low) is its inverse scale, round(s low) + 2^(b-1) its zero point.
+    Source: ZeroQ release, quant_utils.py (asymmetric linear quantization). Zero is on the grid
+    when it is inside the range, and is not forced into it.
+    """
+    inverse_scale = (2**bits - 1) / torch.clamp(high - low, min=_MIN_WIDTH)
+    zero_point = torch.round(inverse_scale * low) + 2 ** (bits - 1)
+    return _with_levels(inverse_scale, zero_point, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def symmetric_grid(low: Tensor, high: Tensor, bits: int) -> Grid:
+    """Grid of 2^bits - 1 levels over [-T, T], T = max(|low|, |high|), with zero point 0.
+
+    Where `low` is nowhere negative the sign would waste half the levels: then it is the affine
+    grid over [0, T].
+    """
+    threshold = torch.maximum(low.abs(), high.abs())
+    if not bool((low < 0).any()):
+        return affine_grid(torch.zeros_like(threshold), threshold, bits)
+    top = 2 ** (bits - 1) - 1
+    inverse_scale = top / torch.clamp(threshold, min=_MIN_WIDTH)
+    return _with_levels(inverse_scale, torch.zeros_like(inverse_scale), -top, top)
+
+
+GRIDS = {"affine": affine_grid, "symmetric": symmetric_grid}
+
+
+def fake_quantize(x: Tensor, grid: Grid) -> Tensor:
+    """Return `x` rounded (ties to even) and clamped to `grid`; same shape and dtype."""
+    q = torch.round(grid.inverse_scale * x - grid.zero_point)
+    q = torch.clamp(q, grid.q_min, grid.q_max)
+    return (q + grid.zero_point) / grid.inverse_scale
+
+
+def value_range(x: Tensor, channel_dim: int | None) -> tuple[Tensor, Tensor]:
+    """Return (min, max) of `x`: scalars, or by channel and shaped to broadcast with `x`."""
+    if channel_dim is None:
+        low, high = torch.aminmax(x)
+        return low, high
+    dims = [d for d in range(x.dim()) if d != channel_dim]
+    return x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
+
+
+def quantize_weight(weight: Tensor, bits: int, scheme: str, granularity: str) -> Tensor:
+    """Return `weight` (out, in[, kh, kw]) on its min-max grid; same shape."""
+    low, high = value_range(weight, 0 if granularity == "channel" else None)
+    return fake_quantize(weight, GRIDS[scheme](low, high, bits))
+
+
+def _with_levels(inverse_scale: Tensor, zero_point: Tensor, q_min: int, q_max: int) -> Grid:
+    return Grid(
+        inverse_scale, zero_point, zero_point.new_tensor(q_min), zero_point.new_tensor(q_max)
+    )

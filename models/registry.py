@@ -1,0 +1,80 @@
+"""Names to objects, imported when first asked for."""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from models.errors import BenchError
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Return the tail of an error line: the closest of `options`, or at most 20 of them."""
+    names = sorted(options)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "choose one of: " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+
+
+def import_attribute(path: str) -> object:
+    """Import `package.module:attribute`.
+
+    Raises BenchError when the module or the attribute does not exist.
+    """
+    module_name, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        raise BenchError(f"cannot import {path!r}: {error}; is it installed?") from error
+    except AttributeError as error:
+        options = did_you_mean(attribute, vars(importlib.import_module(module_name)))
+        raise BenchError(f"{module_name!r} has no {attribute!r}; {options}") from error
+
+
+class Registry(Generic[T]):
+    """Built-in objects as lazy `module:attribute` strings, and installed ones by entry point.
+
+    `kind` is the word used in error messages. Any `module:attribute` string is a valid name too,
+    which is how an object that is not packaged at all is used.
+    """
+
+    def __init__(self, kind: str, builtin: Mapping[str, str], entry_point_group: str | None = None):
+        self.kind = kind
+        self._builtin = dict(builtin)
+        self._group = entry_point_group
+
+    def installed(self) -> dict[str, str]:
+        """Return name to `module:attribute` of what installed packages add by entry point."""
+        if self._group is None:
+            return {}
+        return {point.name: point.value for point in entry_points(group=self._group)}
+
+    def paths(self) -> dict[str, str]:
+        """Return name to `module:attribute`; nothing is imported.
+
+        Raises BenchError when an installed package claims the name of a built-in.
+        """
+        installed = self.installed()
+        for name in sorted(installed.keys() & self._builtin.keys()):
+            raise BenchError(
+                f"{self.kind} {name!r} is claimed by {self._builtin[name]} and by the installed "
+                f"{installed[name]}; rename the entry point in {self._group!r}"
+            )
+        return {**self._builtin, **installed}
+
+    def names(self) -> list[str]:
+        return sorted(self.paths())
+
+    def get(self, name: str) -> T:
+        """Import and return the object called `name`.
+
+        Raises BenchError, with the closest known name, when there is none.
+        """
+        paths = self.paths()
+        if name not in paths and ":" not in name:
+            raise BenchError(f"unknown {self.kind} {name!r}; {did_you_mean(name, paths)}")
+        return import_attribute(paths.get(name, name))  # type: ignore[return-value]

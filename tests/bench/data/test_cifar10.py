@@ -1,0 +1,89 @@
+"""torchvision's files, checked before they are opened. The files here are tiny stand-ins."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision.datasets import CIFAR10
+
+from bench.data import decode, scan
+from models.errors import BenchError
+from tests.bench.data.images import preprocessing
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two files of 4 training images and one of 3 test images, known to torchvision by md5."""
+    folder = tmp_path / "root" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+
+    def write(name: str, content: dict[str, object]) -> list[str]:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    def batch(labels: list[int], seed: int) -> dict[str, object]:
+        shape = (len(labels), 3072)
+        data = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+        return {"data": data, "labels": labels}
+
+    train = [write("data_batch_1", batch([3, 1], 0)), write("data_batch_2", batch([0, 9], 1))]
+    test = [write("test_batch", batch([8, 8, 2], 2))]
+    name, md5 = write("batches.meta", {"label_names": [str(i) for i in range(10)]})
+    monkeypatch.setattr(CIFAR10, "train_list", train)
+    monkeypatch.setattr(CIFAR10, "test_list", test)
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": name, "key": "label_names", "md5": md5})
+    return folder.parent
+
+
+def config(root: Path | None, download: bool = False) -> dict[str, object]:
+    path = None if root is None else str(root)
+    return {"name": "cifar10", "root": path, "download": download, "limit": None}
+
+
+def test_order_labels_and_pixels_are_those_of_the_files(root: Path, tmp_path: Path) -> None:
+    train, test = scan(config(root), "train"), scan(config(root), "eval")
+    assert train.labels.tolist() == [3, 1, 0, 9]
+    assert test.labels.tolist() == [8, 8, 2]
+    assert (test.name, test.classes, test.files[2]) == ("cifar10", 2, "cifar10/test/00002")
+    images = decode(test, config(root), preprocessing(32, 32), tmp_path / "cache").images
+    expected = np.random.default_rng(2).integers(0, 256, (3, 3072), dtype=np.uint8)
+    np.testing.assert_array_equal(images, expected.reshape(3, 3, 32, 32))
+
+
+def test_limit_decodes_the_images_it_lists(root: Path, tmp_path: Path) -> None:
+    limited = {**config(root), "limit": 1}
+    listing = scan(limited, "eval")
+    whole = np.asarray(CIFAR10(root, train=False).data).transpose(0, 3, 1, 2)
+    images = decode(listing, limited, preprocessing(32, 32), tmp_path / "cache").images
+    np.testing.assert_array_equal(images[0], whole[int(listing.files[0][-5:])])
+
+
+def test_missing_files_are_named_with_both_ways_out(root: Path, tmp_path: Path) -> None:
+    for wrong in (None, tmp_path):
+        with pytest.raises(BenchError, match=r"set.*cifar-10-batches-py.*data\.download=true"):
+            scan(config(wrong), "eval")
+
+
+def test_an_altered_file_is_not_opened(root: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (pytest.fail, ("the pickle was opened",))
+
+    (root / "cifar-10-batches-py" / "test_batch").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(BenchError, match=r"is altered or incomplete \(md5\)"):
+        scan(config(root), "eval")
+
+
+def test_a_failed_download_says_what_to_do(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: CIFAR10) -> None:
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr(CIFAR10, "download", refuse)
+    with pytest.raises(BenchError, match=r"cannot fetch CIFAR-10 into .*: no network; fetch http"):
+        scan(config(tmp_path / "new", download=True), "eval")
+    # What is there and intact is not fetched.
+    assert len(scan(config(root, download=True), "eval")) == 3

@@ -1,0 +1,89 @@
+"""The identity of a set, and the part of it that `limit` keeps."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.data import scan
+from bench.data.listing import digest
+from models.errors import BenchError
+from tests.bench.data.images import write_image, write_tree
+
+
+def folder_config(root: Path, **options: object) -> dict[str, object]:
+    return {"name": "folder", "root": str(root), "label": "toy", **options}
+
+
+def test_digest_tells_its_parts_apart() -> None:
+    assert digest(("ab", "c")) != digest(("a", "bc"))
+    assert digest(("a", 1)) == digest(("a", "1"))
+
+
+def test_fingerprint_moves_with_the_folder_and_stamp_does_not(tmp_path: Path) -> None:
+    here = write_tree(tmp_path / "here", {"train/a": 2, "test/a": 2, "test/b": 1})
+    there = Path(shutil.copytree(here, tmp_path / "there"))
+    os.utime(there / "test/a/000.png", (1, 1))
+    first, second = (scan(folder_config(root), "eval") for root in (here, there))
+    assert first.fingerprint == second.fingerprint
+    assert first.stamp != second.stamp
+    assert len(first.fingerprint) == 64
+
+
+@pytest.mark.parametrize("change", ["rename", "resize", "relabel", "add"])
+def test_fingerprint_changes_with_names_sizes_labels_and_count(tmp_path: Path, change: str) -> None:
+    root = write_tree(tmp_path / "set", {"train/b": 1, "test/b": 3})
+    before = scan(folder_config(root), "eval")
+    if change == "rename":
+        (root / "test/b/000.png").rename(root / "test/b/0.png")
+    elif change == "resize":
+        write_image(root / "test/b/000.png", width=40)
+    elif change == "relabel":
+        write_image(root / "train/a/000.png")
+    else:
+        write_image(root / "test/b/003.png")
+    assert scan(folder_config(root), "eval").fingerprint != before.fingerprint
+
+
+def test_modification_time_changes_only_the_stamp(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "set", {"train/a": 1, "test/a": 2})
+    before = scan(folder_config(root), "eval")
+    os.utime(root / "test/a/001.png", ns=(1, 1))
+    after = scan(folder_config(root), "eval")
+    assert (after.fingerprint, after.files) == (before.fingerprint, before.files)
+    assert after.stamp != before.stamp
+
+
+def test_labels_cannot_be_written(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "set", {"train/a": 1, "test/a": 2})
+    with pytest.raises(ValueError, match="read-only"):
+        scan(folder_config(root), "eval").labels[0] = 1
+
+
+def test_limit_keeps_the_same_images_everywhere_and_is_nested() -> None:
+    few, more = (scan({"name": "mnist5k", "limit": n}, "eval") for n in (5, 100))
+    assert few.files == (
+        "mnist5k/test/02915",
+        "mnist5k/test/02968",
+        "mnist5k/test/02979",
+        "mnist5k/test/03408",
+        "mnist5k/test/03900",
+    )
+    assert set(few.files) < set(more.files)
+    assert list(more.files) == sorted(more.files)
+    assert more.classes == 10
+    assert (few.labels == [int(name[-5:]) // 500 for name in few.files]).all()
+    assert few.fingerprint != more.fingerprint
+
+
+def test_limit_of_everything_is_no_limit_and_train_is_always_whole(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "set", {"train/a": 3, "train/b": 3, "test/a": 2, "test/b": 2})
+    whole = scan(folder_config(root), "eval")
+    assert scan(folder_config(root, limit=4), "eval").fingerprint == whole.fingerprint
+    limited = scan(folder_config(root, limit=1), "eval")
+    assert (len(limited), limited.classes) == (1, 1)
+    assert limited.stamp == whole.stamp
+    assert len(scan(folder_config(root, limit=1), "train")) == 6
+    with pytest.raises(BenchError, match=r"data\.limit=5 is more than the 4 images"):
+        scan(folder_config(root, limit=5), "eval")
