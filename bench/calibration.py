@@ -102,6 +102,8 @@ def _read(folder: Path) -> Calibration | None:
 
 def _keep(calibration: Calibration, folder: Path, images: bool, how: Preprocessing) -> None:
     # The images come last: where they are, everything is.
+    for leftover in folder.glob(".curve.json.*"):  # of a process that was killed
+        leftover.unlink(missing_ok=True)
     if calibration.curve:
         write_whole(folder / "curve.json", json.dumps(calibration.curve))
     if len(calibration.images) and not (folder / "preview.png").exists():

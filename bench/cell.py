@@ -5,14 +5,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config import Config
 from bench.data import Listing, scan
-from methods.base import Method
 from methods.registry import make_method
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry
+
+if TYPE_CHECKING:  # tables and status hash requests without importing torch
+    from methods.base import Method
 
 IDENTITY_VERSION = 1
 """Raised when the harness itself changes what a cell measures."""
@@ -39,7 +41,7 @@ class Cell:
 
     entry: ZooEntry
     weights: Weights
-    method: Method
+    method: "Method"
     spec: QuantSpec
     listing: Listing
     calibration: Listing | None

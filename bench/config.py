@@ -24,7 +24,7 @@ class RuntimeConfig(_Strict):
     """How a cell is run; recorded beside its number, never part of its identity."""
 
     device: str = "auto"
-    batch_size: PositiveInt = 250
+    batch_size: PositiveInt | None = None
     threads: PositiveInt | None = None
     workers: PositiveInt = 4
     channels_last: bool = True
@@ -62,6 +62,8 @@ class Config(_Strict):
         known = QuantSpec.__dataclass_fields__
         for key in self.quant.keys() - known.keys():
             raise BenchError(f"quant has no key {key!r}; {did_you_mean(key, known)}")
+        for key in {"w_bits", "a_bits"} - self.quant.keys():
+            raise BenchError(f"quant.{key} is missing; add it to the config of this quant option")
         return QuantSpec(**self.quant)
 
 

@@ -9,7 +9,7 @@ def show_log() -> None:
     logger = logging.getLogger("bench")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    if not any(isinstance(h, logging.StreamHandler) and h.level for h in logger.handlers):
+    if not any(isinstance(handler, _TerminalHandler) for handler in logger.handlers):
         handler = _TerminalHandler()
         handler.setLevel(logging.INFO)
         handler.setFormatter(logging.Formatter("%(message)s"))

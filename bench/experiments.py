@@ -61,7 +61,8 @@ def experiment_jobs(name: str, overrides: Sequence[str] = ()) -> list[Job]:
     fixed = [f"experiment={name}", *_not_swept(overrides)]
     composed = compose_raw(fixed, with_hydra=True)
     params: dict[str, Any] = OmegaConf.to_container(composed.hydra.sweeper.params) or {}  # type: ignore[assignment]
-    jobs = jobs_of([f"experiment={name}", *overrides], params)
+    swept = [f"{key}={value}" for key, value in params.items()]
+    jobs = jobs_of([f"experiment={name}", *swept, *overrides])
     return [Job(job, read_config(compose_raw(job))) for job in jobs]
 
 

@@ -40,6 +40,16 @@ def prepare_device(runtime: RuntimeConfig) -> torch.device:
     return device
 
 
+def batch_size(runtime: RuntimeConfig, device: torch.device, image_pixels: int) -> int:
+    """Return how many images of `image_pixels` (height x width) to evaluate at once.
+
+    On a CPU so few that activations stay near the caches: more is slower, and takes gigabytes.
+    """
+    if runtime.batch_size is not None:
+        return runtime.batch_size
+    return max(1, (2**24 if device.type == "cuda" else 2**19) // image_pixels)
+
+
 def memory_format(runtime: RuntimeConfig) -> torch.memory_format:
     return torch.channels_last if runtime.channels_last else torch.contiguous_format
 

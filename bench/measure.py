@@ -12,7 +12,7 @@ from bench.cell import Cell
 from bench.config import Config
 from bench.data import ImageSet, Listing, decode
 from bench.evaluate import Correctness, evaluate
-from bench.machine import memory_format, prepare_device
+from bench.machine import batch_size, memory_format, prepare_device
 from bench.progress import Clock
 from methods.base import Progress
 from models.quantize.network import quantize
@@ -57,7 +57,7 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
             cell.weights.preprocessing,
             device,
             layout,
-            config.runtime.batch_size,
+            batch_size(config.runtime, device, cell.weights.preprocessing.size**2),
             progress,
         )
     return Measurement(correctness, count, indices)

@@ -1,7 +1,7 @@
 """The folder of result files: written whole, once each, by any number of processes.
 
 outputs/cells/<id>/     config.yaml, result.json, correct.npz, log.txt (and tracking.json)
-outputs/pending/<id>.*  being written, or being replaced
+outputs/pending/<id>.*  being written, or being replaced, under the cell's lock
 outputs/locks/<id>      held by the process that measures the cell, freed by its death
 """
 
@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,14 +48,20 @@ class Store:
         """
         path = self.folder(id) / "result.json"
         try:
-            return Result.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
+            result = Result.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValidationError as error:
             raise BenchError(
                 f"{path} is not a result file of this version ({error.error_count()} keys do not "
                 "fit); move its folder away to measure the cell again"
             ) from error
+        if result.id != id:
+            raise BenchError(
+                f"{path} is the record of another cell, {result.id}; move its folder away to "
+                "measure the cell again"
+            )
+        return result
 
     def results(self) -> list[Result]:
         """Return every readable record, in the order of ids; unreadable ones are warned of."""
@@ -74,7 +81,8 @@ class Store:
 
         Raises BenchError when no record or more than one does.
         """
-        ids = sorted(p.name for p in self.cells.glob(f"{prefix}*")) if prefix else []
+        every = [path.name for path in self.cells.glob("*")]
+        ids = sorted(id for id in every if prefix and id.startswith(prefix))
         if len(ids) != 1:
             count = f"{len(ids)} cells" if ids else "no cell"
             raise BenchError(
@@ -87,10 +95,21 @@ class Store:
         return result
 
     def correctness(self, id: str) -> dict[str, np.ndarray]:
-        """Return boolean arrays `top1` and `top5`, one value an image, in evaluation order."""
-        with np.load(self.folder(id) / "correct.npz") as packed:
-            total = int(packed["total"])
-            return {k: np.unpackbits(packed[k], count=total).astype(bool) for k in ("top1", "top5")}
+        """Return boolean arrays `top1` and `top5`, one value an image, in evaluation order.
+
+        Raises BenchError when the file is missing or damaged.
+        """
+        path = self.folder(id) / "correct.npz"
+        try:
+            with np.load(path) as packed:
+                bits = {name: packed[name] for name in ("top1", "top5")}
+                total = int(packed["total"])
+            return {k: np.unpackbits(v, count=total).astype(bool) for k, v in bits.items()}
+        except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile) as error:
+            raise BenchError(
+                f"cannot read {path}: {type(error).__name__}; move its folder away to measure the "
+                "cell again"
+            ) from error
 
     @contextmanager
     def lock(self, id: str, wait: bool) -> Iterator[None]:
@@ -129,6 +148,16 @@ class Store:
         new.rename(self.folder(id))
         shutil.rmtree(old, ignore_errors=True)
 
+    def scratch(self, id: str, purpose: str) -> Path:
+        """Return an empty folder on the same file system, removed at the latest by `clean`.
+
+        To be used under the cell's lock.
+        """
+        folder = self._pending / f"{id}.{purpose}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
     def clean(self) -> None:
         """Remove what killed processes left behind, except where a living one holds the lock."""
         for id in {path.name.split(".")[0] for path in self._pending.glob("*")}:
@@ -139,30 +168,43 @@ class Store:
                 continue
 
     def _recover(self, id: str) -> None:
-        new, old = self._pending / f"{id}.new", self._pending / f"{id}.old"
+        old = self._pending / f"{id}.old"
         if old.exists() and not self.folder(id).exists():
             old.rename(self.folder(id))
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in self._pending.glob(f"{id}.*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
     def read_note(self, id: str, name: str) -> dict[str, Any] | None:
-        """Return a small JSON file that was put beside a result, or None."""
+        """Return a small JSON file that was put beside a result; None without a readable one."""
         try:
             return json.loads((self.folder(id) / f"{name}.json").read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return None
 
     def write_note(self, id: str, name: str, content: dict[str, Any]) -> None:
-        """Put a small JSON file beside a result, whole or not at all."""
-        write_whole(self.folder(id) / f"{name}.json", json.dumps(content, indent=1) + "\n")
+        """Put a small JSON file beside a result, whole or not at all.
+
+        To be used under the cell's lock.
+        """
+        partial = self.scratch(id, "note") / f"{name}.json"
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.replace(self.folder(id) / partial.name)
+        partial.parent.rmdir()
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that a kill leaves the old one, or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def save_correctness(folder: Path, top1: np.ndarray, top5: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from bench.console import say, show_log
 from bench.data import ImageSet, decode, scan
 from bench.evaluate import evaluate
 from bench.experiments import compose_raw
-from bench.machine import memory_format, prepare_device
+from bench.machine import batch_size, memory_format, prepare_device
 from bench.progress import Clock
 from bench.stats import wilson_interval
 from bench.train import TrainRecipe, save_weights
@@ -62,7 +62,13 @@ def train(arguments: Namespace) -> int:
         )
     with clock.phase("evaluate") as progress:
         top1 = evaluate(
-            network, testing, preprocessing, device, layout, runtime.batch_size, progress
+            network,
+            testing,
+            preprocessing,
+            device,
+            layout,
+            batch_size(runtime, device, preprocessing.size**2),
+            progress,
         ).top1
     correct, total = int(top1.sum()), len(top1)
     low, high = wilson_interval(correct, total)

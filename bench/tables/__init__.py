@@ -1,0 +1,1 @@
+"""Tables: views of the result files."""
