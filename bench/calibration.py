@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -70,40 +70,61 @@ def calibrate(
         memory_format=memory_format,
         progress=progress,
     )
+
+    def make() -> Source:
+        return Source(_checked(cell.method.calibrate(network, context), cell), chosen)
+
     if fresh:
-        return Source(_checked(cell.method.calibrate(network, context)), chosen)
+        return make()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         kept = _read(folder) if cell.method.cached else None
-        calibration = kept or _checked(cell.method.calibrate(network, context))
-        if kept is None:
-            _keep(calibration, folder, cell.method.cached, cell.weights.preprocessing)
-    return Source(calibration, chosen)
+        if kept is not None:
+            return kept
+        source = make()
+        _keep(source, folder, cell.method.cached, cell.weights.preprocessing)
+    return source
 
 
 def read_curve(folder: Path) -> list[float]:
     """Return the loss curve kept in `folder`; empty when there is none."""
+    return _read_list(folder / "curve.json")
+
+
+def _read_list(path: Path) -> list[Any]:
     try:
-        return json.loads((folder / "curve.json").read_bytes())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         return []
 
 
-def _checked(calibration: Calibration) -> Calibration:
+def _checked(calibration: Calibration, cell: Cell) -> Calibration:
+    shape, wanted = calibration.images.shape[1:], cell.weights.preprocessing.input_shape
+    if shape != wanted or calibration.images.dtype != torch.float32:
+        raise BenchError(
+            f"method {cell.method.name!r} returned {calibration.images.dtype} images of shape "
+            f"{tuple(shape)}; {cell.entry.name} takes float32 of shape {wanted}"
+        )
     if not bool(torch.isfinite(calibration.images).all()):
         raise BenchError("the calibration images are not finite; lower the method's learning rate")
-    return calibration
+    return Calibration(calibration.images.cpu(), calibration.curve)
 
 
-def _read(folder: Path) -> Calibration | None:
+def _read(folder: Path) -> Source | None:
     path = folder / "images.safetensors"
-    return Calibration(load_file(path)["images"], read_curve(folder)) if path.exists() else None
+    if not path.exists():
+        return None
+    kept = Calibration(load_file(path)["images"], read_curve(folder))
+    return Source(kept, _read_list(folder / "indices.json"))
 
 
-def _keep(calibration: Calibration, folder: Path, images: bool, how: Preprocessing) -> None:
+def _keep(source: Source, folder: Path, images: bool, how: Preprocessing) -> None:
+    calibration, indices = source
     # The images come last: where they are, everything is.
     for leftover in folder.glob(".curve.json.*"):  # of a process that was killed
         leftover.unlink(missing_ok=True)
+    if indices:
+        write_whole(folder / "indices.json", json.dumps(indices))
     if calibration.curve:
         write_whole(folder / "curve.json", json.dumps(calibration.curve))
     if len(calibration.images) and not (folder / "preview.png").exists():

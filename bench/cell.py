@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench.config import Config
-from bench.data import Listing, scan
+from bench.data import Listing, Side, scan
 from methods.registry import make_method
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry
@@ -88,15 +88,27 @@ def plan(config: Config) -> Cell:
     config = normalised(config)
     model = entry(config.model.name)
     method = make_method(config.method)
+    data = json.dumps(config.data, sort_keys=True)
     return Cell(
         entry=model,
         weights=choose_weights(model, config.model.weights),
         method=method,
         spec=config.spec,
-        listing=scan(config.data, "eval"),
-        calibration=scan(config.data, "train") if method.needs_real_images else None,
+        listing=_listing(data, "eval"),
+        calibration=_listing(data, "train") if method.needs_real_images else None,
         seed=config.seed,
     )
+
+
+# The cells of a sweep share their images, and listing a million files takes half a minute.
+@lru_cache(maxsize=8)
+def _listing(data: str, side: Side) -> Listing:
+    return scan(json.loads(data), side)
+
+
+def forget_listings() -> None:
+    """List image folders anew from now on: a command sees the files of the moment it starts."""
+    _listing.cache_clear()
 
 
 def normalised(config: Config) -> Config:

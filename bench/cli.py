@@ -1,6 +1,7 @@
 """The `bench` command. Nothing heavy is imported before a sub-command needs it."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ Every command takes config overrides such as paths.outputs=DIR; `bench run --hel
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0, 1 (a cell failed) or 2 (bad input)."""
     args = list(sys.argv[1:] if argv is None else argv)
+    # A user's own module is found beside where the command is typed, after everything installed.
+    sys.path.append(os.getcwd())  # noqa: PTH109
     try:
         if args[:1] == ["run"]:
             # Hydra parses these itself, flags such as -m and --cfg included.
@@ -75,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
     table.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
     table.set_defaults(action=_lazy("bench.commands.table", "table"))
+    for reader in (validate, ls, status, table):
+        reader.add_argument("--config-dir", type=Path, metavar="DIR", help="your own configs")
     return parser
 
 

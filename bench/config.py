@@ -62,8 +62,9 @@ class Config(_Strict):
         known = QuantSpec.__dataclass_fields__
         for key in self.quant.keys() - known.keys():
             raise BenchError(f"quant has no key {key!r}; {did_you_mean(key, known)}")
-        for key in {"w_bits", "a_bits"} - self.quant.keys():
-            raise BenchError(f"quant.{key} is missing; add it to the config of this quant option")
+        for key in ("w_bits", "a_bits"):
+            if key not in self.quant:
+                raise BenchError(f"quant.{key} is missing; add it to the config of this quant")
         return QuantSpec(**self.quant)
 
 
@@ -77,8 +78,12 @@ def read_config(composed: DictConfig | dict[str, Any]) -> Config:
     else:
         plain = composed
     try:
-        return Config.model_validate(plain)
+        config = Config.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BenchError(f"config {where}={first['input']!r}: {first['msg']}") from error
+        given = "" if first["type"] == "missing" else f"={first['input']!r}"
+        raise BenchError(f"config {where}{given}: {first['msg']}") from error
+    if not isinstance(config.method.get("name"), str):
+        raise BenchError("method.name is missing; add it to the config of this method")
+    return config

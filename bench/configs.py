@@ -15,9 +15,13 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def options(group: str) -> dict[str, str]:
-    """Return the options of a config group with their one-line descriptions."""
-    files = sorted((config_folder() / group).glob("*.yaml"))
+def options(group: str, own: Path | None = None) -> dict[str, str]:
+    """Return the options of a config group with their one-line descriptions.
+
+    own: a folder of the user's own configs, laid out as the shipped ones.
+    """
+    folders = [config_folder()] if own is None else [config_folder(), own]
+    files = sorted(file for folder in folders for file in (folder / group).glob("*.yaml"))
     return {file.stem: _description(file) for file in files}
 
 

@@ -1,5 +1,6 @@
 """What configs compose to, without running it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.config import Config, read_config
 from bench.configs import config_folder, options
+from bench.plugins import register_methods
 from bench.sweep import jobs_of
 from models.errors import BenchError
 from models.registry import did_you_mean
@@ -19,15 +21,21 @@ DEFAULT_OUTPUTS = "outputs"
 
 
 def compose_raw(
-    overrides: Sequence[str], with_hydra: bool = False, name: str = "config"
+    overrides: Sequence[str],
+    with_hydra: bool = False,
+    name: str = "config",
+    own: Path | None = None,
 ) -> DictConfig:
     """Compose `overrides` as `bench run` does, over the shipped primary config called `name`.
 
+    own: a folder of the user's own configs (`--config-dir`).
+
     Raises BenchError, in one line, when they do not compose.
     """
+    search = [] if own is None else [f"hydra.searchpath=[file://{own.resolve()}]"]
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return compose(name, list(overrides), return_hydra_config=with_hydra)
+            return compose(name, [*overrides, *search], return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
         raise BenchError(explain(error)) from error
 
@@ -37,10 +45,24 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown and "is not in struct" in str(error.__cause__):
+        key, known = unknown.group(1), _known_keys()
+        if key in known:
+            return f"the chosen {key.split('.')[0]} has no value {key!r}; leave it out"
+        return f"unknown config value {key!r}; {did_you_mean(key, known)}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     lines = [line.strip() for e in (error, cause) if e for line in str(e).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("To append", "object_type"))]
     return "; ".join(dict.fromkeys(kept)) or type(error).__name__
+
+
+def _known_keys() -> list[str]:
+    composed: Any = OmegaConf.to_container(compose_raw([]))
+    keys = list(composed)
+    for group, values in composed.items():
+        keys += [f"{group}.{key}" for key in values] if isinstance(values, dict) else []
+    return keys
 
 
 class Job(NamedTuple):
@@ -50,20 +72,24 @@ class Job(NamedTuple):
     config: Config
 
 
-def experiment_jobs(name: str, overrides: Sequence[str] = ()) -> list[Job]:
+def experiment_jobs(name: str, overrides: Sequence[str] = (), own: Path | None = None) -> list[Job]:
     """Return the cells of an experiment, with `overrides` as given on the command line.
+
+    own: a folder of the user's own configs (`--config-dir`).
 
     Raises BenchError for an unknown experiment or a cell that does not compose.
     """
-    known = options("experiment")
+    known = options("experiment", own)
     if name not in known:
         raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, known)}")
     fixed = [f"experiment={name}", *_not_swept(overrides)]
-    composed = compose_raw(fixed, with_hydra=True)
+    register_methods(overrides)
+    composed = compose_raw(fixed, with_hydra=True, own=own)
     params: dict[str, Any] = OmegaConf.to_container(composed.hydra.sweeper.params) or {}  # type: ignore[assignment]
     swept = [f"{key}={value}" for key, value in params.items()]
+    register_methods(swept)
     jobs = jobs_of([f"experiment={name}", *swept, *overrides])
-    return [Job(job, read_config(compose_raw(job))) for job in jobs]
+    return [Job(job, read_config(compose_raw(job, own=own))) for job in jobs]
 
 
 def _not_swept(overrides: Sequence[str]) -> list[str]:

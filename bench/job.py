@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bench.cell import float_config
+from bench.cell import float_config, forget_listings
 from bench.config import Config, read_config
 from bench.result import Result
 from bench.run import Outcome, run_cell
@@ -25,11 +25,13 @@ class Session:
     """The jobs of one `bench run` that this process has done, and what they leave open."""
 
     def __init__(self) -> None:
+        forget_listings()
         self._pid = os.getpid()
         self._deferred: list[tuple[Config, str]] = []
         self._entries: list[Entry] = []
         self._uploads = Uploads()
         self._modes: dict[str, str] = {}
+        self._cleaned: set[Path] = set()
 
     def job(self, composed: DictConfig) -> None:
         """Run one composed job and note what became of it; only an interrupt is raised."""
@@ -40,8 +42,9 @@ class Session:
         in_a_row = journal is not None and os.getpid() == self._pid
         try:
             config = read_config(composed)
+            self._clean(config.paths.outputs)
             outcome = run_cell(config, wait=not in_a_row)
-        except BenchError as error:
+        except (BenchError, OSError) as error:
             self._note(Entry("refused", label, reason=str(error)))
             return
         self._take(outcome, config, label)
@@ -51,7 +54,10 @@ class Session:
         if self._deferred:
             log.info("waiting for %d cells that another process measures", len(self._deferred))
         for config, label in self._deferred:
-            self._take(run_cell(config, wait=True), config, label)
+            try:
+                self._take(run_cell(config, wait=True), config, label)
+            except (BenchError, OSError) as error:
+                self._note(Entry("refused", label, reason=str(error)))
         missing = self._uploads.finish(_UPLOAD_SECONDS)
         if missing:
             log.warning(
@@ -62,6 +68,12 @@ class Session:
             )
         journal = Journal.current()
         return journal.entries() if journal else self._entries
+
+    def _clean(self, outputs: Path) -> None:
+        """Remove what killed processes left under `outputs`, before anything is added to it."""
+        if outputs not in self._cleaned:
+            self._cleaned.add(outputs)
+            Store(outputs).clean()
 
     def _take(self, outcome: Outcome, config: Config, label: str) -> None:
         if outcome.result is None:
@@ -101,7 +113,7 @@ class Session:
 def describe(entry: Entry, result: Result | None) -> str:
     """Return one line on what became of a cell."""
     if result is None:
-        return f"{entry.label}: error: {entry.reason}"
+        return f"error: {entry.reason} ({entry.label})"
     if result.status != "done":
         return f"{result.label}: {result.status}: {result.reason}  {result.id}"
     how = "known" if entry.status == "found" else f"{result.seconds['total']:.1f} s"

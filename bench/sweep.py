@@ -80,6 +80,11 @@ class Journal:
         os.environ[_JOURNAL] = json.dumps([str(path.resolve()), total, journal._start])
         return journal
 
+    @staticmethod
+    def forget() -> None:
+        """Leave no journal to be found: of an earlier sweep, or of one that started this one."""
+        os.environ.pop(_JOURNAL, None)
+
     @classmethod
     def current(cls) -> "Journal | None":
         """Return the journal that this process's sweep has started, if it has."""

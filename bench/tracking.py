@@ -29,6 +29,7 @@ _SUMMARY = (
     *("w_bits", "a_bits", "seed", "top1", "top5", "correct", "correct_top5", "total", "classes"),
     *("ci_low", "ci_high", "fp32_top1", "fp32_expected", "peak_memory_bytes"),
 )
+_PHASES = ("float", "load", "decode", "synthesise", "quantize", "evaluate", "total")
 
 
 def effective_mode(mode: str) -> str:
@@ -51,14 +52,16 @@ def track(result: Result, config: Config, mode: str) -> Path | None:
     Never raises: what goes wrong is logged, and the next sweep over the cell tries again.
     """
     store = Store(config.paths.outputs)
-    note = store.read_note(result.id, NOTE)
-    if mode == "none" or (note is not None and note["started_at"] == result.started_at):
+    if mode == "none" or _is_tracked(store, result):
         return None
     try:
-        run = _write_run(result, config)
-        store.write_note(
-            result.id, NOTE, {"run": run.name, "mode": mode, "started_at": result.started_at}
-        )
+        # Two processes that find one cell without its run must not both write it.
+        with store.lock(result.id, wait=True):
+            if _is_tracked(store, result):
+                return None
+            run = _known_run(result, config) or _write_run(result, config, store)
+            note = {"run": run.name, "mode": mode, "started_at": result.started_at}
+            store.write_note(result.id, NOTE, note)
     except Exception as error:  # a view must not cost the number it shows
         log.warning("warning: no W&B run for %s: %s", result.id, error)
         log.debug("tracking failed", exc_info=True)
@@ -66,17 +69,44 @@ def track(result: Result, config: Config, mode: str) -> Path | None:
     return run
 
 
-def _write_run(result: Result, config: Config) -> Path:
+def _is_tracked(store: Store, result: Result) -> bool:
+    note = store.read_note(result.id, NOTE)
+    return isinstance(note, dict) and note.get("started_at") == result.started_at
+
+
+def _home(config: Config) -> Path:
+    return config.paths.outputs / "wandb"
+
+
+def _run_id(result: Result) -> str:
+    """Return the id of a measurement's run: the same for every attempt at writing it."""
+    moment = "".join(character for character in result.started_at[:19] if character.isdigit())
+    return f"{result.id}-{moment}"
+
+
+def _known_run(result: Result, config: Config) -> Path | None:
+    """Return the run that a process wrote before it was killed on the way to the note."""
+    return next(_home(config).glob(f"*run-*-{_run_id(result)}"), None)
+
+
+def _write_run(result: Result, config: Config, store: Store) -> Path:
+    partial = store.scratch(result.id, "run")
+    try:
+        folder = _write_run_into(partial, result, config)
+        _home(config).mkdir(parents=True, exist_ok=True)
+        return folder.rename(_home(config) / folder.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_run_into(partial: Path, result: Result, config: Config) -> Path:
     import wandb
 
-    home = config.paths.outputs / "wandb"
-    partial = home / "partial" / f"{result.id}-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     tracking = config.tracking
     bits = f"w{result.w_bits}a{result.a_bits}"
     with wandb.init(
         mode="offline",
+        id=_run_id(result),
         dir=str(partial),
         project=tracking.project,
         entity=tracking.entity,
@@ -101,10 +131,7 @@ def _write_run(result: Result, config: Config) -> Path:
         folder = Path(run.settings.sync_dir)
         if result.status == "failed":
             run.finish(exit_code=1)
-    final = home / folder.name
-    folder.rename(final)
-    shutil.rmtree(partial, ignore_errors=True)
-    return final
+    return folder
 
 
 def run_config(result: Result, config: Config) -> dict[str, Any]:
@@ -124,7 +151,7 @@ def run_config(result: Result, config: Config) -> dict[str, Any]:
 def summary(result: Result) -> dict[str, Any]:
     """Return the numbers of a cell under keys that are the same for every cell."""
     record = result.model_dump(mode="json")
-    seconds = {f"seconds/{name}": value for name, value in sorted(result.seconds.items())}
+    seconds = {f"seconds/{phase}": result.seconds.get(phase) for phase in _PHASES}
     return {"cell_id": result.id} | {key: record[key] for key in _SUMMARY} | seconds
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from inspect import isabstract
 from typing import TYPE_CHECKING, Any
 
 from models.errors import BenchError
@@ -25,14 +26,28 @@ METHODS: "Registry[type[Method]]" = Registry(
 def method_class(name: str) -> "type[Method]":
     """Return the class called `name`: a built-in, an entry point, or `package.module:Class`.
 
-    Raises BenchError when there is none, or when it is not a Method.
+    Raises BenchError when there is none, or when it is not a whole Method.
     """
     from methods.base import Method
 
     found = METHODS.get(name)
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise BenchError(f"method {name!r} is {found!r}, not a subclass of methods.base.Method")
+    if fault := _fault(found):
+        raise BenchError(f"method {name!r}: {fault}")
     return found
+
+
+def _fault(cls: "type[Method]") -> str | None:
+    """Return what the author of `cls` has forgotten, in words, or None."""
+    if "__dataclass_fields__" not in vars(cls):
+        return "decorate the class with @dataclass(frozen=True), else its fields are no parameters"
+    if "name" in {f.name for f in fields(cls)} or not isinstance(getattr(cls, "name", None), str):
+        return "give the class an attribute name = '...', without an annotation"
+    builtin = METHODS.builtin.get(cls.name)
+    if builtin is not None and builtin != f"{cls.__module__}:{cls.__qualname__}":
+        return f"the name {cls.name!r} belongs to a built-in method; give the class another"
+    return "the class does not define calibrate" if isabstract(cls) else None
 
 
 def make_method(config: Mapping[str, Any]) -> "Method":

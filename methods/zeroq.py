@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from methods.base import Calibration, Context, Method
 from methods.batchnorm import batchnorms, inputs_of, running_statistics
+from models.errors import NotApplicable
 
 # The release divides centred uniform integers by the variance, not by the deviation, of U{0..255}
 # (distill_data.py), so its "Gaussian" start is nearly a zero image.
@@ -106,6 +107,8 @@ def statistics_loss(network: nn.Module, images: Tensor, epsilon: float) -> Tenso
 
 def _distance(x: Tensor, mean: Tensor, var: Tensor, epsilon: float) -> Tensor:
     pixels = x.flatten(2)
+    if pixels.shape[2] < 2:
+        raise NotApplicable("a BatchNorm sees 1x1 maps, whose variance over pixels does not exist")
     deviation = torch.sqrt(pixels.var(dim=2) + epsilon)
     gap = (pixels.mean(dim=2) - mean).square().sum()
     return (gap + (deviation - torch.sqrt(var + epsilon)).square().sum()) / x.shape[0]

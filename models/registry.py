@@ -26,6 +26,8 @@ def import_attribute(path: str) -> object:
     Raises BenchError when the module or the attribute does not exist.
     """
     module_name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
+        raise BenchError(f"{path!r} is no place in a module; give it as package.module:attribute")
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
@@ -44,7 +46,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, builtin: Mapping[str, str], entry_point_group: str | None = None):
         self.kind = kind
-        self._builtin = dict(builtin)
+        self.builtin = dict(builtin)
         self._group = entry_point_group
 
     def installed(self) -> dict[str, str]:
@@ -59,12 +61,12 @@ class Registry(Generic[T]):
         Raises BenchError when an installed package claims the name of a built-in.
         """
         installed = self.installed()
-        for name in sorted(installed.keys() & self._builtin.keys()):
+        for name in sorted(installed.keys() & self.builtin.keys()):
             raise BenchError(
-                f"{self.kind} {name!r} is claimed by {self._builtin[name]} and by the installed "
+                f"{self.kind} {name!r} is claimed by {self.builtin[name]} and by the installed "
                 f"{installed[name]}; rename the entry point in {self._group!r}"
             )
-        return {**self._builtin, **installed}
+        return {**self.builtin, **installed}
 
     def names(self) -> list[str]:
         return sorted(self.paths())

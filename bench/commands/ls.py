@@ -18,7 +18,7 @@ _GROUPS = {
 
 def ls(arguments: Namespace) -> int:
     """Print one name a line, with what it is."""
-    found = options(_GROUPS[arguments.what])
+    found = options(_GROUPS[arguments.what], arguments.config_dir)
     if arguments.what == "methods":
         from methods.registry import METHODS
 

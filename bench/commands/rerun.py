@@ -5,7 +5,7 @@ from argparse import Namespace
 import numpy as np
 import yaml
 
-from bench.cell import plan
+from bench.cell import forget_listings, plan
 from bench.config import Config, read_config
 from bench.console import say, show_log
 from bench.experiments import outputs_of
@@ -23,12 +23,16 @@ def rerun(options: Namespace) -> int:
     images than the recorded ones.
     """
     show_log()
+    forget_listings()
     store = Store(outputs_of(options.overrides))
     recorded = store.find(options.id)
     if recorded.status != "done":
         raise BenchError(f"cell {recorded.id} is {recorded.status}: {recorded.reason}")
-    text = (store.folder(recorded.id) / "config.yaml").read_text()
-    config = read_config(yaml.safe_load(text))
+    path = store.folder(recorded.id) / "config.yaml"
+    try:
+        config = read_config(yaml.safe_load(path.read_text()))
+    except (OSError, yaml.YAMLError) as error:
+        raise BenchError(f"cannot read {path}: {type(error).__name__}; measure again") from error
     here = config.paths.model_copy(update={"outputs": store.root})
     config = config.model_copy(update={"paths": here})
     say(f"{recorded.label}: recorded {recorded.correct}/{recorded.total}")

@@ -23,10 +23,10 @@ def run(args: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     from bench.job import Session
+    from bench.sweep import Journal
 
     show_log()
-    # A user's own module is found beside where the command is typed, after everything installed.
-    sys.path.append(os.getcwd())  # noqa: PTH109
+    Journal.forget()
     register_methods(args)
     verbose = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be one line
@@ -40,6 +40,10 @@ def run(args: Sequence[str]) -> int:
         if verbose:
             raise
         raise BenchError(explain(error)) from error
+    except OSError as error:  # Hydra makes its folders under the outputs
+        if verbose:
+            raise
+        raise BenchError(f"cannot write results: {error}; check paths.outputs") from error
     counts = Counter(entry.status for entry in entries)
     if len(entries) > 1:
         words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

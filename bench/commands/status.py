@@ -5,7 +5,7 @@ from collections import Counter
 
 from bench.cell import request_id
 from bench.console import say
-from bench.experiments import experiment_jobs, outputs_of
+from bench.experiments import Job, experiment_jobs, outputs_of
 from bench.result import Result
 from bench.store import Store
 
@@ -14,7 +14,8 @@ def status(arguments: Namespace) -> int:
     """Print counts by status, then what is missing or failed; always returns 0."""
     results = Store(outputs_of(arguments.overrides)).results()
     if arguments.experiment:
-        return _of_experiment(arguments.experiment, arguments.overrides, results)
+        jobs = experiment_jobs(arguments.experiment, arguments.overrides, arguments.config_dir)
+        return _of_experiment(arguments.experiment, jobs, results)
     if not results:
         say("no cell is measured yet; `bench run -m experiment=demo` measures some")
     for group in sorted({result.group for result in results}):
@@ -28,9 +29,8 @@ def status(arguments: Namespace) -> int:
     return 0
 
 
-def _of_experiment(name: str, overrides: list[str], results: list[Result]) -> int:
+def _of_experiment(name: str, jobs: list[Job], results: list[Result]) -> int:
     by_request = {result.request_id: result for result in results}
-    jobs = experiment_jobs(name, overrides)
     found = [by_request.get(request_id(job.config)) for job in jobs]
     counts = Counter(result.status if result else "missing" for result in found)
     say(f"{name}: {len(jobs)} cells: {_counts(counts)}")

@@ -17,7 +17,9 @@ def table(arguments: Namespace) -> int:
     Raises BenchError for an unknown experiment.
     """
     results = Store(outputs_of(arguments.overrides)).results()
-    cells = collect(experiment_jobs(arguments.name, arguments.overrides), results)
+    cells = collect(
+        experiment_jobs(arguments.name, arguments.overrides, arguments.config_dir), results
+    )
     text = render(
         wide(summarise(cells)),
         cells,

@@ -1,10 +1,12 @@
 """`bench train`: train a network of the zoo from scratch on a small data set."""
 
 from argparse import Namespace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import OmegaConf
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from torch import nn
 
 from bench.config import RuntimeConfig
@@ -18,7 +20,7 @@ from bench.stats import wilson_interval
 from bench.train import TrainRecipe, save_weights
 from bench.train import train as train_network
 from models.errors import BenchError
-from models.registry import import_attribute
+from models.registry import did_you_mean, import_attribute
 from models.zoo import choose_weights, entry
 
 
@@ -29,7 +31,7 @@ def train(arguments: Namespace) -> int:
     """
     show_log()
     config: Any = OmegaConf.to_container(compose_raw(arguments.overrides, name="train"))
-    runtime = RuntimeConfig(**config["runtime"])
+    runtime, recipe, seed = _checked(config)
     model = entry(config["model"]["name"])
     preprocessing = choose_weights(model, "default").preprocessing
     device, layout = prepare_device(runtime), memory_format(runtime)
@@ -49,7 +51,6 @@ def train(arguments: Namespace) -> int:
             "outputs; choose a data set that belongs to the model"
         )
     untrained = cast("nn.Module", import_attribute(model.build)()).to(device)  # type: ignore[operator]
-    recipe = TrainRecipe(**config["train"])
     with clock.phase("train") as progress:
         network = train_network(
             untrained,
@@ -57,7 +58,7 @@ def train(arguments: Namespace) -> int:
             training.labels,
             preprocessing,
             recipe,
-            config["seed"],
+            seed,
             progress,
         )
     with clock.phase("evaluate") as progress:
@@ -72,7 +73,7 @@ def train(arguments: Namespace) -> int:
         ).top1
     correct, total = int(top1.sum()), len(top1)
     low, high = wilson_interval(correct, total)
-    name = f"{model.name}_{training.listing.name}_seed{config['seed']}.safetensors"
+    name = f"{model.name}_{training.listing.name}_seed{seed}.safetensors"
     path = outputs / "trained" / name
     sha256 = save_weights(network, path)
     say(f"top-1 {100 * correct / total:.2f} % [{low:.2f}, {high:.2f}] of {total} images")
@@ -80,3 +81,20 @@ def train(arguments: Namespace) -> int:
     say(f"sha256 {sha256}")
     say(f"use it: bench run model={model.name} model.weights={path} ...")
     return 0
+
+
+def _checked(config: dict[str, Any]) -> tuple[RuntimeConfig, TrainRecipe, int]:
+    known = [field.name for field in fields(TrainRecipe)]
+    for key in config["train"]:
+        if key not in known:
+            raise BenchError(f"train has no key {key!r}; {did_you_mean(key, known)}")
+    try:
+        return (
+            RuntimeConfig(**config["runtime"]),
+            TypeAdapter(TrainRecipe).validate_python(config["train"]),
+            TypeAdapter(NonNegativeInt).validate_python(config["seed"]),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "seed"
+        raise BenchError(f"{where}={first['input']!r}: {first['msg']}") from error

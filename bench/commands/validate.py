@@ -1,9 +1,11 @@
 """`bench validate`: compose every experiment without running it."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from bench.configs import options
 from bench.console import say
+from bench.data.datasets import options_of
 from bench.experiments import experiment_jobs
 from methods.registry import make_method
 from models.errors import BenchError
@@ -13,22 +15,23 @@ from models.zoo import choose_weights, entry
 def validate(arguments: Namespace) -> int:
     """Say of each experiment how many cells it has, or what is wrong; return 1 if any is wrong."""
     wrong = 0
-    for name in arguments.experiment or options("experiment"):
+    for name in arguments.experiment or options("experiment", arguments.config_dir):
         try:
-            say(f"{name}: {check(name, arguments.overrides)} cells")
+            say(f"{name}: {check(name, arguments.overrides, arguments.config_dir)} cells")
         except BenchError as error:
             wrong += 1
             say(f"{name}: error: {error}")
     return 1 if wrong else 0
 
 
-def check(name: str, overrides: list[str]) -> int:
+def check(name: str, overrides: list[str], own: Path | None = None) -> int:
     """Return the number of cells of an experiment. Raises BenchError for the first wrong one."""
-    jobs = experiment_jobs(name, overrides)
+    jobs = experiment_jobs(name, overrides, own)
     for job in jobs:
         try:
             choose_weights(entry(job.config.model.name), job.config.model.weights)
             make_method(job.config.method)
+            options_of(job.config.data)
             _ = job.config.spec
         except BenchError as error:
             raise BenchError(f"{' '.join(job.overrides)}: {error}") from error

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.errors import NotApplicable
 from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
 
 
@@ -15,10 +16,12 @@ class ActivationQuantizer(nn.Module):
     the largest maximum seen, as in the ZeroQ release (quant_modules.py, QuantAct). While
     observing, each tensor is already quantized with the range it has just widened, so that layers
     further on see quantized input. Unlike the release, a range that stays empty (a ReLU that is
-    dead on every calibration image) quantizes to 0 for good instead of following each evaluation
-    batch, because a number must not depend on the batch size.
+    dead on every calibration image) quantizes to 0 (within 1e-8) for good instead of following each
+    evaluation batch, because a number must not depend on the batch size.
 
     After `freeze` the forward pass is branch-free tensor arithmetic on buffers.
+
+    Raises NotApplicable when, with one range a channel, tensors of different channels pass.
     """
 
     low: Tensor
@@ -38,6 +41,11 @@ class ActivationQuantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.observing:
             low, high = value_range(x.detach(), self.channel_dim)
+            if self.low.dim() and self.low.shape != low.shape:
+                raise NotApplicable(
+                    f"quant.a_granularity=channel: one activation module of the network serves "
+                    f"{self.low.numel()} and {low.numel()} channels, which cannot share ranges"
+                )
             self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
             self._set_grid()
         return fake_quantize(x, Grid(*(getattr(self, name) for name in Grid._fields)))

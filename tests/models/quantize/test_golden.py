@@ -1,0 +1,71 @@
+"""The quantizer gives the numbers that the ZeroQ release gives (tests/golden/README.md)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.quantize.activation import ActivationQuantizer
+from models.quantize.grid import quantize_weight
+from models.quantize.network import quantize
+from models.quantize.spec import QuantSpec
+
+Golden = Callable[[str], dict[str, np.ndarray]]
+BITS = (2, 3, 4, 5, 6, 8)
+RECIPES = ((8, 8), (6, 6), (4, 4), (4, 8))
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("name", ["conv_weight", "linear_weight"])
+def test_weights_to_the_last_bit(name: str, bits: int, golden: Golden) -> None:
+    arrays = golden("zeroq_quantizer")
+    ours = quantize_weight(torch.from_numpy(arrays[name]), bits, "affine", "channel")
+    assert np.array_equal(ours.numpy(), arrays[f"{name}_b{bits}"])
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_activation_and_range_to_the_last_bit(bits: int, golden: Golden) -> None:
+    arrays = golden("zeroq_quantizer")
+    quantizer = ActivationQuantizer(bits, "affine", "tensor")
+    ours = quantizer(torch.from_numpy(arrays["activation"]))
+    assert np.array_equal(ours.numpy(), arrays[f"activation_b{bits}"])
+    observed = np.array([quantizer.low.item(), quantizer.high.item()], np.float32)
+    assert np.array_equal(observed, arrays[f"activation_range_b{bits}"])
+
+
+@pytest.mark.parametrize(("w_bits", "a_bits"), RECIPES)
+def test_whole_network(w_bits: int, a_bits: int, golden: Golden, golden_network: nn.Module) -> None:
+    arrays = golden("zeroq_model")
+    calibration, x = torch.from_numpy(arrays["calib"]), torch.from_numpy(arrays["x"])
+    quantized = quantize(golden_network, QuantSpec(w_bits, a_bits), calibration)
+    ranges = [[q.low.item(), q.high.item()] for q in quantized.quantizers.values()]
+    label = f"w{w_bits}a{a_bits}"
+    assert len(ranges) == 19
+    assert np.abs(np.array(ranges) - arrays[f"ranges_{label}"]).max() <= 1e-4
+    logits = quantized.network(x).numpy()
+    assert np.abs(logits - arrays[f"logits_{label}"]).max() <= 1e-4
+
+
+def test_float_network(golden: Golden, golden_network: nn.Module) -> None:
+    arrays = golden("zeroq_model")
+    logits = golden_network(torch.from_numpy(arrays["x"])).numpy()
+    assert np.abs(logits - arrays["logits_fp32"]).max() <= 1e-4
+
+
+@pytest.mark.parametrize(("w_bits", "a_bits"), RECIPES)
+def test_channels_last_predicts_the_same(
+    w_bits: int, a_bits: int, golden: Golden, golden_network: nn.Module
+) -> None:
+    # Other convolution kernels round otherwise, and a value next to a level's edge may then fall
+    # on the other side of it: logits differ, classes all but never.
+    arrays = golden("zeroq_model")
+    layout = torch.channels_last
+    calibration, x = (
+        torch.from_numpy(arrays[key]).contiguous(memory_format=layout) for key in ("calib", "x")
+    )
+    network = golden_network.to(memory_format=layout)
+    logits = quantize(network, QuantSpec(w_bits, a_bits), calibration).network(x).numpy()
+    expected = arrays[f"logits_w{w_bits}a{a_bits}"]
+    assert (logits.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 15

@@ -1,0 +1,116 @@
+"""What the quantizer can be asked for, and what it says to the rest."""
+
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
+import pytest
+
+from models.errors import BenchError
+from models.quantize.spec import QuantSpec
+
+
+def refusal(**keys: Any) -> str:
+    with pytest.raises(BenchError) as caught:
+        QuantSpec(**({"w_bits": 4, "a_bits": 4} | keys))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("bits", [*range(2, 17), 32])
+def test_legal_bits(bits: int) -> None:
+    assert QuantSpec(bits, 8).w_bits == bits
+    assert QuantSpec(8, bits).a_bits == bits
+
+
+@pytest.mark.parametrize("key", ["w_bits", "a_bits"])
+@pytest.mark.parametrize("bits", [-4, 0, 1, 17, 31, 33])
+def test_impossible_number_of_bits(key: str, bits: int) -> None:
+    message = refusal(**{key: bits})
+    assert message == f"quant.{key}={bits} is impossible; give 2..16, or 32 for float"
+
+
+@pytest.mark.parametrize("key", ["w_bits", "a_bits"])
+@pytest.mark.parametrize("bits", ["fp8", "int8", "8", 4.5, 4.0, True, False, None])
+def test_formats_that_are_not_integers(key: str, bits: object) -> None:
+    message = refusal(**{key: bits})
+    assert message.startswith(f"quant.{key}={bits!r} is not a format this quantizer can represent")
+    assert "2..16 bits or 32 for float" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "close"),
+    [
+        ("w_scheme", "symetric", "symmetric"),
+        ("a_scheme", "afine", "affine"),
+        ("w_granularity", "chanel", "channel"),
+        ("a_granularity", "tensors", "tensor"),
+        ("w_range", "min_max", "minmax"),
+        ("sites", "relus", "relu"),
+    ],
+)
+def test_unknown_choice_names_the_closest(key: str, value: str, close: str) -> None:
+    message = refusal(**{key: value})
+    assert message == f"quant.{key}={value} cannot be represented; did you mean {close!r}?"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "options"),
+    [("sites", None, "all, relu"), ("a_range", 99.9, "minmax"), ("w_scheme", 7, "affine, symme")],
+)
+def test_far_off_choice_lists_them(key: str, value: object, options: str) -> None:
+    assert f"choose one of: {options}" in refusal(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("w_bits", "a_bits", "label", "is_float"),
+    [
+        (4, 8, "W4A8", False),
+        (32, 8, "W32A8", False),
+        (2, 32, "W2A32", False),
+        (32, 32, "W32A32", True),
+    ],
+)
+def test_label_and_float(w_bits: int, a_bits: int, label: str, is_float: bool) -> None:
+    spec = QuantSpec(w_bits, a_bits)
+    assert (spec.label, spec.is_float) == (label, is_float)
+
+
+OTHER = {
+    "w_scheme": "symmetric",
+    "a_scheme": "symmetric",
+    "w_granularity": "tensor",
+    "a_granularity": "channel",
+    "sites": "all",
+}
+
+
+def test_nothing_is_idle_below_32_bits() -> None:
+    spec = QuantSpec(4, 8, **OTHER)
+    assert spec.effective() == spec
+
+
+def test_what_float_weights_make_idle() -> None:
+    spec = QuantSpec(32, 8, **OTHER)
+    assert spec.effective() == replace(spec, w_scheme="affine", w_granularity="channel")
+
+
+def test_what_float_activations_make_idle() -> None:
+    spec = QuantSpec(4, 32, **OTHER)
+    assert spec.effective() == replace(
+        spec, a_scheme="affine", a_granularity="tensor", sites="relu"
+    )
+
+
+def test_a_float_network_has_one_spec() -> None:
+    assert QuantSpec(32, 32, **OTHER).effective() == QuantSpec(32, 32)
+
+
+def test_as_dict_makes_it_again() -> None:
+    spec = QuantSpec(3, 5, **OTHER)
+    assert QuantSpec(**spec.as_dict()) == spec
+
+
+def test_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        QuantSpec(4, 4).w_bits = 8  # type: ignore[misc]

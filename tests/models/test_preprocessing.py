@@ -1,0 +1,43 @@
+"""Pixels to network input."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from models.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(4, 6, "bilinear", (0.5, 0.25, 0.0), (0.5, 0.25, 2.0))
+
+
+def test_by_hand() -> None:
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 1, 1, 3).expand(1, 3, 1, 3)
+    found = PREPROCESSING.normalise(pixels)
+    expected = torch.tensor([[-1.0, -0.6, 1.0], [-1.0, -0.2, 3.0], [0.0, 0.1, 0.5]])
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.view(3, 3), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_memory_layout_is_kept(layout: torch.memory_format) -> None:
+    pixels = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8).contiguous(memory_format=layout)
+    found = PREPROCESSING.normalise(pixels)
+    assert found.shape == pixels.shape
+    assert found.is_contiguous(memory_format=layout)
+
+
+def test_facts() -> None:
+    assert PREPROCESSING.input_shape == (3, 4, 4)
+    assert PREPROCESSING.as_dict() == {
+        "size": 4,
+        "resize": 6,
+        "interpolation": "bilinear",
+        "mean": (0.5, 0.25, 0.0),
+        "std": (0.5, 0.25, 2.0),
+    }
+
+
+def test_import_needs_no_torch() -> None:
+    code = "import sys, models.preprocessing; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
