@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import Config
@@ -64,7 +65,7 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        evaluation = {"quant": self.spec.as_dict(), "evaluation": self.listing.fingerprint}
+        evaluation = {"quant": self.spec.identity(), "evaluation": self.listing.fingerprint}
         return digest(self.source | evaluation)
 
     @property
@@ -73,11 +74,15 @@ class Cell:
 
 
 def model_identity(model: ZooEntry, weights: Weights) -> dict[str, Any]:
-    return {
+    """Return what identifies a network with its weights, without having them."""
+    # Weights whose sha256 is known only once they are here go by another name until then.
+    known = "weights_sha256" if weights.sha256 is not None else "weights"
+    identity = {
         "architecture": model.name,
-        "weights_sha256": weights.sha256,
+        known: weights.identity,
         "preprocessing": weights.preprocessing.as_dict(),
     }
+    return identity if model.code is None else identity | {"code": model.code}
 
 
 def plan(config: Config) -> Cell:
@@ -126,17 +131,31 @@ def float_config(config: Config) -> Config:
     return normalised(config.model_copy(update={"quant": quant, "force": False}))
 
 
+def reported_name(data: Mapping[str, Any]) -> str:
+    """Return the name that results on `data` carry, as far as its config tells it."""
+    if data.get("label"):
+        return data["label"]
+    if "label" in data and data.get("root"):
+        return Path(data["root"]).expanduser().resolve().name
+    return data["name"]
+
+
+def _integral(value: Any) -> Any:
+    """Return 1 for 1.0: the method's own type decides which of them it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def request_id(config: Config) -> str:
     """Hash what `config` asks for, without looking at any image or importing any method."""
     config = normalised(config)
     model = entry(config.model.name)
-    data: Mapping[str, Any] = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
+    data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
     return digest(
         {
             **model_identity(model, choose_weights(model, config.model.weights)),
-            "data": data,
-            "method": config.method,
-            "quant": config.quant,
+            "data": data | {"label": reported_name(config.data)},
+            "method": {key: _integral(value) for key, value in config.method.items()},
+            "quant": config.spec.identity(),
             "seed": config.seed,
         }
     )

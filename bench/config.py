@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
@@ -39,6 +46,11 @@ class TrackingConfig(_Strict):
 
 class PathsConfig(_Strict):
     outputs: Path
+
+    @field_validator("outputs")
+    @classmethod
+    def _expand(cls, path: Path) -> Path:
+        return path.expanduser()
 
 
 class Config(_Strict):

@@ -1,5 +1,6 @@
 """What configs compose to, without running it."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from models.registry import did_you_mean
 
 DEFAULT_OUTPUTS = "outputs"
 
+COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
+"""What Hydra raises for a command line that means nothing; it has a ValueError for some."""
+
 
 def compose_raw(
     overrides: Sequence[str],
@@ -36,7 +40,7 @@ def compose_raw(
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             return compose(name, [*overrides, *search], return_hydra_config=with_hydra)
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSE_ERRORS as error:
         raise BenchError(explain(error)) from error
 
 
@@ -47,22 +51,22 @@ def explain(error: Exception) -> str:
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown and "is not in struct" in str(error.__cause__):
-        key, known = unknown.group(1), _known_keys()
-        if key in known:
-            return f"the chosen {key.split('.')[0]} has no value {key!r}; leave it out"
-        return f"unknown config value {key!r}; {did_you_mean(key, known)}"
+        return _unknown_key(unknown.group(1))
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     lines = [line.strip() for e in (error, cause) if e for line in str(e).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("To append", "object_type"))]
     return "; ".join(dict.fromkeys(kept)) or type(error).__name__
 
 
-def _known_keys() -> list[str]:
+def _unknown_key(key: str) -> str:
     composed: Any = OmegaConf.to_container(compose_raw([]))
-    keys = list(composed)
-    for group, values in composed.items():
-        keys += [f"{group}.{key}" for key in values] if isinstance(values, dict) else []
-    return keys
+    group, _, last = key.partition(".")
+    if not last or not isinstance(composed.get(group), dict):
+        return f"unknown config value {key!r}; {did_you_mean(group, composed)}"
+    close = difflib.get_close_matches(last, composed[group], n=1)
+    if last in composed[group] or not close:
+        return f"the chosen {group} has no value {key!r}; leave it out or choose another {group}"
+    return f"unknown config value {key!r}; did you mean '{group}.{close[0]}'?"
 
 
 class Job(NamedTuple):
@@ -99,4 +103,4 @@ def _not_swept(overrides: Sequence[str]) -> list[str]:
 def outputs_of(overrides: Sequence[str]) -> Path:
     """Return the outputs folder that `overrides` name, or the default one."""
     named = [o.partition("=")[2] for o in overrides if o.startswith("paths.outputs=")]
-    return Path(named[-1] if named else DEFAULT_OUTPUTS)
+    return Path(named[-1] if named else DEFAULT_OUTPUTS).expanduser()

@@ -2,7 +2,9 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -10,7 +12,7 @@ from omegaconf import DictConfig
 from bench.cell import float_config, forget_listings
 from bench.config import Config, read_config
 from bench.result import Result
-from bench.run import Outcome, run_cell
+from bench.run import Outcome, forget_failures, run_cell
 from bench.store import Store
 from bench.sweep import Entry, Journal
 from bench.tracking import Uploads, effective_mode, track
@@ -18,7 +20,10 @@ from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
-_UPLOAD_SECONDS = 300
+_UPLOAD_SECONDS = 60  # without any run being uploaded
+
+
+_CHOSEN_ONE = ("model", "data", "method", "quant", "recipe")
 
 
 class Session:
@@ -26,6 +31,7 @@ class Session:
 
     def __init__(self) -> None:
         forget_listings()
+        forget_failures()
         self._pid = os.getpid()
         self._deferred: list[tuple[Config, str]] = []
         self._entries: list[Entry] = []
@@ -41,6 +47,7 @@ class Session:
         # runs its jobs in a row goes on with the next ones first, so that two of them share.
         in_a_row = journal is not None and os.getpid() == self._pid
         try:
+            _refuse_lists(HydraConfig.get().runtime.choices)
             config = read_config(composed)
             self._clean(config.paths.outputs)
             outcome = run_cell(config, wait=not in_a_row)
@@ -58,6 +65,8 @@ class Session:
                 self._take(run_cell(config, wait=True), config, label)
             except (BenchError, OSError) as error:
                 self._note(Entry("refused", label, reason=str(error)))
+        if self._uploads.missing():
+            log.info("uploading W&B runs")
         missing = self._uploads.finish(_UPLOAD_SECONDS)
         if missing:
             log.warning(
@@ -106,8 +115,15 @@ class Session:
                 pairs.append((reference, float_config(config)))
         for one, its_config in pairs:
             run: Path | None = track(one, its_config, mode)
-            if run is not None and mode == "online":
+            if run is not None and mode == "online" and os.getpid() == self._pid:
                 self._uploads.add(run)
+
+
+def _refuse_lists(choices: Mapping[str, Any]) -> None:
+    """Hydra merges the configs of group=[a,b] into one, and then names no choice for the group."""
+    for group in _CHOSEN_ONE:
+        if group not in choices:
+            raise BenchError(f"{group}=[...] mixes configs; list values with -m and no brackets")
 
 
 def describe(entry: Entry, result: Result | None) -> str:

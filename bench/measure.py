@@ -14,16 +14,22 @@ from bench.data import ImageSet, Listing, decode
 from bench.evaluate import Correctness, evaluate
 from bench.machine import batch_size, memory_format, prepare_device
 from bench.progress import Clock
+from bench.seeds import torch_generator
 from methods.base import Progress
 from models.quantize.network import quantize
-from models.weights import load_model
+from models.weights import load
 from models.zoo import Weights, entry
 
 
 class Measurement(NamedTuple):
-    """What a cell comes to. indices: the training images that it was calibrated with."""
+    """What a cell comes to.
+
+    weights_sha256: of the weights that were loaded.
+    indices: the training images that it was calibrated with.
+    """
 
     correctness: Correctness
+    weights_sha256: str
     calibration_images: int
     indices: list[int]
 
@@ -37,7 +43,7 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
     layout = memory_format(config.runtime)
     caches = config.paths.outputs / "cache"
     with clock.phase("load"):
-        network = _network(cell.entry.name, cell.weights, device, layout)
+        network, sha256 = _network(cell.entry.name, cell.weights, device, layout)
     with clock.phase("decode") as progress:
         images = _images(cell, cell.listing, config, progress)
         training = _images(cell, cell.calibration, config, progress) if cell.calibration else None
@@ -47,9 +53,10 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
             folder = caches / "calibration" / cell.calibration_key
             source = calibrate(cell, network, training, device, layout, folder, fresh, progress)
             count, indices = len(source.calibration.images), source.indices
-        with clock.phase("quantize"):
+        with clock.phase("quantize") as progress:
             batch = source.calibration.images.to(device).contiguous(memory_format=layout)
-            network = quantize(network, cell.spec, batch).network
+            generator = torch_generator(cell.seed, "rounding")
+            network = quantize(network, cell.spec, batch, generator, progress).network
     with clock.phase("evaluate") as progress:
         correctness = evaluate(
             network,
@@ -60,14 +67,15 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
             batch_size(config.runtime, device, cell.weights.preprocessing.size**2),
             progress,
         )
-    return Measurement(correctness, count, indices)
+    return Measurement(correctness, sha256, count, indices)
 
 
 @lru_cache(maxsize=2)
 def _network(
     name: str, weights: Weights, device: torch.device, layout: torch.memory_format
-) -> nn.Module:
-    return load_model(entry(name), weights).to(memory_format=layout).to(device)
+) -> tuple[nn.Module, str]:
+    network, sha256 = load(entry(name), weights)
+    return network.to(memory_format=layout).to(device), sha256
 
 
 def _images(cell: Cell, listing: Listing, config: Config, progress: Progress) -> ImageSet:

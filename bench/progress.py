@@ -1,5 +1,6 @@
 """Wall time by phase, with a bar on a terminal and silence elsewhere."""
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -8,6 +9,10 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from methods.base import Progress
+
+log = logging.getLogger(__name__)
+
+_WORTH_A_LINE = 10  # seconds; what is shorter is in the cell's log only
 
 
 class Clock:
@@ -33,7 +38,10 @@ class Clock:
             yield progress
         finally:
             bar.close()
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            lasting = seconds >= _WORTH_A_LINE and not sys.stderr.isatty()
+            log.log(logging.INFO if lasting else logging.DEBUG, "  %s %.1f s", name, seconds)
 
     def rounded(self) -> dict[str, float]:
         """Return the seconds of each phase and of the whole."""

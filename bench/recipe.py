@@ -7,11 +7,17 @@ from typing import Any
 from bench.cell import Cell
 
 
-def recipe(cell: Cell, images: int | None = None, indices: Sequence[int] = ()) -> dict[str, Any]:
+def recipe(
+    cell: Cell,
+    images: int | None = None,
+    indices: Sequence[int] = (),
+    weights_sha256: str | None = None,
+) -> dict[str, Any]:
     """Return what the number of `cell` depends on, by topic.
 
     images: how many calibration images there were, once that is known.
     indices: which images of the training side they are, for a method that uses real ones.
+    weights_sha256: of the weights that were loaded, once that is known.
     """
     weights, published = cell.weights, cell.weights.published
     calibration: dict[str, Any] = {"images": images}
@@ -24,12 +30,12 @@ def recipe(cell: Cell, images: int | None = None, indices: Sequence[int] = ()) -
     return {
         "weights": {
             "source": weights.source,
-            "sha256": weights.sha256,
+            "sha256": weights_sha256 or weights.sha256,
             "published": asdict(published) if published else None,
         },
         "preprocessing": weights.preprocessing.as_dict(),
         "quantizer": cell.spec.as_dict(),
-        "batchnorm": "not folded, float",
+        "batchnorm": "folded" if cell.spec.fold else "not folded, float",
         "biases": "float",
         "method": {
             "name": cell.method.name,

@@ -49,7 +49,10 @@ class Result(BaseModel):
     )
     fp32_id: str | None = Field(None, description="Cell that holds the float measurement.")
 
-    weights_sha256: str
+    weights_sha256: str | None = Field(
+        description="Of the weights file, or of the state dict as such a file where the weights "
+        "come with a network. Null where a cell ended before weights to be fetched were there."
+    )
     recipe: dict[str, Any] = Field(description="Everything the number depends on, in words.")
     calibration_key: str | None = Field(
         None, description="Folder of the calibration preview and curve under cache/calibration."

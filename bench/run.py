@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -69,7 +70,12 @@ def _measure_into(store: Store, cell: Cell, config: Config) -> Result:
     device = prepare_device(config.runtime)
     reset_peak_memory(device)
     known: dict[str, Any] = _known_before(cell, config)
-    with store.writing(cell.id) as folder, _log_file(folder / "log.txt"):
+    earlier = store.read(cell.id)
+    with (
+        suppress(_KeepEarlier),
+        store.writing(cell.id) as folder,
+        _log_file(folder / "log.txt"),
+    ):
         try:
             if not cell.spec.is_float:
                 with clock.phase("float"):
@@ -93,9 +99,27 @@ def _measure_into(store: Store, cell: Cell, config: Config) -> Result:
             runtime=config.runtime.model_dump()
             | {"device": str(device), "device_name": device_name(device)},
         )
-        (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+        if result.status == "failed" and earlier is not None and earlier.status != "failed":
+            log.warning("warning: it failed this time; the earlier result of %s is kept", cell.id)
+            raise _KeepEarlier
+        (folder / "config.yaml").write_text(yaml.safe_dump(portable(config)))
         (folder / "result.json").write_text(result.model_dump_json(indent=1) + "\n")
     return result
+
+
+class _KeepEarlier(Exception):
+    """A failed repetition does not replace a number."""
+
+
+def portable(config: Config) -> dict[str, Any]:
+    """Return `config` with its paths absolute, so that it means the same from any folder."""
+    plain = config.model_dump(mode="json")
+    if plain["data"].get("root"):
+        plain["data"]["root"] = str(Path(plain["data"]["root"]).expanduser().resolve())
+    weights = Path(config.model.weights).expanduser()
+    if weights.is_file():
+        plain["model"]["weights"] = str(weights.resolve())
+    return plain
 
 
 def _known_before(cell: Cell, config: Config) -> dict[str, Any]:
@@ -120,10 +144,23 @@ def _known_before(cell: Cell, config: Config) -> dict[str, Any]:
     }
 
 
+# Float cells that failed in this command: the cells of a sweep that need one fail at once.
+_failed_floats: dict[tuple[Path, str], Result] = {}
+
+
+def forget_failures() -> None:
+    """Try float cells again that failed earlier in this process."""
+    _failed_floats.clear()
+
+
 def _float_reference(cell: Cell, config: Config) -> dict[str, Any]:
-    reference = run_cell(float_config(config)).result
+    wanted = float_config(config)
+    key = config.paths.outputs, plan(wanted).id
+    reference = _failed_floats.get(key) or run_cell(wanted).result
     if reference is None or reference.status != "done":
         why = reference.reason if reference else "no record"
+        if reference is not None:
+            _failed_floats[key] = reference
         raise BenchError(f"the float network could not be measured: {why}")
     check_float(reference, expected_top1(cell.weights, cell.listing), config.gate)
     return {"fp32_top1": reference.top1, "fp32_id": reference.id}
@@ -142,7 +179,10 @@ def _numbers(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "classes": cell.listing.classes,
         "ci_low": low,
         "ci_high": high,
-        "recipe": recipe(cell, measured.calibration_images, measured.indices),
+        "weights_sha256": measured.weights_sha256,
+        "recipe": recipe(
+            cell, measured.calibration_images, measured.indices, measured.weights_sha256
+        ),
     }
     if cell.spec.is_float:
         return numbers | {"fp32_top1": numbers["top1"], "fp32_id": cell.id}

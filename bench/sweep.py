@@ -75,7 +75,7 @@ class Journal:
     def start(cls, path: Path, total: int | None) -> "Journal":
         """Begin a journal that the processes of this sweep find through the environment."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_text("")
         journal = cls(path, total)
         os.environ[_JOURNAL] = json.dumps([str(path.resolve()), total, journal._start])
         return journal

@@ -182,23 +182,40 @@ class Uploads:
         if self._process is None or self._process.poll() is not None:
             self._start()
 
-    def finish(self, timeout_seconds: float) -> list[Path]:
-        """Wait for the uploads, at most so long, and return the runs that are not uploaded."""
-        deadline = time.monotonic() + timeout_seconds
+    def missing(self) -> list[Path]:
+        """Return the runs that are not uploaded."""
+        return [run for run in self._runs if not any(run.glob("*.synced"))]
+
+    def finish(self, patience_seconds: float) -> list[Path]:
+        """Wait for the uploads, as long as they get on; return the runs that are not uploaded.
+
+        patience_seconds: the longest time in which no run is uploaded before the rest is given up.
+        """
+        left, deadline = len(self.missing()), time.monotonic() + patience_seconds
         while self._process is not None:
             try:
-                self._process.wait(max(0.0, deadline - time.monotonic()))
+                self._process.wait(min(1.0, patience_seconds))
             except subprocess.TimeoutExpired:
+                now_left = len(self.missing())
+                if now_left < left:
+                    left, deadline = now_left, time.monotonic() + patience_seconds
+                if time.monotonic() < deadline:
+                    continue
                 self._process.kill()
                 break
             self._process = None
             if self._waiting:
                 self._start()
-        return [run for run in self._runs if not any(run.glob("*.synced"))]
+        return self.missing()
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "wandb", "sync", "--yes", *map(str, self._waiting)]
+        # Its own log goes beside the runs, not to where the command was typed.
+        outputs = self._waiting[0].parent.parent
         self._waiting = []
         self._process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            env=os.environ | {"WANDB_DIR": str(outputs)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )

@@ -5,12 +5,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from methods.base import Calibration, Context, Method
-from methods.batchnorm import batchnorms, inputs_of, running_statistics
-from models.errors import NotApplicable
+from methods.batchnorm import NO_STATISTICS, batchnorms
+from methods.distill import Gaps, Schedule, gaps_to, optimise, targets_of
 
 # The release divides centred uniform integers by the variance, not by the deviation, of U{0..255}
 # (distill_data.py), so its "Gaussian" start is nearly a zero image.
@@ -54,7 +52,7 @@ class ZeroQ(Method):
             raise ValueError(f"iterations={self.iterations}; give at least 1")
 
     def not_applicable(self, network: nn.Module) -> str | None:
-        return None if batchnorms(network) else "the network has no BatchNorm statistics to match"
+        return None if batchnorms(network) else NO_STATISTICS
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         start = self.start((self.images, *context.input_shape), context.generator("synthesis"))
@@ -69,46 +67,23 @@ class ZeroQ(Method):
 
     def distill(self, network: nn.Module, start: Tensor, context: Context) -> Calibration:
         """Optimise `start` (N, C, H, W) and return the images after the last step."""
-        images = start.to(context.device, memory_format=context.memory_format, copy=True)
-        images.requires_grad_(True)
-        optimizer = Adam([images], lr=self.learning_rate)
-        scheduler = ReduceLROnPlateau(
-            optimizer, patience=self.patience, min_lr=self.min_learning_rate
+        image = start[:1].to(context.device, memory_format=context.memory_format)
+        targets = targets_of(network, image, self.epsilon)
+        schedule = Schedule(
+            self.iterations, self.learning_rate, self.min_learning_rate, self.patience
         )
-        curve = []
-        for step in range(self.iterations):
-            loss = statistics_loss(network, images, self.epsilon)
-            (images.grad,) = torch.autograd.grad(loss, images)
-            optimizer.step()
-            curve.append(loss.item())
-            scheduler.step(curve[-1])
-            context.progress(step + 1, self.iterations, curve[-1])
-        return Calibration(images.detach().contiguous().cpu(), curve)
+
+        def loss(images: Tensor) -> Tensor:
+            return statistics_loss(gaps_to(targets, network, images))
+
+        return optimise(start, loss, schedule, context)
 
 
-def statistics_loss(network: nn.Module, images: Tensor, epsilon: float) -> Tensor:
+def statistics_loss(gaps: Gaps) -> Tensor:
     """Squared distance of each image's statistics to the running ones, summed over layers.
 
     sum_l (||mu_l - mu(x)||^2 + ||sigma_l - sigma(x)||^2) / N over BatchNorm inputs, plus the same
-    for the image with mean 0 and deviation 1. Variances are unbiased over height x width. The
-    sum runs over channels without weights (ZeroQ release, distill_data.py, getDistilData).
-    Statistics are taken at the input of each BatchNorm, so no order of layers is assumed.
+    for the image with mean 0 and deviation 1. The sum runs over channels without weights (ZeroQ
+    release, distill_data.py, getDistilData).
     """
-    layers = batchnorms(network)
-    with inputs_of(layers) as inputs:
-        network(images)
-    zero = images.new_zeros(images.shape[1])
-    total = _distance(images, zero, zero + 1, epsilon)
-    for layer in layers:
-        for activation in inputs[layer]:
-            total = total + _distance(activation, *running_statistics(layer), epsilon)
-    return total
-
-
-def _distance(x: Tensor, mean: Tensor, var: Tensor, epsilon: float) -> Tensor:
-    pixels = x.flatten(2)
-    if pixels.shape[2] < 2:
-        raise NotApplicable("a BatchNorm sees 1x1 maps, whose variance over pixels does not exist")
-    deviation = torch.sqrt(pixels.var(dim=2) + epsilon)
-    gap = (pixels.mean(dim=2) - mean).square().sum()
-    return (gap + (deviation - torch.sqrt(var + epsilon)).square().sum()) / x.shape[0]
+    return (gaps.mean.square().sum() + gaps.deviation.square().sum()) / len(gaps.mean)

@@ -1,49 +1,92 @@
 """From the identity of a weights file to a network that carries it."""
 
+import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models.errors import BenchError
+from models.identity import Made, Weights, ZooEntry, sha256_of
 from models.registry import import_attribute
-from models.zoo import Weights, ZooEntry, sha256_of
 
 StateDict = dict[str, Tensor]
 
 KEYS_NAMED = 3
+# How many batches a BatchNorm has seen. Only training reads it, and files that PyTorch wrote before
+# 0.4.1 lack it: it may be absent.
+COUNTER = ".num_batches_tracked"
+
+
+class Loaded(NamedTuple):
+    """A network with its weights, and their sha256 (see Weights.sha256)."""
+
+    network: nn.Module
+    sha256: str
+
+
+def load(entry: ZooEntry, weights: Weights) -> Loaded:
+    """Build the network of `entry` on the CPU and load `weights` into it, strictly.
+
+    Weights that come with a network bring it along. The network is in eval mode, with no parameter
+    requiring gradients.
+
+    Raises BenchError when the weights are missing, have another sha256 than `weights` says (checked
+    before any of a file is parsed), cannot be read, hold NaN or infinity, or do not fit the
+    network.
+    """
+    if isinstance(weights.locate, Made):
+        where = f"weights {weights.tag!r} of {entry.name}"
+        network = weights.locate.network()
+        state = network.state_dict()
+        found = state_sha256(state)
+        if weights.sha256 not in (None, found):
+            raise BenchError(
+                f"{where} were {weights.sha256} and are {found} now (sha256); return the same "
+                "weights at each call, or give model.weights=FILE.safetensors"
+            )
+        _refuse_not_finite(state, where)
+    else:
+        path = weights.path()
+        where = f"weights {weights.tag!r} of {entry.name} at {path}"
+        found = sha256_of(path)
+        if weights.sha256 not in (None, found):
+            raise BenchError(
+                f"{where} have sha256 {found}, expected {weights.sha256}; "
+                "the file is damaged or another release: install or copy it again"
+            )
+        state = read_state(path)
+        if weights.convert is not None:
+            convert = cast("Callable[[StateDict], StateDict]", import_attribute(weights.convert))
+            state = convert(state)
+        _refuse_not_finite(state, where)
+        network = entry.network()
+        wanted = network.state_dict()
+        state = {k: t for k, t in wanted.items() if k.endswith(COUNTER)} | state
+        _refuse_misfit(state, wanted, where)
+        network.load_state_dict(state, strict=True)
+    return Loaded(network.eval().requires_grad_(False), found)
 
 
 def load_model(entry: ZooEntry, weights: Weights) -> nn.Module:
-    """Build the network of `entry` on the CPU and load `weights` into it, strictly.
+    """Return the network of `load`. Raises BenchError as it does."""
+    return load(entry, weights).network
 
-    Returns it in eval mode, with no parameter requiring gradients.
-    Raises BenchError when the file is missing, has another sha256 than `weights` says (checked
-    before any of it is parsed), cannot be read, holds NaN or infinity, or does not fit the network.
-    """
-    path = weights.path()
-    where = f"weights {weights.tag!r} of {entry.name} at {path}"
-    found = sha256_of(path)
-    if found != weights.sha256:
-        raise BenchError(
-            f"{where} have sha256 {found}, expected {weights.sha256}; "
-            "the file is damaged or another release: install or copy it again"
-        )
-    state = read_state(path)
-    if weights.convert is not None:
-        convert = cast("Callable[[StateDict], StateDict]", import_attribute(weights.convert))
-        state = convert(state)
-    _refuse_not_finite(state, where)
-    network = cast("Callable[[], nn.Module]", import_attribute(entry.build))()
-    _refuse_misfit(state, network.state_dict(), where)
-    network.load_state_dict(state, strict=True)
-    return network.eval().requires_grad_(False)
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of the safetensors file that would hold `state` and nothing else."""
+    # Cloned, because tensors that share memory cannot be saved.
+    plain = {
+        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, tensor in state.items()
+    }
+    return hashlib.sha256(save(plain)).hexdigest()
 
 
 def read_state(path: Path) -> StateDict:

@@ -1,130 +1,114 @@
 """What the zoo knows of each network; importing this imports neither torch nor a network."""
 
-import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from models.errors import BenchError
+from models.identity import Published, Release, Weights, ZooEntry, existing, sha256_of
 from models.preprocessing import Preprocessing
-from models.registry import did_you_mean, import_attribute
+from models.pytorchcv_zoo import pytorchcv_entries
+from models.registry import did_you_mean
+
+__all__ = [
+    "Published",
+    "Release",
+    "Weights",
+    "ZooEntry",
+    "choose_weights",
+    "entry",
+    "sha256_of",
+    "zoo",
+]
 
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
-
-
-@dataclass(frozen=True)
-class Published:
-    """An FP32 accuracy someone printed for these weights.
-
-    top1, top5: percent, on all `images` of the evaluation set called `data`.
-    source: who printed it, where.
-    """
-
-    top1: float
-    top5: float | None
-    data: str
-    images: int
-    source: str
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The identity of one weights file.
-
-    tag: how a config names it. source: where it comes from, in words.
-    locate: "module:function" returning the file's Path, or the Path itself for a local file. The
-        function raises BenchError, saying what to install, when the file is not there.
-    convert: "module:function" from the file's state dict to the network's; None when they agree.
-    """
-
-    tag: str
-    source: str
-    locate: str | Path
-    sha256: str
-    preprocessing: Preprocessing
-    published: Published | None
-    convert: str | None = None
-
-    def path(self) -> Path:
-        """Return the path of the file. Raises BenchError when the file or its package is absent."""
-        if isinstance(self.locate, Path):
-            return _existing(self.locate)
-        return _existing(cast("Callable[[], Path]", import_attribute(self.locate))())
-
-
-@dataclass(frozen=True)
-class ZooEntry:
-    """One architecture and the weights known for it.
-
-    build: "module:function" returning the untrained network. classes: number of its outputs.
-    weights: by tag, the default first. summary: one line for people.
-    """
-
-    name: str
-    build: str
-    classes: int
-    weights: dict[str, Weights]
-    summary: str
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
-
-    Raises BenchError when the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BenchError(f"cannot read {path}: {error.strerror}; check the path") from error
+TIMM = "timm/"
 
 
 def entry(name: str) -> ZooEntry:
-    """Return the entry called `name`. Raises BenchError, with the closest name, when unknown."""
+    """Return the entry called `name`.
+
+    timm/<name> is a network of timm, and package.module:function a user's own.
+    Raises BenchError, with the closest name, when there is none.
+    """
+    # Only these two import torch.
+    if name.startswith(TIMM):
+        from models.timm_zoo import timm_entry
+
+        return timm_entry(name)
+    if ":" in name:
+        from models.own import own_entry
+
+        return own_entry(name)
     entries = zoo()
     if name not in entries:
-        raise BenchError(f"unknown model {name!r}; {did_you_mean(name, entries)}")
+        raise BenchError(
+            f"unknown model {name!r}; {did_you_mean(name, entries)} (or timm/NAME, or "
+            "package.module:function)"
+        )
     return entries[name]
 
 
 def choose_weights(entry: ZooEntry, tag: str) -> Weights:
     """Return the weights of `entry` called `tag`; "default" is the first of them.
 
-    A `tag` with a slash, or ending in .safetensors, .pth or .pt, is a local file instead, which has
-    the network's own keys and was trained for the preprocessing of the default weights.
-    Raises BenchError for an unknown tag and for a file that does not exist.
+    timm/<name> is what timm has under this name, its network and preprocessing included. Another
+    `tag` with a slash, or ending in .safetensors, .pth or .pt, is a local file, which has the
+    network's own keys and was trained for the preprocessing of the entry. "none" is what a user's
+    own network has when its function returns it.
+
+    Raises BenchError for an unknown tag, for a file that does not exist, and for another network.
     """
-    default = next(iter(entry.weights.values()))
-    if tag == "default":
-        return default
     if tag in entry.weights:
         return entry.weights[tag]
+    if tag == "default" and entry.weights:
+        return next(iter(entry.weights.values()))
+    if tag.startswith(TIMM):
+        return _timm_weights(entry, tag)
     if "/" in tag or os.sep in tag or tag.endswith(FILE_SUFFIXES):
-        path = _existing(Path(tag).expanduser())
+        path = existing(Path(tag).expanduser())
         return Weights(
             tag=path.name,
             source="local file",
             locate=path,
             sha256=sha256_of(path),
-            preprocessing=default.preprocessing,
+            preprocessing=entry.preprocessing,
             published=None,
         )
+    if entry.code is not None:
+        return _own_weights(entry, tag)
     options = did_you_mean(tag, ["default", *entry.weights])
     raise BenchError(f"{entry.name} has no weights {tag!r}; {options}")
 
 
 def zoo() -> dict[str, ZooEntry]:
     """Return every entry by its name."""
-    entries = (_resnet20(), *(_efficientnet_lite(variant) for variant in range(3)))
+    lites = (_efficientnet_lite(variant) for variant in range(3))
+    entries = (_resnet20(), *lites, *pytorchcv_entries())
     return {entry.name: entry for entry in entries}
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise BenchError(f"weights file {path} does not exist; check the path or install it again")
-    return path
+def _timm_weights(entry: ZooEntry, tag: str) -> Weights:
+    from models.timm_zoo import architecture_of, timm_weights
+
+    weights = timm_weights(tag)
+    if architecture_of(tag) != entry.timm:
+        known = f"model.weights={TIMM}{entry.timm}.TAG or " if entry.timm else ""
+        raise BenchError(
+            f"{tag} is another network than {entry.name}; use {known}model.name={weights.tag} "
+            "model.weights=default"
+        )
+    return weights
+
+
+def _own_weights(entry: ZooEntry, tag: str) -> Weights:
+    from models.own import own_weights
+
+    if tag == "none":
+        return own_weights(entry)
+    raise BenchError(
+        f"{entry.name} has no weights {tag!r}; give model.weights=FILE.safetensors, or "
+        "model.weights=none when the function returns the network with its weights"
+    )
 
 
 def _resnet20() -> ZooEntry:
@@ -149,6 +133,7 @@ def _resnet20() -> ZooEntry:
         build="models.networks.resnet_cifar:resnet20",
         classes=10,
         weights={weights.tag: weights},
+        preprocessing=weights.preprocessing,
         summary="ResNet-20 for 32x32 images (He et al., 2016), 0.27 M parameters, 5,000 digits",
     )
 
@@ -187,5 +172,7 @@ def _efficientnet_lite(variant: int) -> ZooEntry:
         build=f"models.networks.efficientnet_lite:lite{variant}",
         classes=1000,
         weights={weights.tag: weights},
+        preprocessing=weights.preprocessing,
+        timm=f"tf_efficientnet_lite{variant}",
         summary=f"EfficientNet-Lite{variant} at {size} px, {millions} M parameters, ImageNet-1k",
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bench.configs import config_folder
 from bench.console import show_log
-from bench.experiments import explain
+from bench.experiments import COMPOSE_ERRORS, explain
 from bench.plugins import register_methods
 from models.errors import BenchError
 
@@ -19,8 +19,6 @@ def run(args: Sequence[str]) -> int:
     Raises BenchError when the configuration does not compose.
     """
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from bench.job import Session
     from bench.sweep import Journal
@@ -36,7 +34,7 @@ def run(args: Sequence[str]) -> int:
     try:
         main(session.job)()
         entries = session.finish()
-    except (HydraException, OmegaConfBaseException) as error:
+    except COMPOSE_ERRORS as error:
         if verbose:
             raise
         raise BenchError(explain(error)) from error

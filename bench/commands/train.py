@@ -3,11 +3,10 @@
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import OmegaConf
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
-from torch import nn
 
 from bench.config import RuntimeConfig
 from bench.console import say, show_log
@@ -20,8 +19,8 @@ from bench.stats import wilson_interval
 from bench.train import TrainRecipe, save_weights
 from bench.train import train as train_network
 from models.errors import BenchError
-from models.registry import did_you_mean, import_attribute
-from models.zoo import choose_weights, entry
+from models.registry import did_you_mean
+from models.zoo import entry
 
 
 def train(arguments: Namespace) -> int:
@@ -33,7 +32,7 @@ def train(arguments: Namespace) -> int:
     config: Any = OmegaConf.to_container(compose_raw(arguments.overrides, name="train"))
     runtime, recipe, seed = _checked(config)
     model = entry(config["model"]["name"])
-    preprocessing = choose_weights(model, "default").preprocessing
+    preprocessing = model.preprocessing
     device, layout = prepare_device(runtime), memory_format(runtime)
     outputs, clock = Path(config["paths"]["outputs"]), Clock()
 
@@ -45,12 +44,12 @@ def train(arguments: Namespace) -> int:
 
     training, testing = images("train"), images("eval")
     highest = int(max(training.labels.max(), testing.labels.max()))
-    if highest >= model.classes:
+    if model.classes is not None and highest >= model.classes:
         raise BenchError(
             f"{training.listing.name} has a label {highest} and {model.name} only {model.classes} "
             "outputs; choose a data set that belongs to the model"
         )
-    untrained = cast("nn.Module", import_attribute(model.build)()).to(device)  # type: ignore[operator]
+    untrained = model.network().to(device)
     with clock.phase("train") as progress:
         network = train_network(
             untrained,

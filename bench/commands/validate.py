@@ -15,9 +15,12 @@ from models.zoo import choose_weights, entry
 def validate(arguments: Namespace) -> int:
     """Say of each experiment how many cells it has, or what is wrong; return 1 if any is wrong."""
     wrong = 0
-    for name in arguments.experiment or options("experiment", arguments.config_dir):
+    # argparse takes overrides for names where they follow one.
+    names = [word for word in arguments.experiment if "=" not in word]
+    overrides = [*(word for word in arguments.experiment if "=" in word), *arguments.overrides]
+    for name in names or options("experiment", arguments.config_dir):
         try:
-            say(f"{name}: {check(name, arguments.overrides, arguments.config_dir)} cells")
+            say(f"{name}: {check(name, overrides, arguments.config_dir)} cells")
         except BenchError as error:
             wrong += 1
             say(f"{name}: error: {error}")

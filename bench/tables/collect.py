@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cell import normalised, request_id
+from bench.cell import normalised, reported_name, request_id
 from bench.config import Config
 from bench.experiments import Job
 from bench.result import Result
@@ -43,7 +43,7 @@ def _asked(config: Config) -> dict[str, Any]:
     row: dict[str, Any] = {
         "model": config.model.name,
         "weights": config.model.weights,
-        "data": config.data.get("label") or config.data["name"],
+        "data": reported_name(config.data),
         "method": config.method["name"],
         "w_bits": quant.pop("w_bits"),
         "a_bits": quant.pop("a_bits"),

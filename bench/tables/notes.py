@@ -48,7 +48,8 @@ def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
 def _recipe_lines(result: Result) -> list[str]:
     recipe: dict[str, Any] = result.recipe
     weights, quantizer = recipe["weights"], recipe["quantizer"]
-    shared = {k: v for k, v in quantizer.items() if k not in ("w_bits", "a_bits")}
+    unsaid = ("w_bits", "a_bits", "fold")
+    shared = {k: v for k, v in quantizer.items() if k not in unsaid and v is not None}
     parameters = {k: v for k, v in recipe["method"].items() if k not in _METHOD_WORDS}
     return [
         f"{result.model}: {weights['source']}, sha256 {weights['sha256'][:12]}",

@@ -1,23 +1,25 @@
 """Activation quantizers and the places of a network where they sit."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import NotApplicable
-from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
+from models.quantize.grid import GRIDS, Grid, fake_quantize
+from models.quantize.ranges import estimate
 
 
 class ActivationQuantizer(nn.Module):
     """Observe the range of what passes, then quantize to it.
 
-    The running range starts at 0 (so it always contains it) and takes the smallest minimum and
-    the largest maximum seen, as in the ZeroQ release (quant_modules.py, QuantAct). While
-    observing, each tensor is already quantized with the range it has just widened, so that layers
-    further on see quantized input. Unlike the release, a range that stays empty (a ReLU that is
-    dead on every calibration image) quantizes to 0 (within 1e-8) for good instead of following each
-    evaluation batch, because a number must not depend on the batch size.
+    The running range starts at 0 (so it always contains it) and takes the smallest lower and the
+    largest upper end that the range estimator gives, as in the ZeroQ release (quant_modules.py,
+    QuantAct). While observing, each tensor is already quantized with the range it has just widened,
+    so that layers further on see quantized input. Unlike the release, a range that stays empty (a
+    ReLU that is dead on every calibration image) quantizes to 0 (within 1e-8) for good instead of
+    following each evaluation batch, because a number must not depend on the batch size.
 
     After `freeze` the forward pass is branch-free tensor arithmetic on buffers.
 
@@ -27,10 +29,11 @@ class ActivationQuantizer(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, bits: int, scheme: str, granularity: str):
+    def __init__(self, bits: int, scheme: str, granularity: str, range_estimator: str = "minmax"):
         super().__init__()
         self.bits = bits
         self.scheme = scheme
+        self.range_estimator = range_estimator
         self.channel_dim = 1 if granularity == "channel" else None
         self.observing = True
         self.register_buffer("low", torch.zeros(()))
@@ -40,7 +43,7 @@ class ActivationQuantizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.observing:
-            low, high = value_range(x.detach(), self.channel_dim)
+            low, high = estimate(x.detach(), self.range_estimator, self.bits, self.channel_dim)
             if self.low.dim() and self.low.shape != low.shape:
                 raise NotApplicable(
                     f"quant.a_granularity=channel: one activation module of the network serves "
@@ -73,24 +76,24 @@ def weighted_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 
-def attach_quantizers(
-    network: nn.Module, sites: str, bits: int, scheme: str, granularity: str
-) -> dict[str, ActivationQuantizer]:
-    """Put one quantizer at each site of `network`, in place; return them by the site's module name.
-
-    Hooks are used, not wrapper modules: attribute paths and state-dict keys of the network stay
-    as they are, and a module used twice (a shared ReLU) keeps one range.
-    """
+def sites_of(network: nn.Module, sites: str) -> list[str]:
+    """Return the names of the modules that `sites` ("relu" or "all") puts a quantizer at."""
     kinds = (nn.ReLU, nn.ReLU6) if sites == "relu" else (nn.Conv2d, nn.Linear)
-    modules = {name: m for name, m in network.named_modules() if isinstance(m, kinds)}
-    quantizers = {}
-    for name, module in modules.items():
-        quantizer = ActivationQuantizer(bits, scheme, granularity)
+    return [name for name, module in network.named_modules() if isinstance(module, kinds)]
+
+
+def attach(network: nn.Module, sites: str, quantizers: Mapping[str, ActivationQuantizer]) -> None:
+    """Put each quantizer at the module it is named for, in place.
+
+    It sits at the module's output for sites "relu", at its input for "all". Hooks are used, not
+    wrapper modules: attribute paths and state-dict keys of the network stay as they are, and a
+    module used twice (a shared ReLU) keeps one range.
+    """
+    for name, quantizer in quantizers.items():
+        module = network.get_submodule(name)
         if sites == "relu":
             module.add_module("output_quantizer", quantizer)
             module.register_forward_hook(_quantize_output)
         else:
             module.add_module("input_quantizer", quantizer)
             module.register_forward_pre_hook(_quantize_input)
-        quantizers[name] = quantizer
-    return quantizers

@@ -71,12 +71,6 @@ def value_range(x: Tensor, channel_dim: int | None) -> tuple[Tensor, Tensor]:
     return x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
 
 
-def quantize_weight(weight: Tensor, bits: int, scheme: str, granularity: str) -> Tensor:
-    """Return `weight` (out, in[, kh, kw]) on its min-max grid; same shape."""
-    low, high = value_range(weight, 0 if granularity == "channel" else None)
-    return fake_quantize(weight, GRIDS[scheme](low, high, bits))
-
-
 def _with_levels(inverse_scale: Tensor, zero_point: Tensor, q_min: int, q_max: int) -> Grid:
     return Grid(
         inverse_scale, zero_point, zero_point.new_tensor(q_min), zero_point.new_tensor(q_max)

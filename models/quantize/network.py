@@ -1,14 +1,17 @@
 """Quantize a whole network: weights once, activation ranges from one calibration pass."""
 
 import copy
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import BenchError, NotApplicable
-from models.quantize.activation import ActivationQuantizer, attach_quantizers, weighted_layers
-from models.quantize.grid import quantize_weight
+from models.quantize.activation import ActivationQuantizer, attach, sites_of, weighted_layers
+from models.quantize.adaround import WeightGrid, adaround
+from models.quantize.fold import fold_batchnorm
+from models.quantize.ranges import quantize_weight
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 
 
@@ -19,39 +22,52 @@ class QuantizedNetwork(NamedTuple):
     quantizers: dict[str, ActivationQuantizer]
 
 
-@torch.no_grad()
-def quantize_weights(network: nn.Module, spec: QuantSpec) -> None:
-    """Replace every convolution and linear weight of `network` by its quantized value, in place."""
-    if spec.w_bits == FLOAT_BITS:
-        return
-    for layer in weighted_layers(network).values():
-        layer.weight.copy_(
-            quantize_weight(layer.weight, spec.w_bits, spec.w_scheme, spec.w_granularity)
-        )
+def _no_progress(done: int, total: int) -> None:
+    """Nobody looks."""
 
 
 @torch.no_grad()
-def quantize(network: nn.Module, spec: QuantSpec, images: Tensor) -> QuantizedNetwork:
+def quantize(
+    network: nn.Module,
+    spec: QuantSpec,
+    images: Tensor,
+    generator: torch.Generator | None = None,
+    progress: Callable[[int, int], None] = _no_progress,
+) -> QuantizedNetwork:
     """Return a quantized copy of `network` in eval mode; `network` itself is not touched.
 
     images: (N, 3, H, W) normalised network input. All of them pass in one batch through the
     already quantized network, so ranges further on are those of quantized activations (ZeroQ
     release, uniform_test.py).
+    generator: draws the batches of a learned rounding (seed 0 when None); progress: called with
+    the layers whose rounding is learned and their number.
 
     Raises NotApplicable when the network has no site of the kind asked for, and BenchError when
     a range is not finite.
     """
-    quantized = copy.deepcopy(network).eval()
-    quantize_weights(quantized, spec)
-    if spec.a_bits == FLOAT_BITS:
-        return QuantizedNetwork(quantized, {})
-    quantizers = attach_quantizers(
-        quantized, spec.sites, spec.a_bits, spec.a_scheme, spec.a_granularity
-    )
-    if not quantizers:
+    quantized = copy.deepcopy(network).eval().to(images.device)
+    if spec.fold:
+        fold_batchnorm(quantized, images[:1])
+    special = _special_layers(quantized, spec, images[:1])
+    if spec.rounding == "adaround":
+        layers = _weight_grids(call_order(quantized, images[:1]), spec, special)
+        generator = generator or torch.Generator().manual_seed(0)
+        how = (spec.rounding_iterations, spec.rounding_rate, generator, progress)
+        adaround(quantized, layers, images, *how)
+    else:
+        quantize_weights(quantized, spec, special)
+    names = sites_of(quantized, spec.sites)
+    bits = {name: special.get(name, spec.a_bits) for name in names}
+    quantizers = {
+        name: ActivationQuantizer(b, spec.a_scheme, spec.a_granularity, spec.a_range)
+        for name, b in bits.items()
+        if b != FLOAT_BITS
+    }
+    if not names and spec.a_bits != FLOAT_BITS:
         raise NotApplicable(f"quant.sites={spec.sites}: the network has no such place")
-    quantized.to(images.device)
-    quantized(images)
+    if quantizers:
+        attach(quantized, spec.sites, {n: q.to(images.device) for n, q in quantizers.items()})
+        quantized(images)
     for name, quantizer in quantizers.items():
         quantizer.freeze()
         if not bool(torch.isfinite(quantizer.high - quantizer.low).all()):
@@ -59,3 +75,55 @@ def quantize(network: nn.Module, spec: QuantSpec, images: Tensor) -> QuantizedNe
                 f"the activation range of {name!r} is not finite; look at the calibration images"
             )
     return QuantizedNetwork(quantized, quantizers)
+
+
+@torch.no_grad()
+def quantize_weights(network: nn.Module, spec: QuantSpec, special: Mapping[str, int]) -> None:
+    """Replace every convolution and linear weight of `network` by its quantized value, in place.
+
+    special: bits of the layers that do not have `spec.w_bits`, by name.
+    """
+    layers = weighted_layers(network)
+    for name, how in _weight_grids(layers, spec, special).items():
+        layers[name].weight.copy_(quantize_weight(layers[name].weight, *how))
+
+
+def _weight_grids(
+    names: Iterable[str], spec: QuantSpec, special: Mapping[str, int]
+) -> dict[str, WeightGrid]:
+    bits = {name: special.get(name, spec.w_bits) for name in names}
+    how = (spec.w_scheme, spec.w_granularity, spec.w_range)
+    return {name: WeightGrid(b, *how) for name, b in bits.items() if b != FLOAT_BITS}
+
+
+def _special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
+    """Return the bits of the first and the last layer called, where the spec sets them."""
+    if spec.first_bits is None and spec.last_bits is None:
+        return {}
+    called = call_order(network, image)
+    special = {}
+    if spec.first_bits is not None:
+        special[called[0]] = spec.first_bits
+    if spec.last_bits is not None:
+        special[called[-1]] = spec.last_bits
+    return special
+
+
+def call_order(network: nn.Module, image: Tensor) -> list[str]:
+    """Return the names of the convolutions and linear layers in the order of their first call.
+
+    image: (1, 3, H, W) normalised input.
+    """
+    called: dict[str, None] = {}
+    names = {layer: name for name, layer in weighted_layers(network).items()}
+
+    def note(layer: nn.Module, args: Any) -> None:
+        called.setdefault(names[layer])  # type: ignore[index]
+
+    handles = [layer.register_forward_pre_hook(note) for layer in names]
+    try:
+        network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(called)

@@ -15,9 +15,10 @@ _CHOICES = {
     "a_scheme": ("affine", "symmetric"),
     "w_granularity": ("channel", "tensor"),
     "a_granularity": ("channel", "tensor"),
-    "w_range": ("minmax",),
-    "a_range": ("minmax",),
+    "w_range": ("minmax", "percentile", "mse", "entropy"),
+    "a_range": ("minmax", "ema", "percentile", "mse", "entropy"),
     "sites": ("relu", "all"),
+    "rounding": ("nearest", "adaround"),
 }
 
 
@@ -31,11 +32,19 @@ class QuantSpec:
         point 0, and [0, T] to 2^b levels where no value is negative.
     w_granularity, a_granularity: one grid a channel (output channel of a weight, dimension 1 of
         an activation) or one a tensor.
-    w_range, a_range: how the clipping range is estimated. Activation ranges always contain 0.
+    w_range, a_range: how the clipping range is estimated (`models.quantize.ranges`). Activation
+        ranges always contain 0.
+    first_bits, last_bits: bits of the first and the last convolution or linear layer, in the order
+        they are called: of its weights, and where `sites` is `all` of its input. None: as the
+        other layers.
+    fold: whether each BatchNorm is folded into the convolution before it, ahead of everything.
+    rounding: of weights, `nearest` or `adaround` (`models.quantize.adaround`), which learns it on
+        the calibration images in rounding_iterations steps a layer at rounding_rate.
     sites: which activations are quantized. `relu`: outputs of ReLU and ReLU6 modules (the ZeroQ
         release). `all`: the input of every convolution and linear layer, the image included.
 
-    Every convolution and linear weight is quantized; biases and BatchNorm stay float and unfolded.
+    Every convolution and linear weight is quantized; biases stay float, and so does BatchNorm that
+    is not folded.
     Raises BenchError for anything else.
     """
 
@@ -48,10 +57,26 @@ class QuantSpec:
     w_range: str = "minmax"
     a_range: str = "minmax"
     sites: str = "relu"
+    first_bits: int | None = None
+    last_bits: int | None = None
+    fold: bool = False
+    rounding: str = "nearest"
+    rounding_iterations: int = 10_000
+    rounding_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         for name in ("w_bits", "a_bits"):
             _check_bits(f"quant.{name}", getattr(self, name))
+        for name in ("first_bits", "last_bits"):
+            if getattr(self, name) is not None:
+                _check_bits(f"quant.{name}", getattr(self, name))
+        if not isinstance(self.fold, bool):
+            raise BenchError(f"quant.fold={self.fold!r}; give true or false")
+        if not (self.rounding_iterations >= 1 and self.rounding_rate > 0):
+            raise BenchError(
+                f"quant.rounding_iterations={self.rounding_iterations} at rounding_rate="
+                f"{self.rounding_rate}; both must be positive"
+            )
         for name, options in _CHOICES.items():
             value = getattr(self, name)
             if value not in options:
@@ -65,17 +90,35 @@ class QuantSpec:
 
     @property
     def is_float(self) -> bool:
-        return self.w_bits == self.a_bits == FLOAT_BITS
+        return {self.w_bits, self.a_bits, *self._special_bits} == {FLOAT_BITS}
+
+    @property
+    def _special_bits(self) -> list[int]:
+        return [bits for bits in (self.first_bits, self.last_bits) if bits is not None]
 
     def effective(self) -> "QuantSpec":
         """Return the spec with what has no effect at its bit-widths set to the default."""
-        idle: dict[str, Any] = {}
+        if self.is_float:
+            return QuantSpec(FLOAT_BITS, FLOAT_BITS)
         defaults = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
-        if self.w_bits == FLOAT_BITS:
-            idle |= {k: v for k, v in defaults.items() if k.startswith("w_")}
-        if self.a_bits == FLOAT_BITS:
+        special = any(bits != FLOAT_BITS for bits in self._special_bits)
+        idle: dict[str, Any] = {}
+        if self.w_bits == FLOAT_BITS and not special:
+            idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding"))}
+        elif self.rounding == "nearest":
+            idle |= {k: v for k, v in defaults.items() if k.startswith("rounding_")}
+        if self.a_bits == FLOAT_BITS and not (special and self.sites == "all"):
             idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
         return replace(self, **idle)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the bits and what differs from the defaults, at these bit-widths.
+
+        What a new field leaves at its default stays what it was, so no old result loses its name.
+        """
+        default = QuantSpec(self.w_bits, self.a_bits).as_dict().items()
+        bits = {"w_bits": self.w_bits, "a_bits": self.a_bits}
+        return bits | dict(self.effective().as_dict().items() - default)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,10 +1,31 @@
-"""Inputs of BatchNorm layers are collected, and nothing is left behind."""
+"""Inputs of BatchNorm layers are collected in call order, and nothing is left behind."""
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from methods.batchnorm import batchnorms, inputs_of, running_statistics
+from methods.batchnorm import (
+    batchnorms,
+    calls_in_order,
+    check_statistics,
+    running_statistics,
+    see_inputs,
+)
+from models.errors import BenchError, NotApplicable
+
+
+class Backwards(nn.Module):
+    """Calls its layers in another order than they are listed in; returns a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.never, self.last, self.first, self.twice = (nn.BatchNorm2d(1) for _ in range(4))
+        self.finished = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.last(self.twice(self.twice(self.first(x) + 1)) * 2)
+        self.finished += 1
+        return x.sum()
 
 
 def test_layers_with_statistics() -> None:
@@ -20,21 +41,75 @@ def test_layers_with_statistics() -> None:
     assert (mean.tolist(), var.tolist()) == ([0, 0], [1, 1])
 
 
+def test_calls_in_order() -> None:
+    network = Backwards().eval()
+    found = calls_in_order(network, torch.randn(1, 1, 3, 2))
+    expected = [network.first, network.twice, network.twice, network.last]
+    assert found == [(layer, 6) for layer in expected]
+
+
+def test_no_layer_is_called() -> None:
+    network = nn.ModuleDict({"unused": nn.BatchNorm2d(1)})
+    network.forward = lambda x: x  # type: ignore[method-assign]
+    with pytest.raises(NotApplicable, match=r"^the network has no BatchNorm statistics to match$"):
+        calls_in_order(network, torch.zeros(1, 1, 2, 2))
+
+
+def test_maps_of_one_pixel() -> None:
+    with pytest.raises(NotApplicable, match="1x1 maps, whose variance over pixels does not exist"):
+        calls_in_order(nn.BatchNorm2d(1).eval(), torch.zeros(1, 1, 1, 1))
+
+
 def test_inputs_by_call() -> None:
-    twice, once, never = nn.BatchNorm2d(1), nn.BatchNorm2d(1), nn.BatchNorm2d(1)
-    network = nn.Sequential(twice, once, twice).eval()
+    network = Backwards().eval()
     x = torch.randn(2, 1, 3, 3)
-    with inputs_of([twice, once, never]) as seen:
-        network(x)
-    assert [len(seen[layer]) for layer in (twice, once, never)] == [2, 1, 0]
-    assert seen[twice][0] is x
-    assert torch.equal(seen[once][0], twice(x))
+    seen, output = see_inputs(network, x, lambda activation: activation)
+    assert len(seen) == 4
+    assert seen[0] is x
+    assert torch.equal(seen[1], network.first(x) + 1)
+    assert torch.equal(seen[2], network.twice(seen[1]))
+    assert torch.equal(seen[3], network.twice(seen[2]) * 2)
+    assert output is not None
+    assert torch.equal(output, network.last(seen[3]).sum())
+
+
+@pytest.mark.parametrize("calls", [1, 3, 4])
+def test_what_lies_behind_the_last_call_is_not_run(calls: int) -> None:
+    network = Backwards().eval()
+    seen, output = see_inputs(network, torch.randn(2, 1, 3, 3), Tensor.sum, calls)
+    assert (len(seen), output, network.finished) == (calls, None, 0)
+    see_inputs(network, torch.randn(2, 1, 3, 3), Tensor.sum)
+    assert network.finished == 1
 
 
 def test_hooks_are_removed_after_an_error() -> None:
     layer = nn.BatchNorm2d(1)
-    with pytest.raises(ValueError, match="expected 4D"), inputs_of([layer]) as seen:
-        layer(torch.zeros(2))
+    with pytest.raises(ValueError, match="expected 4D"):
+        see_inputs(layer, torch.zeros(2), Tensor.sum)
+    with pytest.raises(ValueError, match="expected 4D"):
+        calls_in_order(layer, torch.zeros(1, 1, 2))
+    see_inputs(layer, torch.zeros(2, 1, 2, 2), Tensor.sum, calls=1)
     assert not layer._forward_pre_hooks
-    layer(torch.zeros(2, 1, 2, 2))
-    assert len(seen[layer]) == 1  # the one that raised
+
+
+def test_statistics_of_no_data() -> None:
+    trained, fresh = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    trained.running_mean = torch.tensor([0.0, 0.1])
+    check_statistics(nn.Sequential(trained, fresh))
+    check_statistics(nn.Conv2d(1, 1, 1))
+    with pytest.raises(BenchError, match=r"^every BatchNorm .* mean 0 and variance 1, .*trained"):
+        check_statistics(nn.Sequential(fresh, nn.BatchNorm2d(1)))
+
+
+@pytest.mark.parametrize(
+    ("which", "value"),
+    [("mean", float("nan")), ("var", float("inf")), ("mean", -float("inf")), ("var", -0.1)],
+)
+def test_broken_statistics(which: str, value: float) -> None:
+    layer = nn.BatchNorm2d(2)
+    setattr(layer, f"running_{which}", torch.tensor([0.5, value]))
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Sequential(nn.ReLU(), layer))
+    with pytest.raises(BenchError, match=r"^the BatchNorm '1\.1' has running statistics that are"):
+        check_statistics(network)
+    with pytest.raises(BenchError, match=r"^the BatchNorm 'network' has running statistics"):
+        check_statistics(layer)

@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from methods.base import Context
+from methods.distill import gaps_to, targets_of
 from methods.zeroq import ZeroQ, statistics_loss
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 MakeContext = Callable[..., Context]
+
+
+def loss_of(network: nn.Module, images: Tensor, epsilon: float) -> Tensor:
+    targets = targets_of(network, images[:1], epsilon)
+    return statistics_loss(gaps_to(targets, network, images))
 
 
 def batchnorm(mean: list[float], var: list[float]) -> nn.BatchNorm2d:
@@ -30,6 +36,9 @@ def image(*values: float) -> Tensor:
     return torch.tensor(values).view(1, 1, side, side)
 
 
+# A mean of exactly 0 and a variance of exactly 1 are refused as those of no training.
+NEARLY_0 = 1e-12
+
 # Mean 3 and, with 4 - 1 in the denominator, variance 20 / 3.
 STEPS = image(0.0, 2.0, 4.0, 6.0)
 OF_THE_IMAGE = 3**2 + (1 - sqrt(20 / 3)) ** 2
@@ -38,7 +47,7 @@ OF_THE_IMAGE = 3**2 + (1 - sqrt(20 / 3)) ** 2
 def test_loss_by_hand() -> None:
     network = batchnorm([1.0], [4.0])
     expected = OF_THE_IMAGE + (3 - 1) ** 2 + (sqrt(20 / 3) - 2) ** 2
-    assert float(statistics_loss(network, STEPS, 0.0)) == pytest.approx(expected, rel=1e-6)
+    assert float(loss_of(network, STEPS, 0.0)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_epsilon_is_added_to_both_variances() -> None:
@@ -46,24 +55,24 @@ def test_epsilon_is_added_to_both_variances() -> None:
     epsilon = 0.25
     of_the_image = 3**2 + (sqrt(1 + epsilon) - sqrt(epsilon)) ** 2
     of_the_layer = (3 - 1) ** 2 + (sqrt(4 + epsilon) - sqrt(epsilon)) ** 2
-    found = statistics_loss(batchnorm([1.0], [4.0]), flat, epsilon)
+    found = loss_of(batchnorm([1.0], [4.0]), flat, epsilon)
     assert float(found) == pytest.approx(of_the_image + of_the_layer, rel=1e-6)
 
 
 def test_images_are_matched_one_by_one() -> None:
     # As a batch the two have the running statistics; each alone is far from them.
-    network = batchnorm([0.0], [1.0])
+    network = batchnorm([NEARLY_0], [1.0])
     bright, dark = image(*[1.0, 2.0] * 2), image(*[-1.0, -2.0] * 2)
-    alone = [float(statistics_loss(network, one, 1e-6)) for one in (bright, dark)]
-    together = float(statistics_loss(network, torch.cat([bright, dark]), 1e-6))
+    alone = [float(loss_of(network, one, 1e-6)) for one in (bright, dark)]
+    together = float(loss_of(network, torch.cat([bright, dark]), 1e-6))
     assert together == pytest.approx(sum(alone) / 2, rel=1e-6)
     assert together > 2
 
 
 def test_channels_are_summed() -> None:
     network = batchnorm([1.0, 1.0], [4.0, 4.0])
-    one = float(statistics_loss(batchnorm([1.0], [4.0]), STEPS, 0.0))
-    two = float(statistics_loss(network, STEPS.expand(1, 2, 2, 2), 0.0))
+    one = float(loss_of(batchnorm([1.0], [4.0]), STEPS, 0.0))
+    two = float(loss_of(network, STEPS.expand(1, 2, 2, 2), 0.0))
     assert two == pytest.approx(2 * one, rel=1e-6)
 
 
@@ -76,28 +85,28 @@ def test_batchnorm_may_stand_before_its_convolution() -> None:
     first.eps = 0.0
     expected = OF_THE_IMAGE + (3 - 1) ** 2 + (sqrt(20 / 3) - 2) ** 2
     expected += (2.25 - 5) ** 2 + (sqrt(59 / 12) - 3) ** 2
-    assert float(statistics_loss(network, STEPS, 0.0)) == pytest.approx(expected, rel=1e-6)
+    assert float(loss_of(network, STEPS, 0.0)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_layer_used_twice_counts_twice() -> None:
-    identity = batchnorm([0.0], [1.0])
+    identity = batchnorm([NEARLY_0], [1.0])
     identity.eps = 0.0
-    once = float(statistics_loss(identity, STEPS, 0.0)) - OF_THE_IMAGE
-    twice = float(statistics_loss(nn.Sequential(identity, identity), STEPS, 0.0)) - OF_THE_IMAGE
+    once = float(loss_of(identity, STEPS, 0.0)) - OF_THE_IMAGE
+    twice = float(loss_of(nn.Sequential(identity, identity), STEPS, 0.0)) - OF_THE_IMAGE
     assert twice == pytest.approx(2 * once, rel=1e-6)
 
 
 def test_hooks_are_removed(tiny_network: nn.Module) -> None:
-    statistics_loss(tiny_network, torch.randn(2, 3, 8, 8), 1e-6)
+    loss_of(tiny_network, torch.randn(2, 3, 8, 8), 1e-6)
     assert not any(module._forward_pre_hooks for module in tiny_network.modules())
 
 
 def test_loss_is_zero_only_at_the_statistics(tiny_network: nn.Module) -> None:
     x = torch.randn(1, 3, 8, 8)
     x = (x - x.mean(dim=(2, 3), keepdim=True)) / x.std(dim=(2, 3), keepdim=True)
-    network = batchnorm([0.0] * 3, [1.0] * 3)
-    assert float(statistics_loss(network, x, 1e-6)) == pytest.approx(0, abs=1e-6)
-    assert float(statistics_loss(tiny_network, x, 1e-6)) > 0.1
+    network = batchnorm([NEARLY_0] * 3, [1.0] * 3)
+    assert float(loss_of(network, x, 1e-6)) == pytest.approx(0, abs=1e-6)
+    assert float(loss_of(tiny_network, x, 1e-6)) > 0.1
 
 
 def test_release_start_is_integers_over_their_variance() -> None:
@@ -122,7 +131,7 @@ def test_loss_falls(tiny_network: nn.Module, make_context: MakeContext, variant:
     found = method.calibrate(tiny_network, make_context())
     assert len(found.curve) == 60
     assert found.curve[-1] < 0.2 * found.curve[0]
-    last = float(statistics_loss(tiny_network, found.images, method.epsilon))
+    last = float(loss_of(tiny_network, found.images, method.epsilon))
     assert last < 0.2 * found.curve[0]
 
 
@@ -181,7 +190,7 @@ def test_plateau_lowers_the_learning_rate(
         made.append(Adam(*args, **kwargs))
         return made[0]
 
-    monkeypatch.setattr("methods.zeroq.Adam", adam)
+    monkeypatch.setattr("methods.distill.Adam", adam)
     rates: list[float] = []
     context = make_context(progress=lambda *_: rates.append(made[0].param_groups[0]["lr"]))
     # Steps too small to improve the loss by the plateau's threshold of 1e-4.

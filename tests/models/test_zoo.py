@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -16,11 +17,21 @@ def test_names_and_default_tags() -> None:
         "efficientnet_lite0": ["imagenet"],
         "efficientnet_lite1": ["imagenet"],
         "efficientnet_lite2": ["imagenet"],
+        "resnet18": ["pytorchcv-0.0.51", "pytorchcv-latest"],
+        "resnet50": ["pytorchcv-0.0.51", "pytorchcv-latest"],
+        "resnet152": ["pytorchcv-0.0.51", "pytorchcv-latest"],
+        "mobilenetv2": ["pytorchcv-0.0.51", "pytorchcv-latest"],
+        "shufflenet": ["pytorchcv-0.0.51", "pytorchcv-latest"],
+        "squeezenext": ["pytorchcv-0.0.51", "pytorchcv-latest"],
+        "inceptionv3": ["pytorchcv-0.0.51", "pytorchcv-latest"],
     }
     for name, found in zoo().items():
         assert found.name == name
         assert all(tag == weights.tag for tag, weights in found.weights.items())
-        assert all(len(weights.sha256) == 64 for weights in found.weights.values())
+        assert all(
+            re.fullmatch("[0-9a-f]{64}|sha1:[0-9a-f]{40}", weights.identity)
+            for weights in found.weights.values()
+        )
 
 
 def test_zoo_needs_no_torch() -> None:

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from models.quantize.activation import ActivationQuantizer, attach_quantizers, weighted_layers
+from models.quantize.activation import ActivationQuantizer, attach, sites_of, weighted_layers
+
+
+def put(network: nn.Module, sites: str) -> dict[str, ActivationQuantizer]:
+    """Attach a 2-bit quantizer at each site of `network`."""
+    names = sites_of(network, sites)
+    quantizers = {name: ActivationQuantizer(2, "affine", "tensor") for name in names}
+    attach(network, sites, quantizers)
+    return quantizers
 
 
 def limits(quantizer: ActivationQuantizer) -> list[float]:
@@ -90,7 +98,7 @@ def test_weighted_layers_in_order() -> None:
 @pytest.mark.parametrize("relu", [nn.ReLU, nn.ReLU6])
 def test_relu_outputs(relu: type[nn.Module]) -> None:
     network = nn.Sequential(relu(), nn.Identity())
-    quantizers = attach_quantizers(network, "relu", 2, "affine", "tensor")
+    quantizers = put(network, "relu")
     assert list(quantizers) == ["0"]
     assert network(torch.tensor([-1.0, 0.6, 3.0])).tolist() == [0, 1, 3]
 
@@ -98,6 +106,6 @@ def test_relu_outputs(relu: type[nn.Module]) -> None:
 def test_layer_inputs() -> None:
     layer = nn.Linear(2, 1, bias=False)
     nn.init.ones_(layer.weight)
-    quantizers = attach_quantizers(nn.Sequential(layer), "all", 2, "affine", "tensor")
+    quantizers = put(nn.Sequential(layer), "all")
     assert list(quantizers) == ["0"]
     assert layer(torch.tensor([[3.0, 1.4]])).item() == 3 + 1

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from models.quantize.activation import ActivationQuantizer
-from models.quantize.grid import quantize_weight
 from models.quantize.network import quantize
+from models.quantize.ranges import quantize_weight
 from models.quantize.spec import QuantSpec
 
 Golden = Callable[[str], dict[str, np.ndarray]]

@@ -10,10 +10,10 @@ from models.quantize.grid import (
     GRIDS,
     affine_grid,
     fake_quantize,
-    quantize_weight,
     symmetric_grid,
     value_range,
 )
+from models.quantize.ranges import quantize_weight
 
 EPSILON = torch.finfo(torch.float32).eps
 BITS = st.integers(2, 16)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from models.errors import BenchError, NotApplicable
 from models.quantize.activation import weighted_layers
-from models.quantize.grid import quantize_weight
 from models.quantize.network import quantize
+from models.quantize.ranges import quantize_weight
 from models.quantize.spec import QuantSpec
 
 

@@ -56,7 +56,11 @@ def test_unknown_choice_names_the_closest(key: str, value: str, close: str) -> N
 
 @pytest.mark.parametrize(
     ("key", "value", "options"),
-    [("sites", None, "all, relu"), ("a_range", 99.9, "minmax"), ("w_scheme", 7, "affine, symme")],
+    [
+        ("sites", None, "all, relu"),
+        ("a_range", 99.9, "ema, entropy, minmax"),
+        ("w_scheme", 7, "affine, symme"),
+    ],
 )
 def test_far_off_choice_lists_them(key: str, value: object, options: str) -> None:
     assert f"choose one of: {options}" in refusal(**{key: value})

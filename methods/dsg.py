@@ -1,0 +1,252 @@
+"""DSG (Zhang et al., CVPR 2021): distilled images that are kept from being all alike."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.linalg import eigvalsh, vector_norm
+from torch.nn.functional import cross_entropy, mse_loss, normalize
+
+from methods.base import Calibration, Context, Method
+from methods.batchnorm import NO_STATISTICS, batchnorms
+from methods.distill import Gaps, Schedule, Targets, gaps_to, optimise, targets_of
+
+_RELEASE_ENHANCED = 20  # images and layers, whatever the network and the batch
+_RELEASE_ROLL = 30  # pixels
+_CHUNK = 64  # images of noise at a time
+
+# What a parameter that is left at None stands for.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "images": 64,
+        "learning_rate": 0.5,
+        "patience": 100,
+        "slack": True,
+        "enhance": True,
+        "label_weight": 0.0,
+        "prior_weight": 0.0,
+        "diversity_weight": 0.0,
+    },
+    "release": {
+        "images": 40,
+        "learning_rate": 0.9,
+        "patience": 260,
+        "slack": True,
+        "enhance": True,
+        "label_weight": 2.0,
+        "prior_weight": 0.01,
+        "diversity_weight": 1e-4,
+    },
+}
+
+
+class Margins(NamedTuple):
+    """How far a mean and a deviation may be from their targets at no cost, both (K,)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+@dataclass(frozen=True)
+class DSG(Method):
+    """ZeroQ with slack around the BatchNorm statistics, and each image with a layer of its own.
+
+    Slack distribution alignment: of |mean - running mean| only what exceeds a margin counts, and
+    likewise of the deviation. A layer has one margin for means and one for deviations: the
+    `percentile` of those distances over all channels of N(0, 1) images. Layerwise sample
+    enhancement: image j weighs one layer more than the others. A layer is a call of a BatchNorm,
+    in call order. Statistics are per image, over height x width, as ZeroQ's; so is the term of the
+    image itself, which has no margin and no weight.
+
+    variant: `paper` is slack and enhancement, X = I + 1 1^T: image j counts layer j twice. Where
+        the paper is silent it is ZeroQ's: start N(0, 1), learning rate 0.5, patience 100, 500
+        iterations. The paper has as many images as the network has layers; here it is ZeroQ's 64
+        unless `images` says otherwise, and image j counts layer j modulo the number of layers.
+        `release` is the released code: start uniform in 0..1, learning rate 0.9, patience 260, 40
+        images. Image j doubles the excess of layer j before it is squared, which counts it four
+        times, for j below 20 only. It adds the terms below. The margins that it reads from files
+        are not released; here they are the paper's.
+    slack, enhance: whether the two ideas are used. With neither, and without the terms below, the
+        loss is ZeroQ's.
+    epsilon: added to both variances before the root.
+    percentile: of the margins, 0..1; the paper calls it epsilon.
+    margin_images: how many N(0, 1) images the margins are from. The paper's number is not known.
+    label_weight: of the cross-entropy with labels drawn at random. The release adds it twice.
+    prior_weight: of the total variation, after rolling the images by up to 30 pixels, and of the
+        mean L2 norm of an image.
+    diversity_weight: of the difference between the eigenvalues of the images' cosine similarities
+        and those of Gaussian images drawn anew each step, divided by the number of layers. The
+        release's further term, the alignment of the eigenvectors, is left out: the sign of an
+        eigenvector is arbitrary. As released neither term has a gradient; here this one has.
+    """
+
+    name = "dsg"
+    cached = True
+    bibtex = """@inproceedings{zhang2021diversifying,
+  title = {Diversifying Sample Generation for Accurate Data-Free Quantization},
+  author = {Zhang, Xiangguo and Qin, Haotong and Ding, Yifu and Gong, Ruihao and Yan, Qinghua
+            and Tao, Renshuai and Li, Yuhang and Yu, Fengwei and Liu, Xianglong},
+  booktitle = {CVPR},
+  year = {2021}
+}"""
+
+    # None is what the variant has; __post_init__ leaves none of them.
+    images: int | None = None  # type: ignore[assignment]
+    variant: Literal["paper", "release"] = "paper"
+    iterations: int = 500
+    learning_rate: float | None = None
+    min_learning_rate: float = 1e-4
+    patience: int | None = None
+    epsilon: float = 1e-6
+    slack: bool | None = None
+    percentile: float = 0.9
+    margin_images: int = 1024
+    enhance: bool | None = None
+    label_weight: float | None = None
+    prior_weight: float | None = None
+    diversity_weight: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, default in _DEFAULTS[self.variant].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        super().__post_init__()
+        for name in ("iterations", "margin_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; give at least 1")
+        for name in ("label_weight", "prior_weight", "diversity_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)}; give 0 or more")
+        if not 0 <= self.percentile <= 1:
+            raise ValueError(f"percentile={self.percentile}; give a number from 0 to 1")
+
+    def not_applicable(self, network: nn.Module) -> str | None:
+        return None if batchnorms(network) else NO_STATISTICS
+
+    def calibrate(self, network: nn.Module, context: Context) -> Calibration:
+        assert self.images is not None  # by __post_init__
+        start = self.start((self.images, *context.input_shape), context.generator("synthesis"))
+        image = start[:1].to(context.device, memory_format=context.memory_format)
+        targets = targets_of(network, image, self.epsilon)
+        margins = self.margins(network, targets, context) if self.slack else None
+        weights = None
+        if self.enhance:
+            weights = enhancement(self.variant, self.images, targets).to(context.device)
+        rolls, gaussians = context.generator("roll"), context.generator("diversity")
+        if self.label_weight:
+            with torch.no_grad():
+                classes = network(image).shape[1]
+            generator = context.generator("labels")
+            labels = torch.randint(classes, (self.images,), generator=generator)
+            labels = labels.to(context.device)
+
+        def loss(images: Tensor) -> Tensor:
+            gaps = gaps_to(targets, network, images, output=bool(self.label_weight))
+            total = slack_loss(gaps, margins, weights)
+            if self.label_weight:
+                assert gaps.output is not None
+                total = total + self.label_weight * cross_entropy(gaps.output, labels)
+            if self.prior_weight:
+                total = total + self.prior_weight * image_prior(images, rolls)
+            if self.diversity_weight:
+                gaussian = torch.randn(images.shape, generator=gaussians).to(images.device)
+                difference = spectrum_difference(images, gaussian)
+                total = total + self.diversity_weight / targets.layers * difference
+            return total
+
+        return optimise(start, loss, self.schedule, context)
+
+    @property
+    def schedule(self) -> Schedule:
+        assert self.learning_rate is not None and self.patience is not None
+        return Schedule(self.iterations, self.learning_rate, self.min_learning_rate, self.patience)
+
+    def start(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Return the noise of the given shape that the variant starts from."""
+        draw = torch.randn if self.variant == "paper" else torch.rand
+        return draw(shape, generator=generator)
+
+    def margins(self, network: nn.Module, targets: Targets, context: Context) -> Margins:
+        """Return the margins from N(0, 1) images; those of the image itself are 0."""
+        generator = context.generator("margins")
+        found = []
+        for done in range(0, self.margin_images, _CHUNK):
+            shape = (min(_CHUNK, self.margin_images - done), *context.input_shape)
+            noise = torch.randn(shape, generator=generator)
+            noise = noise.to(context.device, memory_format=context.memory_format)
+            with torch.no_grad():
+                gaps = gaps_to(targets, network, noise)
+            found.append(torch.stack([gaps.mean, gaps.deviation]).abs().cpu())
+        pair = [percentiles(gap, targets, self.percentile) for gap in torch.cat(found, 1)]
+        return Margins(*(targets.per_channel(each.to(context.device)) for each in pair))
+
+
+def enhancement(variant: Literal["paper", "release"], images: int, targets: Targets) -> Tensor:
+    """Return how often each image counts each channel's squared excess, (images, K)."""
+    weights = torch.ones(images, targets.layers)
+    if variant == "paper":
+        image = torch.arange(images)
+        weights[image, image % targets.layers] = 2
+    else:
+        own = torch.arange(min(images, targets.layers, _RELEASE_ENHANCED))
+        weights[own, own] = 4
+    of_the_image = torch.ones(images, 1)
+    return targets.per_channel(torch.cat([of_the_image, weights], 1))
+
+
+def percentiles(gaps: Tensor, targets: Targets, percentile: float) -> Tensor:
+    """Return a percentile (0..1) of `gaps` (N, K) for each layer, over images and channels.
+
+    (1 + layers,), the first of which, the image's, is 0. Between two values it is interpolated.
+    """
+    layers = gaps.split(list(targets.channels), dim=1)[1:]
+    return torch.tensor([0.0, *(np.quantile(layer.numpy(), percentile) for layer in layers)])
+
+
+def slack_loss(gaps: Gaps, margins: Margins | None, weights: Tensor | None) -> Tensor:
+    """Weighted sum of squares of what exceeds the margins, over layers; its mean over images.
+
+    (1/N) sum_j sum_l w_jl (||max(|mu_jl - mu_l| - delta_l, 0)||^2 + the same of the deviations).
+    weights: (N, K), 1 where None is given. margins: 0 where None is given.
+    """
+    mean, deviation = gaps.mean, gaps.deviation
+    if margins is not None:
+        mean = (mean.abs() - margins.mean).clamp(min=0)
+        deviation = (deviation.abs() - margins.deviation).clamp(min=0)
+    squares = mean.square() + deviation.square()
+    return (squares if weights is None else squares * weights).sum() / len(squares)
+
+
+def image_prior(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Total variation of the rolled `images` (N, C, H, W) plus the mean L2 norm of an image.
+
+    The roll is by one random offset on both axes, -30 to 29 pixels, as in the release.
+    """
+    offset = int(torch.randint(-_RELEASE_ROLL, _RELEASE_ROLL, (1,), generator=generator))
+    rolled = torch.roll(images, (offset, offset), dims=(2, 3))
+    return total_variation(rolled) + vector_norm(images, dim=(1, 2, 3)).mean()
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """L2 norm, over the whole batch, of the differences of neighbours in each of 4 directions."""
+    pairs = (
+        (x[:, :, :, 1:], x[:, :, :, :-1]),
+        (x[:, :, 1:], x[:, :, :-1]),
+        (x[:, :, 1:, :-1], x[:, :, :-1, 1:]),
+        (x[:, :, 1:, 1:], x[:, :, :-1, :-1]),
+    )
+    return torch.stack([vector_norm(a - b) for a, b in pairs]).sum()
+
+
+def spectrum_difference(images: Tensor, others: Tensor) -> Tensor:
+    """Mean squared difference of the sorted eigenvalues of two batches' cosine similarities.
+
+    Each matrix (N, N) is the Gram matrix of the images as vectors of length 1.
+    """
+    spectra = []
+    for batch in (images, others):
+        unit = normalize(batch.flatten(1), dim=1)
+        spectra.append(eigvalsh(unit @ unit.T))
+    return mse_loss(*spectra)

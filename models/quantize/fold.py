@@ -1,0 +1,76 @@
+"""BatchNorm folding: a convolution and the BatchNorm behind it become one convolution."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import NotApplicable
+
+_TOLERANCE = 1e-3  # of the largest logit; folding itself costs about 1e-6
+
+
+@torch.no_grad()
+def fold_batchnorm(network: nn.Module, image: Tensor) -> list[str]:
+    """Fold each BatchNorm of `network` that reads a convolution's output, in place.
+
+    image: (1, 3, H, W) normalised input; one forward pass shows which convolution feeds which
+    BatchNorm, so neither names nor the order of registration matter. An activation that a
+    BatchNorm module carries (timm's BatchNormAct2d) stays in its place.
+
+    Returns the names of the folded BatchNorms. Raises NotApplicable when the network no longer
+    computes the same, because a convolution's output is also used elsewhere.
+    """
+    before = network(image)
+    folded = []
+    for conv, name in _pairs(network, image):
+        batchnorm = network.get_submodule(name)
+        assert isinstance(batchnorm, nn.BatchNorm2d)
+        _absorb(conv, batchnorm)
+        network.set_submodule(name, getattr(batchnorm, "act", nn.Identity()))
+        folded.append(name)
+    difference = (network(image) - before).abs().max()
+    if not bool(difference <= _TOLERANCE * before.abs().max()):
+        raise NotApplicable(
+            "quant.fold=true: the output of a convolution before a BatchNorm is used elsewhere too"
+        )
+    return folded
+
+
+def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, str]]:
+    names = {m: n for n, m in network.named_modules()}
+    outputs: list[tuple[Tensor, nn.Conv2d]] = []  # kept alive, so that no identity is used twice
+    pairs: list[tuple[nn.Conv2d, str]] = []
+
+    def note_output(conv: nn.Conv2d, args: Any, output: Tensor) -> None:
+        outputs.append((output, conv))
+
+    def note_input(batchnorm: nn.BatchNorm2d, args: Any) -> None:
+        pairs.extend((conv, names[batchnorm]) for output, conv in outputs if output is args[0])
+
+    handles: list[Any] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            handles.append(module.register_forward_hook(note_output))
+        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            handles.append(module.register_forward_pre_hook(note_input))
+    try:
+        network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    calls = [conv for _, conv in outputs]
+    return [(c, b) for c, b in pairs if calls.count(c) == 1 and [n for _, n in pairs].count(b) == 1]
+
+
+def _absorb(conv: nn.Conv2d, batchnorm: nn.BatchNorm2d) -> None:
+    mean, variance = batchnorm.running_mean, batchnorm.running_var
+    assert mean is not None and variance is not None
+    scale = torch.rsqrt(variance + batchnorm.eps)
+    if batchnorm.weight is not None:
+        scale = scale * batchnorm.weight
+    shift = -mean * scale if conv.bias is None else (conv.bias - mean) * scale
+    if batchnorm.bias is not None:
+        shift = shift + batchnorm.bias
+    conv.weight.copy_(conv.weight * scale.view(-1, 1, 1, 1))
+    conv.bias = nn.Parameter(shift, requires_grad=False)

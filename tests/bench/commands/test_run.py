@@ -1,0 +1,309 @@
+"""`bench run` as its users call it, the mistakes they make included."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.store import Store
+from tests.bench.conftest import (
+    FAST,
+    Finished,
+    assert_nothing_partial,
+    assert_runs_agree,
+    records,
+    start_bench,
+)
+
+Bench = Callable[..., Finished]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=resnet21", "unknown model 'resnet21'; did you mean 'resnet20'?"),
+        ("method=gausian", "unknown method 'gausian'; did you mean 'gaussian'?"),
+        ("quant=w4a44", "unknown quant 'w4a44'; did you mean 'w4a4'?"),
+        ("data=imagnet", "unknown data 'imagnet'; did you mean 'imagenet'?"),
+        ("experiment=dmo", "unknown experiment 'dmo'; did you mean 'demo'?"),
+        ("quant.w_bit=4", "unknown config value 'quant.w_bit'; did you mean 'quant.w_bits'?"),
+    ],
+)
+def test_an_unknown_name(bench_main: Bench, outputs: Path, override: str, message: str) -> None:
+    done = bench_main("run", override, f"paths.outputs={outputs}")
+    assert done == (2, "", f"error: {message}\n")
+    assert not outputs.exists()
+
+
+REFUSED = [
+    ("quant.w_bits=17", "quant.w_bits=17 is impossible; give 2..16, or 32 for float"),
+    ("quant.w_bits=1", "quant.w_bits=1 is impossible; give 2..16, or 32 for float"),
+    ("quant.w_bits=0", "quant.w_bits=0 is impossible; give 2..16, or 32 for float"),
+    ("quant.a_bits=-4", "quant.a_bits=-4 is impossible; give 2..16, or 32 for float"),
+    ("seed=-1", "config seed=-1: Input should be greater than or equal to 0"),
+    ("seed=x", "config seed='x': Input should be a valid integer, unable to parse string as an "),
+    ("+other=1", "config other=1: Extra inputs are not permitted"),
+    ("method.images=0", "method 'gaussian': images=0; give at least 1"),
+    ("+method.image=3", "method 'gaussian' has no parameter 'image'; did you mean 'images'?"),
+    ("data.limit=0", "data.limit=0 is not a number of images; "),
+    ("data.limit=9999", "data.limit=9999 is more than the 1000 images of the eval side of "),
+    ("model.weights=/nope.pt", "weights file /nope.pt does not exist; check the path"),
+    ("model.weights=mnist", "resnet20 has no weights 'mnist'; did you mean 'mnist5k'?"),
+    ("runtime.device=banana", "runtime.device=banana cannot be used here: "),
+    ("runtime.batch_size=0", "config runtime.batch_size=0: Input should be greater than 0"),
+    ("data=folder", "data.root is not set for data set 'folder'; set it to the folder that holds "),
+    ("data=imagenet", "data.root is not set for data set 'imagenet'; "),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), REFUSED)
+def test_an_impossible_value(bench_main: Bench, outputs: Path, override: str, message: str) -> None:
+    given = [line for line in FAST if line.partition("=")[0] != override.partition("=")[0]]
+    if override.startswith("data="):
+        given = [line for line in given if not line.startswith("data.")]
+    done = bench_main("run", *given, override, f"paths.outputs={outputs}")
+    assert done.status == 1
+    assert done.out.startswith(f"error: {message}")
+    assert override in done.out
+    assert (done.out.count("\n"), done.err) == (1, "")
+    assert records(outputs) == {}
+
+
+def test_a_folder_that_is_not_there(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
+    done = bench_main(
+        "run", "data=folder", f"data.root={tmp_path}/nope", "method=gaussian", "tracking=none",
+        f"paths.outputs={outputs}",
+    )  # fmt: skip
+    assert done.status == 1
+    assert done.out.startswith(f"error: data.root='{tmp_path}/nope' is not a folder; set it to ")
+    assert done.out.count("\n") == 1
+
+
+def test_a_broken_image(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        for name in "ab":
+            (tmp_path / "photos" / side / name).mkdir(parents=True)
+            (tmp_path / "photos" / side / name / "x.png").write_text("no image")
+    done = bench_main(
+        "run", "data=folder", f"data.root={tmp_path}/photos", "method=gaussian", "tracking=none",
+        f"paths.outputs={outputs}",
+    )  # fmt: skip
+    assert done.status == 1
+    assert done.out.count("\n") == 1
+    assert done.out.startswith(
+        "resnet20 photos gaussian W8A8 seed 0: failed: the float network could not be measured: "
+        "cannot decode image 'a/x.png' of the eval side of 'photos': cannot identify image file"
+    )
+    assert Counter(record["status"] for record in records(outputs).values()) == {"failed": 2}
+    assert_nothing_partial(outputs)
+
+
+@pytest.mark.parametrize("kind", ["file", "impossible"])
+def test_outputs_that_cannot_be_written(bench_main: Bench, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" if kind == "file" else tmp_path / "file" / "below"
+    done = bench_main("run", *FAST, f"paths.outputs={place}")
+    assert done.status == 2
+    assert done.err.startswith("error: cannot write results: ")
+    assert done.err.endswith("; check paths.outputs\n")
+    assert done.err.count("\n") == 1
+
+
+def test_one_cell_prints_one_line_and_writes_in_one_place(
+    bench_main: Bench, outputs: Path, workplace: Path
+) -> None:
+    first = bench_main("run", *FAST, f"paths.outputs={outputs}")
+    (id,) = [id for id, record in records(outputs).items() if record["method"] == "gaussian"]
+    record = records(outputs)[id]
+    assert first.status == 0
+    assert first.out == (
+        f"resnet20 mnist5k gaussian W8A8 seed 0: {record['top1']:.2f} % "
+        f"[{record['ci_low']:.2f}, {record['ci_high']:.2f}], float {record['fp32_top1']:.2f} %, "
+        f"{record['seconds']['total']:.1f} s  {id}\n"
+    )
+    assert first.err == ""
+    again = bench_main("run", *FAST, f"paths.outputs={outputs}")
+    assert again.status == 0
+    assert again.out.endswith(f", known  {id}\n")
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_sweep_with_one_bad_cell_measures_the_others(bench_main: Bench, outputs: Path) -> None:
+    done = bench_main("run", "-m", *FAST, "quant.w_bits=8,17,4", f"paths.outputs={outputs}")
+    assert done.status == 1
+    lines = done.out.splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("[1/3, about ")
+    assert lines[1].startswith("[2/3, 1 failed, about ")
+    assert "error: quant.w_bits=17 is impossible; " in lines[1]
+    assert lines[2].startswith("[3/3, 1 failed] resnet20 mnist5k gaussian W4A4 seed 0: ")
+    assert lines[3] == "3 cells: 2 done, 1 refused"
+    assert sorted(r["w_bits"] for r in records(outputs).values()) == [4, 8, 32]
+
+
+def test_a_sweep_with_a_failed_cell_tries_it_again(
+    bench_main: Bench, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("run", "-m", *FAST, "seed=0,1", f"paths.outputs={outputs}")
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.measure.quantize", lambda *_: 1 / 0)
+        done = bench_main(*line)
+    assert done.status == 1
+    assert done.out.splitlines()[-1] == "2 cells: 2 failed"
+    assert "failed: ZeroDivisionError: division by zero" in done.out
+    again = bench_main(*line)
+    assert again.status == 0
+    assert again.out.splitlines()[-1] == "2 cells: 2 done"
+    assert bench_main(*line).out.splitlines()[-1] == "2 cells: 2 found"
+
+
+def test_one_run_does_not_remember_the_sweep_before(bench_main: Bench, outputs: Path) -> None:
+    bench_main("run", "-m", *FAST, "quant.w_bits=8,17", f"paths.outputs={outputs}")
+    done = bench_main("run", *FAST, f"paths.outputs={outputs}")
+    assert done.status == 0
+    assert done.out.count("\n") == 1
+    assert not done.out.startswith("[")
+
+
+def test_an_interval_is_no_list(bench_main: Bench, outputs: Path) -> None:
+    done = bench_main("run", "-m", *FAST, "quant.w_bits=interval(2,8)", f"paths.outputs={outputs}")
+    assert done.status == 2
+    assert done.err.startswith("error: ")
+    assert "INTERVAL" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_damaged_record_is_one_line(bench_main: Bench, outputs: Path) -> None:
+    bench_main("run", *FAST, f"paths.outputs={outputs}")
+    (id,) = [id for id, record in records(outputs).items() if record["method"] == "gaussian"]
+    path = outputs / "cells" / id / "result.json"
+    path.write_text(path.read_text()[:200])
+    done = bench_main("run", "-m", *FAST, "seed=0,1", f"paths.outputs={outputs}")
+    assert done.status == 1
+    assert f"error: {path} is not a result file of this version" in done.out.splitlines()[0]
+    assert done.out.splitlines()[-1] == "2 cells: 1 done, 1 refused"
+
+
+def test_an_experiment_names_its_group_and_the_command_line_wins(
+    bench_main: Bench, outputs: Path
+) -> None:
+    done = bench_main(
+        "run", "experiment=demo", *FAST, "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}"
+    )
+    assert done.status == 0
+    assert done.out.startswith("[1/1] resnet20 mnist5k gaussian W8A8 seed 0: ")
+    (record,) = [r for r in records(outputs).values() if r["method"] == "gaussian"]
+    assert record["group"] == "demo"
+    assert record["recipe"]["calibration"]["images"] == 16
+
+
+def test_configs_of_ones_own(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    for group, name, text in (
+        ("method", "few", "name: gaussian\nimages: 3\n"),
+        ("method", "nameless", "images: 3\n"),
+        ("quant", "half", "w_bits: 4\n"),
+        (
+            "experiment",
+            "mine",
+            "# @package _global_\ngroup: mine\nhydra:\n  mode: MULTIRUN\n"
+            "  sweeper:\n    params:\n      method: few,real\n",
+        ),
+    ):
+        (own / group).mkdir(parents=True, exist_ok=True)
+        (own / group / f"{name}.yaml").write_text(text)
+    common = ("--config-dir", own, "tracking=none", "data.limit=50", f"paths.outputs={outputs}")
+
+    done = bench_main("run", *common, "experiment=mine")
+    assert done.status == 0
+    assert done.out.splitlines()[-1] == "2 cells: 2 done"
+    found = [r for r in records(outputs).values() if r["method"] != "float"]
+    assert {(r["method"], r["group"]) for r in found} == {("gaussian", "mine"), ("real", "mine")}
+    few = next(r for r in found if r["method"] == "gaussian")
+    assert few["recipe"]["calibration"]["images"] == 3
+
+    for override, message in (
+        ("method=nameless", "error: method.name is missing; "),
+        ("quant=half", "error: quant.a_bits is missing; "),
+    ):
+        refused = bench_main("run", *common, override)
+        assert refused.status == 1
+        assert refused.out.startswith(message)
+        assert refused.out.count("\n") == 1
+
+
+def test_a_method_of_ones_own_is_found_beside_the_command(
+    bench_main: Bench, outputs: Path, workplace: Path
+) -> None:
+    (workplace / "my_zeros_method.py").write_text(
+        "from dataclasses import dataclass\nimport torch\n"
+        "from methods.base import Calibration, Method\n\n"
+        "@dataclass(frozen=True)\nclass Zeros(Method):\n    name = 'zeros'\n\n"
+        "    def calibrate(self, network, context):\n"
+        "        return Calibration(torch.zeros(self.images, *context.input_shape))\n"
+    )
+    name = "method=my_zeros_method:Zeros"
+    given = ("tracking=none", "data.limit=50", f"paths.outputs={outputs}")
+    done = bench_main("run", name, "method.images=2", *given)
+    assert done.status == 0
+    (id,) = [id for id, record in records(outputs).items() if record["method"] == "zeros"]
+    assert bench_main("rerun", id, f"paths.outputs={outputs}").status == 0
+    bad = bench_main("run", name.replace("Zeros", "Zero"), *given)
+    assert bad == (2, "", "error: 'my_zeros_method' has no 'Zero'; did you mean 'Zeros'?\n")
+
+
+def test_cfg_prints_and_runs_nothing(bench_main: Bench, outputs: Path) -> None:
+    done = bench_main("run", "quant=w4a8", f"paths.outputs={outputs}", "--cfg", "job")
+    assert done.status == 0
+    assert "  w_bits: 4\n  a_bits: 8\n" in done.out
+    assert f"  outputs: {outputs}\n" in done.out
+    assert not outputs.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("frob",), "invalid choice: 'frob'"),
+        (("ls", "model"), "invalid choice: 'model'"),
+        (("status", "-x"), "error: unknown argument '-x'; overrides look like key=value\n"),
+        (("status", "words"), "error: unknown argument 'words'; overrides look like key=value\n"),
+        (("run", "words"), "error: Error parsing override 'words'; "),
+        (("run", "--nonsense"), "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_lines_that_make_no_sense(bench_main: Bench, args: tuple[str, ...], message: str) -> None:
+    done = bench_main(*args)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_the_process_ends_with_the_status_and_no_traceback(bench_process: Bench) -> None:
+    done = bench_process("run", "model=resnet21")
+    assert done == (2, "", "error: unknown model 'resnet21'; did you mean 'resnet20'?\n")
+
+
+def test_two_processes_share_a_sweep(outputs: Path, workplace: Path) -> None:
+    line = (
+        "run", "-m", "method=gaussian,real", "quant.w_bits=8,4", "data.limit=50",
+        "tracking=wandb_offline", f"paths.outputs={outputs}",
+    )  # fmt: skip
+    both = [start_bench(*line, cwd=workplace) for _ in range(2)]
+    ends = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    entries = [
+        json.loads(line)
+        for journal in (outputs / "sweeps").glob("*/jobs-*.jsonl")
+        for line in journal.read_text().splitlines()
+    ]
+    measured = [entry["id"] for entry in entries if entry["status"] == "done"]
+    assert Counter(entry["status"] for entry in entries) == {"done": 4, "found": 4}
+    assert len(set(measured)) == 4
+    assert {*measured} < {*records(outputs)}
+    assert len(Store(outputs).results()) == 5
+    assert_runs_agree(outputs)
+    assert_nothing_partial(outputs)
+    assert list(workplace.iterdir()) == []

@@ -1,0 +1,59 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.zoo import sha256_of
+from tests.bench.conftest import FAST, Finished, records
+
+Bench = Callable[..., Finished]
+
+
+def test_one_epoch_gives_weights_that_run(
+    bench_main: Bench, outputs: Path, workplace: Path
+) -> None:
+    place = f"paths.outputs={outputs}"
+    done = bench_main("train", "train.epochs=1", "train.batch_size=128", "seed=3", place)
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    path = outputs / "trained" / "resnet20_mnist5k_seed3.safetensors"
+    top1 = re.fullmatch(r"top-1 (\d+\.\d\d) % \[\d+\.\d\d, \d+\.\d\d\] of 1000 images", lines[0])
+    assert top1 is not None
+    assert float(top1.group(1)) > 50
+    assert re.fullmatch(rf"trained in \d+ s; {re.escape(str(path))}", lines[1])
+    assert lines[2] == f"sha256 {sha256_of(path)}"
+    assert lines[3] == f"use it: bench run model=resnet20 model.weights={path} ..."
+
+    measured = bench_main("run", *FAST, "data.limit=null", "quant=fp32", place,
+                          f"model.weights={path}")  # fmt: skip
+    assert measured.status == 0
+    (record,) = records(outputs).values()
+    assert f"{record['top1']:.2f}" == top1.group(1)
+    assert record["weights_sha256"] == sha256_of(path)
+    assert record["weights"] == path.name
+    assert record["fp32_expected"] is None
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epochs=0", "training recipe: epochs=0 is out of range; see TrainRecipe for the "),
+        ("train.epochs=x", "epochs='x': Input should be a valid integer, unable to parse string"),
+        ("+train.epoch=1", "train has no key 'epoch'; did you mean 'epochs'?"),
+        ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
+        ("runtime.batch_size=0", "batch_size=0: Input should be greater than 0"),
+        ("runtime.device=banana", "runtime.device=banana cannot be used here: "),
+        ("model=resnet21", "unknown model 'resnet21'; did you mean 'resnet20'?"),
+        ("data=imagenet", "data.root is not set for data set 'imagenet'; "),
+    ],
+)
+def test_a_bad_value_is_one_line(
+    bench_main: Bench, outputs: Path, override: str, message: str
+) -> None:
+    done = bench_main("train", override, f"paths.outputs={outputs}")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"error: {message}")
+    assert done.err.count("\n") == 1
+    assert not outputs.exists()

@@ -1,0 +1,68 @@
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pytest
+
+from bench.cell import plan
+from bench.config import Config
+from bench.recipe import recipe
+from models.zoo import choose_weights, entry
+
+Make = Callable[..., Config]
+
+
+def test_what_a_data_free_number_depends_on(make_config: Make) -> None:
+    cell = plan(make_config({"quant.w_bits": 4, "seed": 3, "data.limit": 100}))
+    weights = choose_weights(entry("resnet20"), "default")
+    assert weights.published is not None
+    found = recipe(cell, images=64)
+    assert found == {
+        "weights": {
+            "source": "shipped with this project",
+            "sha256": weights.sha256,
+            "published": asdict(weights.published),
+        },
+        "preprocessing": weights.preprocessing.as_dict(),
+        "quantizer": cell.spec.as_dict(),
+        "batchnorm": "not folded, float",
+        "biases": "float",
+        "method": {
+            "name": "zeroq",
+            "version": cell.method.version,
+            "images": 64,
+            "variant": "release",
+            "iterations": 500,
+            "learning_rate": 0.5,
+            "min_learning_rate": 0.0001,
+            "patience": 100,
+            "epsilon": 1e-6,
+        },
+        "calibration": {"images": 64},
+        "evaluation": {
+            "set": "mnist5k",
+            "images": 100,
+            "classes": 10,
+            "fingerprint": cell.listing.fingerprint,
+        },
+        "seed": 3,
+    }
+
+
+def test_real_calibration_names_its_images(make_config: Make) -> None:
+    cell = plan(make_config({"method": {"name": "real", "images": 2}}))
+    assert cell.calibration is not None
+    assert recipe(cell, 2, [17, 4])["calibration"] == {
+        "images": 2,
+        "set": "mnist5k, training side, 4000 images",
+        "fingerprint": cell.calibration.fingerprint,
+        "indices": [17, 4],
+    }
+    assert cell.calibration.fingerprint != cell.listing.fingerprint
+
+
+@pytest.mark.parametrize("indices", [[], [1]])
+def test_a_recipe_holds_its_own_list(make_config: Make, indices: list[int]) -> None:
+    cell = plan(make_config({"method": {"name": "real", "images": 2}}))
+    found = recipe(cell, 2, indices)["calibration"]["indices"]
+    assert found == indices
+    assert found is not indices

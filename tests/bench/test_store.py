@@ -1,0 +1,286 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.result import Result
+from bench.store import Busy, Store, save_correctness, write_whole
+from models.errors import BenchError
+
+Make = Callable[..., Result]
+A, B = "aaaa000000000001", "aaaa000000000002"
+
+
+@pytest.fixture
+def store(outputs: Path) -> Store:
+    return Store(outputs)
+
+
+def put(store: Store, result: Result) -> None:
+    with store.lock(result.id, wait=False), store.writing(result.id) as folder:
+        (folder / "result.json").write_text(result.model_dump_json())
+
+
+def pending(store: Store) -> list[str]:
+    return sorted(path.name for path in (store.root / "pending").glob("*"))
+
+
+@contextmanager
+def locked_elsewhere(store: Store, id: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Another process that holds the lock of a cell until it is killed."""
+    code = (
+        "import sys, time; from pathlib import Path; from bench.store import Store\n"
+        "with Store(Path(sys.argv[1])).lock(sys.argv[2], wait=False):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(store.root), id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_reading_creates_nothing(store: Store) -> None:
+    assert store.read(A) is None
+    assert store.results() == []
+    store.clean()
+    assert not store.root.exists()
+
+
+def test_a_record_comes_back(store: Store, make_result: Make) -> None:
+    put(store, make_result(A))
+    assert store.read(A) == make_result(A)
+    assert store.results() == [make_result(A)]
+    assert pending(store) == []
+
+
+def test_a_failed_first_write_leaves_nothing(store: Store) -> None:
+    with pytest.raises(ValueError, match="full"), store.writing(A) as folder:
+        (folder / "result.json").write_text("{")
+        raise ValueError("full")
+    assert store.read(A) is None
+    assert pending(store) == []
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_failed_write_leaves_the_old_record(
+    store: Store, make_result: Make, error: type[BaseException]
+) -> None:
+    put(store, make_result(A))
+    with pytest.raises(error), store.writing(A) as folder:
+        (folder / "result.json").write_text("{")
+        raise error
+    assert store.read(A) == make_result(A)
+    assert pending(store) == []
+
+
+def test_a_new_record_replaces_the_old_one_with_all_its_files(
+    store: Store, make_result: Make
+) -> None:
+    put(store, make_result(A))
+    store.write_note(A, "tracking", {"run": "x"})
+    put(store, make_result(A, correct=8))
+    found = store.read(A)
+    assert found is not None
+    assert found.correct == 8
+    assert store.read_note(A, "tracking") is None
+    assert pending(store) == []
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(store: Store, make_result: Make) -> None:
+    put(store, make_result(A))
+    put(store, make_result(B))
+    store.folder(A).rename(store.root / "pending" / f"{A}.old")  # killed here: no new one came
+    store.clean()
+    assert store.read(A) == make_result(A)
+    assert pending(store) == []
+
+
+def test_after_both_renames_the_new_record_counts(store: Store, make_result: Make) -> None:
+    put(store, make_result(A))
+    old = store.root / "pending" / f"{A}.old"
+    old.mkdir()
+    (old / "result.json").write_text(make_result(A, correct=1).model_dump_json())
+    store.clean()
+    assert store.read(A) == make_result(A)
+    assert pending(store) == []
+
+
+def test_the_next_holder_of_the_lock_removes_what_a_killed_one_left(store: Store) -> None:
+    for name in (f"{A}.new", f"{A}.note", f"{A}.run", f"{B}.new"):
+        (store.root / "pending" / name / "inner").mkdir(parents=True)
+    with store.lock(A, wait=False):
+        assert pending(store) == [f"{B}.new"]
+
+
+def test_clean_leaves_what_a_living_process_writes(store: Store) -> None:
+    for id in (A, B):
+        (store.root / "pending" / f"{id}.new").mkdir(parents=True)
+    with locked_elsewhere(store, A):
+        (store.root / "pending" / f"{A}.new").mkdir()  # taking the lock removed the first
+        store.clean()
+        assert pending(store) == [f"{A}.new"]
+    store.clean()
+    assert pending(store) == []
+
+
+def test_the_lock_excludes_another_process_until_it_is_killed(store: Store) -> None:
+    with locked_elsewhere(store, A) as other:
+        with pytest.raises(Busy), store.lock(A, wait=False):
+            pass
+        with store.lock(B, wait=False):
+            pass
+        os.kill(other.pid, signal.SIGKILL)
+        with store.lock(A, wait=True):
+            pass
+
+
+def test_the_lock_is_free_again_after_an_error(store: Store) -> None:
+    with pytest.raises(ValueError, match="x"), store.lock(A, wait=False):
+        raise ValueError("x")
+    with store.lock(A, wait=False):
+        pass
+
+
+@pytest.mark.parametrize("prefix", [A, A[:-1], "a"])
+def test_find_one(store: Store, make_result: Make, prefix: str) -> None:
+    put(store, make_result(A))
+    put(store, make_result("b" * 16))
+    assert store.find(prefix).id == A
+
+
+@pytest.mark.parametrize("prefix", ["aaaa", A[:-1]])
+def test_find_several(store: Store, make_result: Make, prefix: str) -> None:
+    put(store, make_result(A))
+    put(store, make_result(B))
+    with pytest.raises(BenchError) as error:
+        store.find(prefix)
+    assert str(error.value) == (
+        f"2 cells under {store.cells} with an id that starts with {prefix!r}; "
+        "`bench status` lists them"
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "c", "*", "a*", "a**", "/", "../", "[a]", "?"])
+def test_find_none(store: Store, make_result: Make, prefix: str) -> None:
+    put(store, make_result(A))
+    with pytest.raises(BenchError) as error:
+        store.find(prefix)
+    assert str(error.value) == (
+        f"no cell under {store.cells} with an id that starts with {prefix!r}; "
+        "`bench status` lists them"
+    )
+
+
+def test_find_a_folder_without_a_record(store: Store) -> None:
+    store.folder(A).mkdir(parents=True)
+    with pytest.raises(BenchError, match=r"holds no result.json; remove the folder$"):
+        store.find(A)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"id": "aaaa', b"[]", b'{"a": 1}', b"\xff\xfe\x00"])
+def test_a_record_that_is_none_is_one_clear_line(store: Store, content: bytes) -> None:
+    store.folder(A).mkdir(parents=True)
+    (store.folder(A) / "result.json").write_bytes(content)
+    with pytest.raises(BenchError) as error:
+        store.read(A)
+    text = str(error.value)
+    assert text.startswith(f"{store.folder(A)}/result.json is not a result file of this version (")
+    assert text.endswith("; move its folder away to measure the cell again")
+    assert "\n" not in text
+
+
+def test_a_record_in_the_folder_of_another_cell(store: Store, make_result: Make) -> None:
+    put(store, make_result(A))
+    store.folder(A).rename(store.folder(B))
+    with pytest.raises(BenchError, match=f"is the record of another cell, {A}; move its folder"):
+        store.read(B)
+
+
+def test_results_leave_out_what_is_no_record(
+    store: Store, make_result: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    warn = "bench.store.log.warning"
+    monkeypatch.setattr(warn, lambda text, *args: lines.append(text % args))
+    put(store, make_result(B))
+    store.folder(A).mkdir()
+    (store.folder(A) / "result.json").write_text("{}")
+    (store.cells / ".DS_Store").write_text("")
+    (store.cells / "empty").mkdir()
+    assert [result.id for result in store.results()] == [B]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{store.folder(A)}/result.json is not a result file")
+
+
+@pytest.mark.parametrize("total", [1, 7, 8, 9, 100, 1003])
+def test_correctness_comes_back_bit_by_bit(store: Store, total: int) -> None:
+    draws = np.random.default_rng(total).random((2, total))
+    top1, top5 = draws[0] < 0.7, draws[1] < 0.9
+    store.folder(A).mkdir(parents=True)
+    save_correctness(store.folder(A), top1, top5)
+    found = store.correctness(A)
+    assert found.keys() == {"top1", "top5"}
+    for name, wanted in (("top1", top1), ("top5", top5)):
+        assert found[name].dtype == bool
+        assert np.array_equal(found[name], wanted)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty", "other"])
+def test_damaged_correctness_is_one_clear_line(store: Store, damage: str) -> None:
+    store.folder(A).mkdir(parents=True)
+    save_correctness(store.folder(A), np.ones(9, bool), np.ones(9, bool))
+    path = store.folder(A) / "correct.npz"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "other":
+        np.savez(path, x=np.ones(3))
+    else:
+        path.write_bytes(path.read_bytes()[: 100 if damage == "cut" else 0])
+    with pytest.raises(BenchError) as error:
+        store.correctness(A)
+    assert str(error.value).startswith(f"cannot read {path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_notes(store: Store, make_result: Make) -> None:
+    assert store.read_note(A, "tracking") is None
+    put(store, make_result(A))
+    for content in ({"run": "x"}, {"run": "y", "n": 1}):
+        store.write_note(A, "tracking", content)
+        assert store.read_note(A, "tracking") == content
+    assert pending(store) == []
+    (store.folder(A) / "tracking.json").write_text('{"run": "')
+    assert store.read_note(A, "tracking") is None
+
+
+def test_scratch_is_empty_each_time(store: Store) -> None:
+    folder = store.scratch(A, "run")
+    (folder / "x").write_text("")
+    assert store.scratch(A, "run") == folder
+    assert list(folder.iterdir()) == []
+
+
+def test_write_whole_replaces_or_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    write_whole(path, "old")
+    write_whole(path, "new")
+    assert path.read_text() == "new"
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        write_whole(path, "newer")
+    assert [file.name for file in path.parent.iterdir()] == ["file.txt"]
+    assert path.read_text() == "new"

@@ -1,0 +1,99 @@
+"""Range estimators against the DSG release's figures and by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from models.quantize.activation import ActivationQuantizer
+from models.quantize.ranges import estimate, quantize_weight
+
+Golden = Callable[[str], dict[str, np.ndarray]]
+
+RELEASE = {"minmax": "minmax", "ema": "ema", "percentile": "perc", "mse": "mse"}
+
+
+@pytest.mark.parametrize("bits", [3, 4, 6, 8])
+@pytest.mark.parametrize("name", list(RELEASE))
+def test_equal_to_the_dsg_release(golden: Golden, name: str, bits: int) -> None:
+    arrays = golden("dsg_calibrators")
+    quantizer = ActivationQuantizer(bits, "affine", "tensor", name)
+    out = quantizer(torch.from_numpy(arrays["activation"])).numpy()
+    found = [quantizer.low.item(), quantizer.high.item()]
+    assert found == arrays[f"{RELEASE[name]}_b{bits}_range"].tolist()
+    assert np.array_equal(out, arrays[f"{RELEASE[name]}_b{bits}_out"])
+
+
+def test_ema_by_hand() -> None:
+    x = torch.tensor([[0.0, 4.0], [-2.0, 8.0]])
+    assert [v.item() for v in estimate(x, "ema", 8, None)] == [-1, 6]
+
+
+def test_percentile_interpolates() -> None:
+    x = torch.arange(100_001.0).view(1, -1)
+    low, high = estimate(x, "percentile", 8, None)
+    assert low.item() == pytest.approx(1, abs=1e-2)
+    assert high.item() == pytest.approx(99_999, abs=1e-2)
+
+
+def test_mse_clips_an_outlier_that_costs_more_than_it_is_worth() -> None:
+    x = torch.cat([torch.linspace(0, 1, 10_000), torch.tensor([4.0])]).view(1, -1)
+    _, high = estimate(x, "mse", 2, None)
+    assert 0.8 < high.item() < 1.3
+    _, high = estimate(x, "mse", 8, None)  # 255 steps: the outlier is nearly free
+    assert high.item() > 1.3
+
+
+def test_entropy_ignores_a_rare_tail_and_keeps_a_uniform_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.randn(1, 200_000, generator=generator).abs()
+    tailed = torch.cat([normal, torch.tensor([[30.0]])], dim=1)
+    assert estimate(tailed, "entropy", 8, None)[1].item() < 10
+    uniform = torch.rand(1, 200_000, generator=generator)
+    assert estimate(uniform, "entropy", 8, None)[1].item() > 0.95
+
+
+def test_entropy_is_two_sided_where_values_are() -> None:
+    x = torch.randn(1, 50_000, generator=torch.Generator().manual_seed(1))
+    low, high = estimate(x, "entropy", 8, None)
+    assert low == -high
+
+
+@pytest.mark.parametrize("name", ["minmax", "ema", "percentile", "mse", "entropy"])
+def test_channels_are_estimated_alone(name: str) -> None:
+    x = torch.rand(3, 2, 8, 8, generator=torch.Generator().manual_seed(2)) * torch.tensor(
+        [1.0, 10.0]
+    ).view(1, 2, 1, 1)
+    low, high = estimate(x, name, 4, 1)
+    assert low.shape == high.shape == (1, 2, 1, 1)
+    for channel in range(2):
+        alone = estimate(x[:, channel : channel + 1], name, 4, None)
+        assert (low[0, channel].item(), high[0, channel].item()) == tuple(v.item() for v in alone)
+
+
+@pytest.mark.parametrize("name", ["minmax", "ema", "percentile", "mse", "entropy"])
+def test_memory_layout_does_not_matter(name: str) -> None:
+    x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(3)).relu()
+    nhwc = x.contiguous(memory_format=torch.channels_last)
+    for channel_dim in (None, 1):
+        pair = [estimate(v, name, 4, channel_dim) for v in (x, nhwc)]
+        assert all(torch.equal(a, b) for a, b in zip(*pair, strict=True))
+
+
+@pytest.mark.parametrize("name", ["minmax", "percentile", "mse", "entropy"])
+def test_constant_and_zero_tensors_stay_finite(name: str) -> None:
+    for value in (0.0, 2.5):
+        x = torch.full((2, 3, 4, 4), value)
+        quantizer = ActivationQuantizer(4, "affine", "tensor", name)
+        assert torch.isfinite(quantizer(x)).all()
+
+
+def test_weight_range_mse_has_less_error_than_minmax() -> None:
+    weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(4))
+    weight[:, 0, 0, 0] = 6  # one outlier a channel
+    errors = [
+        (weight - quantize_weight(weight, 3, "affine", "channel", name)).square().mean().item()
+        for name in ("minmax", "mse")
+    ]
+    assert errors[1] < errors[0]
