@@ -48,7 +48,7 @@ def batch_size(runtime: RuntimeConfig, device: torch.device, image_pixels: int) 
     """
     if runtime.batch_size is not None:
         return runtime.batch_size
-    return max(1, (2**24 if device.type == "cuda" else 2**19) // image_pixels)
+    return max(1, (2**24 if device.type == "cuda" else 2**18) // image_pixels)
 
 
 def memory_format(runtime: RuntimeConfig) -> torch.memory_format:

@@ -7,6 +7,13 @@ from typing import Any
 from bench.cell import Cell
 
 
+def _quantizer(cell: Cell) -> dict[str, Any]:
+    said = cell.spec.as_dict()
+    if cell.spec.rounding == "nearest":
+        said = {key: value for key, value in said.items() if not key.startswith("rounding_")}
+    return said
+
+
 def recipe(
     cell: Cell,
     images: int | None = None,
@@ -34,7 +41,7 @@ def recipe(
             "published": asdict(published) if published else None,
         },
         "preprocessing": weights.preprocessing.as_dict(),
-        "quantizer": cell.spec.as_dict(),
+        "quantizer": _quantizer(cell),
         "batchnorm": "folded" if cell.spec.fold else "not folded, float",
         "biases": "float",
         "method": {

@@ -42,8 +42,8 @@ def test_a_device_that_is_not_there(name: str) -> None:
 
 def test_batch_size_is_the_given_one_or_suits_the_device() -> None:
     assert machine.batch_size(RuntimeConfig(batch_size=7), CPU, 32 * 32) == 7
-    assert machine.batch_size(RuntimeConfig(), CPU, 32 * 32) == 512
-    assert machine.batch_size(RuntimeConfig(), CPU, 224 * 224) == 10
+    assert machine.batch_size(RuntimeConfig(), CPU, 32 * 32) == 256
+    assert machine.batch_size(RuntimeConfig(), CPU, 224 * 224) == 5
     assert machine.batch_size(RuntimeConfig(), CPU, 10_000**2) == 1
     assert machine.batch_size(RuntimeConfig(), torch.device("cuda"), 224 * 224) == 334
 
