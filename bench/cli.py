@@ -78,7 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
     table.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
     table.set_defaults(action=_lazy("bench.commands.table", "table"))
-    for reader in (validate, ls, status, table):
+    recipe = commands.add_parser("recipe", help="one recipe as a card, or where two differ")
+    recipe.add_argument("first", metavar="ID", help="of a cell, or the name of a recipe preset")
+    recipe.add_argument("second", metavar="ID", nargs="?")
+    recipe.set_defaults(action=_lazy("bench.commands.recipe", "recipe"))
+
+    for reader in (validate, ls, status, table, recipe):
         reader.add_argument("--config-dir", type=Path, metavar="DIR", help="your own configs")
     return parser
 
