@@ -2,7 +2,8 @@
 
 import logging
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -194,16 +195,14 @@ def _one_line(error: Exception) -> str:
     return first if isinstance(error, BenchError) else f"{type(error).__name__}: {first}"
 
 
-class _log_file:
-    """Everything the harness logs inside the block, debug included, goes to a file too."""
-
-    def __init__(self, path: Path):
-        self._handler = logging.FileHandler(path)
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-
-    def __enter__(self) -> None:
-        logging.getLogger("bench").addHandler(self._handler)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("bench").removeHandler(self._handler)
-        self._handler.close()
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Write everything the harness logs inside the block to a file too, debug included."""
+    logger, handler = logging.getLogger("bench"), logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

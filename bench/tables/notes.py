@@ -35,7 +35,8 @@ def heading(cells: pd.DataFrame) -> list[str]:
 
 def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
     """Return the lines below the table: the recipe of each network and method, what is missing."""
-    shown = [result for result in results if result.id in set(cells["id"].dropna())]
+    by_id = {result.id: result for result in results}
+    shown = [by_id[id] for id in cells["id"].dropna()]
     lines = dict.fromkeys(line for result in shown for line in _recipe_lines(result))
     missing = int((cells["status"] == "missing").sum())
     failed = int((cells["status"] == "failed").sum())
