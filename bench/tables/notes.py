@@ -36,7 +36,7 @@ def heading(cells: pd.DataFrame) -> list[str]:
 def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
     """Return the lines below the table: the recipe of each network and method, what is missing."""
     by_id = {result.id: result for result in results}
-    shown = [by_id[id] for id in cells["id"].dropna()]
+    shown = [by_id[id] for id in cells["id"].dropna() if id in by_id]
     lines = dict.fromkeys(line for result in shown for line in _recipe_lines(result))
     missing = int((cells["status"] == "missing").sum())
     failed = int((cells["status"] == "failed").sum())
