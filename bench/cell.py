@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,7 @@ def normalised(config: Config) -> Config:
 
 def float_config(config: Config) -> Config:
     """Return the configuration of the float cell on the same weights and images."""
-    quant = replace(config.spec, w_bits=FLOAT_BITS, a_bits=FLOAT_BITS).as_dict()
+    quant = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
     return normalised(config.model_copy(update={"quant": quant, "force": False}))
 
 

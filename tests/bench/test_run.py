@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 import bench.run
+from bench.cell import float_config
 from bench.config import Config
+from bench.experiments import compose_raw
 from bench.run import run_cell
 from bench.stats import wilson_interval
 from bench.store import Store
@@ -326,3 +329,15 @@ def test_a_record_means_the_same_from_any_folder(
     assert plain["data"]["root"] == str(tmp_path / "photos")
     assert plain["model"]["weights"] == str(tmp_path / "w.safetensors")
     assert bench.run.portable(make_config())["model"]["weights"] == "default"
+
+
+@pytest.mark.parametrize("recipe", ["zeroq_release", "all_inputs", "dsg_release", "deploy"])
+def test_every_recipe_measures_against_the_same_float_cell(
+    make_fast: Make, make_config: Make, recipe: str
+) -> None:
+    quant: Any = OmegaConf.to_container(compose_raw([f"recipe={recipe}"]).quant, resolve=True)
+    result = run_cell(make_fast({"quant": quant})).result
+    assert result is not None
+    assert (result.status, result.reason) == ("done", None)
+    assert result.fp32_id == run_cell(float_config(make_fast())).id
+    assert result.correct is not None and result.correct >= 95  # of 100 digits, at 8 bits
