@@ -35,12 +35,7 @@ class Preprocessing:
 
         The memory layout of `pixels` is kept.
         """
-        mean = pixels.new_tensor(self.mean, dtype=_float32()).view(1, 3, 1, 1)
-        std = pixels.new_tensor(self.std, dtype=_float32()).view(1, 3, 1, 1)
-        return (pixels.to(_float32()) / 255 - mean) / std
-
-
-def _float32():  # type: ignore[no-untyped-def]
-    import torch  # late: listing the zoo must not import it
-
-    return torch.float32
+        values = pixels.float()
+        mean = values.new_tensor(self.mean).view(1, 3, 1, 1)
+        std = values.new_tensor(self.std).view(1, 3, 1, 1)
+        return (values / 255 - mean) / std
