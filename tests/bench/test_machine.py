@@ -1,5 +1,7 @@
 import mmap
+import platform
 import re
+import resource
 
 import pytest
 import torch
@@ -82,3 +84,14 @@ def test_device_name_is_one_line() -> None:
     name = machine.device_name(CPU)
     assert name
     assert "\n" not in name
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to")
+def test_the_memory_of_a_freed_tensor_is_used_again() -> None:
+    machine.prepare_device(RuntimeConfig(device="cpu"))
+    faults = []
+    for _ in range(8):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**24)  # 64 MiB
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert min(faults[4:]) < 2**26 / mmap.PAGESIZE / 10
