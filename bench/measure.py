@@ -16,7 +16,6 @@ from bench.machine import batch_size, memory_format, prepare_device
 from bench.progress import Clock
 from bench.seeds import torch_generator
 from methods.base import Progress
-from models.quantize.network import quantize
 from models.weights import load
 from models.zoo import Weights, entry
 
@@ -56,7 +55,7 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
         with clock.phase("quantize") as progress:
             batch = source.calibration.images.to(device).contiguous(memory_format=layout)
             generator = torch_generator(cell.seed, "rounding")
-            network = quantize(network, cell.spec, batch, generator, progress).network
+            network = cell.method.quantize(network, cell.spec, batch, generator, progress).network
     with clock.phase("evaluate") as progress:
         correctness = evaluate(
             network,

@@ -6,12 +6,15 @@ through one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from models.quantize.network import QuantizedNetwork, quantize
+from models.quantize.spec import QuantSpec
 
 
 class Progress(Protocol):
@@ -57,7 +60,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """Where the calibration images come from.
+    """Where the calibration images come from, and for some methods what else becomes of a network.
 
     images: how many of them there are.
 
@@ -87,3 +90,19 @@ class Method(ABC):
     @abstractmethod
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         """Return calibration images for `network` (float, eval mode, frozen; not to be changed)."""
+
+    def quantize(
+        self,
+        network: nn.Module,
+        spec: QuantSpec,
+        images: Tensor,
+        generator: torch.Generator,
+        progress: Progress = no_progress,
+        weight_bits: Mapping[str, int] | None = None,
+    ) -> QuantizedNetwork:
+        """Return a quantized copy of `network`, calibrated on `images`, what `calibrate` returned.
+
+        Only a method that changes more than the images, such as the weights, has one of its own.
+        See `models.quantize.network.quantize`.
+        """
+        return quantize(network, spec, images, generator, progress, weight_bits)

@@ -22,7 +22,7 @@ class QuantizedNetwork(NamedTuple):
     quantizers: dict[str, ActivationQuantizer]
 
 
-def _no_progress(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Nobody looks."""
 
 
@@ -32,7 +32,8 @@ def quantize(
     spec: QuantSpec,
     images: Tensor,
     generator: torch.Generator | None = None,
-    progress: Callable[[int, int], None] = _no_progress,
+    progress: Callable[[int, int], None] = no_progress,
+    weight_bits: Mapping[str, int] | None = None,
 ) -> QuantizedNetwork:
     """Return a quantized copy of `network` in eval mode; `network` itself is not touched.
 
@@ -41,6 +42,8 @@ def quantize(
     release, uniform_test.py).
     generator: draws the batches of a learned rounding (seed 0 when None); progress: called with
     the layers whose rounding is learned and their number.
+    weight_bits: of each convolution and linear layer, by name, where they are not all the spec's
+    (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
 
     Raises NotApplicable when the network has no site of the kind asked for, and BenchError when
     a range is not finite.
@@ -48,14 +51,15 @@ def quantize(
     quantized = copy.deepcopy(network).eval().to(images.device)
     if spec.fold:
         fold_batchnorm(quantized, images[:1])
-    special = _special_layers(quantized, spec, images[:1])
+    special = special_layers(quantized, spec, images[:1])
+    of_weights = special | dict(weight_bits or {})
     if spec.rounding == "adaround":
-        layers = _weight_grids(call_order(quantized, images[:1]), spec, special)
+        layers = _weight_grids(call_order(quantized, images[:1]), spec, of_weights)
         generator = generator or torch.Generator().manual_seed(0)
         how = (spec.rounding_iterations, spec.rounding_rate, generator, progress)
         adaround(quantized, layers, images, *how)
     else:
-        quantize_weights(quantized, spec, special)
+        quantize_weights(quantized, spec, of_weights)
     names = sites_of(quantized, spec.sites)
     bits = {name: special.get(name, spec.a_bits) for name in names}
     quantizers = {
@@ -96,7 +100,7 @@ def _weight_grids(
     return {name: WeightGrid(b, *how) for name, b in bits.items() if b != FLOAT_BITS}
 
 
-def _special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
+def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
     """Return the bits of the first and the last layer called, where the spec sets them."""
     if spec.first_bits is None and spec.last_bits is None:
         return {}
