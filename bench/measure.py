@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -13,9 +13,11 @@ from bench.config import Config
 from bench.data import ImageSet, Listing, decode
 from bench.evaluate import Correctness, evaluate
 from bench.machine import batch_size, memory_format, prepare_device
+from bench.mixed import blank_image, budget_of, choose, measured_sensitivity
 from bench.progress import Clock
 from bench.seeds import torch_generator
 from methods.base import Progress
+from models.quantize.mixed import uniform_size_mb
 from models.weights import load
 from models.zoo import Weights, entry
 
@@ -25,12 +27,16 @@ class Measurement(NamedTuple):
 
     weights_sha256: of the weights that were loaded.
     indices: the training images that it was calibrated with.
+    size_mb: of the quantized weights, in MiB.
+    mixed: how the bits of each layer were chosen, where they were.
     """
 
     correctness: Correctness
     weights_sha256: str
     calibration_images: int
     indices: list[int]
+    size_mb: float
+    mixed: dict[str, Any] | None
 
 
 def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Measurement:
@@ -43,19 +49,29 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
     caches = config.paths.outputs / "cache"
     with clock.phase("load"):
         network, sha256 = _network(cell.entry.name, cell.weights, device, layout)
+        given = budget_of(cell, network)  # what cannot be met fails before any long work
+        size = 0.0 if given else uniform_size_mb(network, cell.spec, blank_image(cell, network))
     with clock.phase("decode") as progress:
         images = _images(cell, cell.listing, config, progress)
         training = _images(cell, cell.calibration, config, progress) if cell.calibration else None
     count, indices = 0, []
+    chosen, said = None, None
     if not cell.spec.is_float:
         with clock.phase("synthesise") as progress:
             folder = caches / "calibration" / cell.calibration_key
             source = calibrate(cell, network, training, device, layout, folder, fresh, progress)
             count, indices = len(source.calibration.images), source.indices
+        batch = source.calibration.images.to(device).contiguous(memory_format=layout)
+        if given is not None:
+            with clock.phase("sensitivity") as progress:
+                cache = None if fresh else caches / "sensitivity"
+                found = measured_sensitivity(cell, network, batch, cache, progress)
+                chosen, said = choose(network, found, given)
         with clock.phase("quantize") as progress:
-            batch = source.calibration.images.to(device).contiguous(memory_format=layout)
             generator = torch_generator(cell.seed, "rounding")
-            network = cell.method.quantize(network, cell.spec, batch, generator, progress).network
+            bits = chosen.bits if chosen else None
+            how = (cell.spec, batch, generator, progress, bits)
+            network = cell.method.quantize(network, *how).network
     with clock.phase("evaluate") as progress:
         correctness = evaluate(
             network,
@@ -66,7 +82,9 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
             batch_size(config.runtime, device, cell.weights.preprocessing.size**2),
             progress,
         )
-    return Measurement(correctness, sha256, count, indices)
+    return Measurement(
+        correctness, sha256, count, indices, chosen.size_mb if chosen else size, said
+    )
 
 
 @lru_cache(maxsize=2)

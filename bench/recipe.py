@@ -1,6 +1,6 @@
 """The recipe behind a number, in words that a reader can compare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +9,8 @@ from bench.cell import Cell
 
 def _quantizer(cell: Cell) -> dict[str, Any]:
     said = cell.spec.as_dict()
+    if not cell.spec.is_mixed:
+        said = {k: v for k, v in said.items() if k not in ("w_candidates", "size_mb", "mean_bits")}
     if cell.spec.rounding == "nearest":
         said = {key: value for key, value in said.items() if not key.startswith("rounding_")}
     return said
@@ -19,12 +21,14 @@ def recipe(
     images: int | None = None,
     indices: Sequence[int] = (),
     weights_sha256: str | None = None,
+    weight_bits: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return what the number of `cell` depends on, by topic.
 
     images: how many calibration images there were, once that is known.
     indices: which images of the training side they are, for a method that uses real ones.
     weights_sha256: of the weights that were loaded, once that is known.
+    weight_bits: of each layer, by name, where they were chosen.
     """
     weights, published = cell.weights, cell.weights.published
     calibration: dict[str, Any] = {"images": images}
@@ -42,6 +46,7 @@ def recipe(
         },
         "preprocessing": weights.preprocessing.as_dict(),
         "quantizer": _quantizer(cell),
+        **({"weight_bits": dict(weight_bits)} if weight_bits else {}),
         "batchnorm": "folded" if cell.spec.fold else "not folded, float",
         "biases": "float",
         "method": {

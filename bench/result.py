@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.quantize.spec import w_label
+
 Percent = float
 
 
@@ -30,7 +32,9 @@ class Result(BaseModel):
     method: str
     variant: str | None = Field(None, description="Of the method, where it has several.")
     data: str = Field(description="Name of the evaluation set.")
-    w_bits: int = Field(description="2..16, or 32 for float.")
+    w_bits: int | Literal["mixed"] = Field(
+        description="2..16, or 32 for float; mixed: chosen layer by layer, see recipe.weight_bits."
+    )
     a_bits: int = Field(description="2..16, or 32 for float.")
     seed: int
     group: str = Field(description="Experiment the cell was first measured for.")
@@ -46,6 +50,11 @@ class Result(BaseModel):
     fp32_top1: Percent | None = Field(None, description="Float network, same images.")
     fp32_expected: Percent | None = Field(
         None, description="Published float top-1, where the images are those it was published for."
+    )
+    size_mb: float | None = Field(
+        None,
+        description="Convolution and linear weights at their bits, in MiB; what stays float "
+        "(biases, BatchNorm) is not counted.",
     )
     fp32_id: str | None = Field(None, description="Cell that holds the float measurement.")
 
@@ -71,5 +80,11 @@ class Result(BaseModel):
     @property
     def label(self) -> str:
         """Readable name, such as `resnet20 mnist5k zeroq W4A4 seed 0`."""
-        bits = f"W{self.w_bits}A{self.a_bits}"
-        return f"{self.model} {self.data} {self.method} {bits} seed {self.seed}"
+        return f"{self.model} {self.data} {self.method} {self.bits} seed {self.seed}"
+
+    @property
+    def bits(self) -> str:
+        """Short form such as `W4A8`, or with mixed precision `MP4/A8`."""
+        quantizer = self.recipe.get("quantizer", {})
+        budget = quantizer.get("size_mb"), quantizer.get("mean_bits")
+        return f"{w_label(self.w_bits, *budget)}A{self.a_bits}"

@@ -22,6 +22,7 @@ from bench.machine import (
     versions,
 )
 from bench.measure import Measurement, measure
+from bench.mixed import save_mixed
 from bench.progress import Clock
 from bench.recipe import recipe
 from bench.result import Result
@@ -83,6 +84,8 @@ def _measure_into(store: Store, cell: Cell, config: Config) -> Result:
                     known |= _float_reference(cell, config)
             measured = measure(cell, config, clock)
             save_correctness(folder, *measured.correctness)
+            if measured.mixed is not None:
+                save_mixed(folder, measured.mixed)
             outcome = _numbers(cell, measured) | {"status": "done"}
         except NotApplicable as error:
             outcome = {"status": "skipped", "reason": str(error)}
@@ -180,9 +183,14 @@ def _numbers(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "classes": cell.listing.classes,
         "ci_low": low,
         "ci_high": high,
+        "size_mb": measured.size_mb,
         "weights_sha256": measured.weights_sha256,
         "recipe": recipe(
-            cell, measured.calibration_images, measured.indices, measured.weights_sha256
+            cell,
+            measured.calibration_images,
+            measured.indices,
+            measured.weights_sha256,
+            measured.mixed and measured.mixed["bits"],
         ),
     }
     if cell.spec.is_float:

@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.calibration import read_curve
 from bench.config import Config
+from bench.mixed import MIXED_PLOT
 from bench.result import Result
 from bench.store import Store
 
@@ -27,9 +28,9 @@ NOTE = "tracking"
 _SUMMARY = (
     *("status", "reason", "model", "weights", "method", "variant", "data"),
     *("w_bits", "a_bits", "seed", "top1", "top5", "correct", "correct_top5", "total", "classes"),
-    *("ci_low", "ci_high", "fp32_top1", "fp32_expected", "peak_memory_bytes"),
+    *("ci_low", "ci_high", "fp32_top1", "fp32_expected", "size_mb", "peak_memory_bytes"),
 )
-_PHASES = ("float", "load", "decode", "synthesise", "quantize", "evaluate", "total")
+_PHASES = ("float", "load", "decode", "synthesise", "sensitivity", "quantize", "evaluate", "total")
 
 
 def effective_mode(mode: str) -> str:
@@ -92,18 +93,18 @@ def _known_run(result: Result, config: Config) -> Path | None:
 def _write_run(result: Result, config: Config, store: Store) -> Path:
     partial = store.scratch(result.id, "run")
     try:
-        folder = _write_run_into(partial, result, config)
+        folder = _write_run_into(partial, result, config, store)
         _home(config).mkdir(parents=True, exist_ok=True)
         return folder.rename(_home(config) / folder.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_run_into(partial: Path, result: Result, config: Config) -> Path:
+def _write_run_into(partial: Path, result: Result, config: Config, store: Store) -> Path:
     import wandb
 
     tracking = config.tracking
-    bits = f"w{result.w_bits}a{result.a_bits}"
+    bits = result.bits.lower().replace("/", "")
     with wandb.init(
         mode="offline",
         id=_run_id(result),
@@ -127,6 +128,8 @@ def _write_run_into(partial: Path, result: Result, config: Config) -> Path:
     ) as run:
         if result.calibration_key is not None:
             _log_calibration(run, config.paths.outputs, result.calibration_key)
+        if (plot := store.folder(result.id) / MIXED_PLOT).exists():
+            run.log({"mixed/bits": wandb.Image(str(plot))})
         run.summary.update(summary(result))
         folder = Path(run.settings.sync_dir)
         if result.status == "failed":

@@ -9,6 +9,7 @@ from bench.cell import normalised, reported_name, request_id
 from bench.config import Config
 from bench.experiments import Job
 from bench.result import Result
+from models.quantize.spec import MIXED, w_label
 
 _MEASURED = (
     *("id", "reason", "top1", "top5", "ci_low", "ci_high", "correct", "total", "classes"),
@@ -30,6 +31,9 @@ def collect(jobs: Sequence[Job], results: Sequence[Result]) -> pd.DataFrame:
     for job in jobs:
         result = newest.get(request_id(job.config))
         rows.append({**_asked(job.config), **_found(result), "command": _command(job)})
+    if not any(isinstance(row["w_bits"], str) for row in rows):
+        for row in rows:
+            del row["quant.w_candidates"]
     return pd.DataFrame(rows)
 
 
@@ -45,13 +49,19 @@ def _asked(config: Config) -> dict[str, Any]:
         "weights": config.model.weights,
         "data": reported_name(config.data),
         "method": config.method["name"],
-        "w_bits": quant.pop("w_bits"),
+        "w_bits": _w_text(quant),
         "a_bits": quant.pop("a_bits"),
         "seed": config.seed,
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):
         row |= {f"{group}.{k}": v for k, v in values.items() if k not in ("name", "label", "root")}
     return row
+
+
+def _w_text(quant: dict[str, Any]) -> int | str:
+    """Take the weight bits out of `quant`, and the budget that mixed ones are chosen under."""
+    bits, size, mean = (quant.pop(key) for key in ("w_bits", "size_mb", "mean_bits"))
+    return w_label(bits, size, mean).rstrip("/") if bits == MIXED else bits
 
 
 def _found(result: Result | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
 def _recipe_lines(result: Result) -> list[str]:
     recipe: dict[str, Any] = result.recipe
     weights, quantizer = recipe["weights"], recipe["quantizer"]
-    unsaid = ("w_bits", "a_bits", "fold")
+    unsaid = ("w_bits", "a_bits", "fold", "size_mb", "mean_bits")
     shared = {k: v for k, v in quantizer.items() if k not in unsaid and v is not None}
     parameters = {k: v for k, v in recipe["method"].items() if k not in _METHOD_WORDS}
     return [

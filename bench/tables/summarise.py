@@ -69,7 +69,7 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
     numbers = ("w_bits", "a_bits", *_TOGETHER)
     keys = [column for column in summary.columns if column not in numbers]
     table = summary.assign(
-        bits=[f"W{w}A{a}" for w, a in zip(summary["w_bits"], summary["a_bits"], strict=True)],
+        bits=list(map(_bits_text, summary["w_bits"], summary["a_bits"])),
         text=[cell_text(row) for row in summary.to_dict("records")],
     )
     columns = list(dict.fromkeys(table["bits"]))
@@ -80,6 +80,10 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
         texts = dict(zip(group["bits"], group["text"], strict=True))
         rows.append([*values, *(texts.get(bits, "") for bits in columns)])
     return pd.DataFrame(rows, columns=[*(key.split(".")[-1] for key in keys), *columns])
+
+
+def _bits_text(w_bits: object, a_bits: object) -> str:
+    return f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
 
 
 _TOGETHER = ("seeds", "done", "mean", "spread", "ci_low", "ci_high", "fp32_top1", "status")

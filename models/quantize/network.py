@@ -1,7 +1,7 @@
 """Quantize a whole network: weights once, activation ranges from one calibration pass."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -52,14 +52,15 @@ def quantize(
     if spec.fold:
         fold_batchnorm(quantized, images[:1])
     special = special_layers(quantized, spec, images[:1])
-    of_weights = special | dict(weight_bits or {})
+    of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
     if spec.rounding == "adaround":
-        layers = _weight_grids(call_order(quantized, images[:1]), spec, of_weights)
+        called = call_order(quantized, images[:1])
+        layers = weight_grids({name: of_weights[name] for name in called}, spec)
         generator = generator or torch.Generator().manual_seed(0)
         how = (spec.rounding_iterations, spec.rounding_rate, generator, progress)
         adaround(quantized, layers, images, *how)
     else:
-        quantize_weights(quantized, spec, of_weights)
+        quantize_weights(quantized, weight_grids(of_weights, spec))
     names = sites_of(quantized, spec.sites)
     bits = {name: special.get(name, spec.a_bits) for name in names}
     quantizers = {
@@ -81,27 +82,45 @@ def quantize(
     return QuantizedNetwork(quantized, quantizers)
 
 
-@torch.no_grad()
-def quantize_weights(network: nn.Module, spec: QuantSpec, special: Mapping[str, int]) -> None:
-    """Replace every convolution and linear weight of `network` by its quantized value, in place.
-
-    special: bits of the layers that do not have `spec.w_bits`, by name.
-    """
-    layers = weighted_layers(network)
-    for name, how in _weight_grids(layers, spec, special).items():
-        layers[name].weight.copy_(quantize_weight(layers[name].weight, *how))
+def quantize_weights(network: nn.Module, grids: Mapping[str, WeightGrid]) -> None:
+    """Replace the weights of the layers named in `grids` by their quantized values, in place."""
+    for name, grid in grids.items():
+        weight = network.get_submodule(name).get_parameter("weight")
+        weight.data = quantize_weight(weight.detach(), *grid)
 
 
-def _weight_grids(
-    names: Iterable[str], spec: QuantSpec, special: Mapping[str, int]
-) -> dict[str, WeightGrid]:
-    bits = {name: special.get(name, spec.w_bits) for name in names}
+def weight_grids(bits: Mapping[str, int], spec: QuantSpec) -> dict[str, WeightGrid]:
+    """Return how each layer's weight is quantized; layers left in float are not among them."""
     how = (spec.w_scheme, spec.w_granularity, spec.w_range)
     return {name: WeightGrid(b, *how) for name, b in bits.items() if b != FLOAT_BITS}
 
 
+def bits_of_weights(
+    network: nn.Module,
+    spec: QuantSpec,
+    special: Mapping[str, int],
+    chosen: Mapping[str, int],
+) -> dict[str, int]:
+    """Return the weight bits of every convolution and linear layer, by name.
+
+    special: of the first and last layer. chosen: of the layers that have bits of their own.
+    Raises BenchError where the spec leaves a layer's bits open and `chosen` does not say them.
+    """
+    own = {**special, **chosen}
+    bits = {}
+    for name in weighted_layers(network):
+        found = own.get(name, spec.w_bits)
+        if not isinstance(found, int):
+            raise BenchError(f"quant.w_bits={found}: the bits of the layer {name!r} are not chosen")
+        bits[name] = found
+    return bits
+
+
 def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
-    """Return the bits of the first and the last layer called, where the spec sets them."""
+    """Return the bits of the first and the last layer called, where the spec sets them.
+
+    image: (1, 3, H, W) normalised input.
+    """
     if spec.first_bits is None and spec.last_bits is None:
         return {}
     called = call_order(network, image)

@@ -1,13 +1,16 @@
 """What a quantized network is quantized to: the part of a recipe that the quantizer carries out."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from models.errors import BenchError
 from models.registry import did_you_mean
 
 FLOAT_BITS = 32
 """The bit-width that stands for "left in floating point"."""
+
+MIXED: Literal["mixed"] = "mixed"
+"""Stands for weight bits that are chosen layer by layer under a budget."""
 
 _BITS = (2, 16)
 _CHOICES = {
@@ -26,7 +29,11 @@ _CHOICES = {
 class QuantSpec:
     """Bits, grids and places of a uniform integer quantizer.
 
-    w_bits, a_bits: 2..16, or 32 for float.
+    w_bits, a_bits: 2..16, or 32 for float. w_bits may be `mixed`: each layer has those of
+        w_candidates that `models.quantize.mixed` chooses under a budget, which is one of
+        size_mb: of all convolution and linear weights, in MiB (2^20 bytes); what stays float
+            (biases, BatchNorm) is not counted.
+        mean_bits: of a weight.
     w_scheme, a_scheme: `affine` maps [min, max] to all 2^b levels with a free integer zero point
         (the ZeroQ release); `symmetric` maps [-T, T], T = max |x|, to 2^b - 1 levels with zero
         point 0, and [0, T] to 2^b levels where no value is negative.
@@ -48,7 +55,7 @@ class QuantSpec:
     Raises BenchError for anything else.
     """
 
-    w_bits: int
+    w_bits: int | Literal["mixed"]
     a_bits: int
     w_scheme: str = "affine"
     a_scheme: str = "affine"
@@ -63,10 +70,16 @@ class QuantSpec:
     rounding: str = "nearest"
     rounding_iterations: int = 10_000
     rounding_rate: float = 1e-3
+    w_candidates: tuple[int, ...] = (2, 4, 8)
+    size_mb: float | None = None
+    mean_bits: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("w_bits", "a_bits"):
-            _check_bits(f"quant.{name}", getattr(self, name))
+        object.__setattr__(self, "w_candidates", tuple(self.w_candidates))  # YAML has lists
+        if not self.is_mixed:
+            _check_bits("quant.w_bits", self.w_bits)
+        _check_bits("quant.a_bits", self.a_bits)
+        self._check_budget()
         for name in ("first_bits", "last_bits"):
             if getattr(self, name) is not None:
                 _check_bits(f"quant.{name}", getattr(self, name))
@@ -83,10 +96,41 @@ class QuantSpec:
                 close = did_you_mean(str(value), options)
                 raise BenchError(f"quant.{name}={value} cannot be represented; {close}")
 
+    def _check_budget(self) -> None:
+        for bits in self.w_candidates:
+            _check_bits("quant.w_candidates", bits)
+        if not self.w_candidates or len(set(self.w_candidates)) < len(self.w_candidates):
+            raise BenchError(
+                f"quant.w_candidates={list(self.w_candidates)}; give one or more, each once"
+            )
+        budget = {k: getattr(self, k) for k in ("size_mb", "mean_bits")}
+        given = {k: value for k, value in budget.items() if value is not None}
+        if given and not self.is_mixed:
+            raise BenchError(
+                f"quant.{next(iter(given))} has a meaning with quant=mixed only; leave it out, "
+                "or add quant=mixed"
+            )
+        if self.is_mixed and len(given) != 1:
+            raise BenchError(
+                "quant=mixed needs one budget: quant.size_mb=MIB, or quant.mean_bits=BITS"
+            )
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise BenchError(f"quant.{name}={value!r}; give a positive number")
+
+    @property
+    def is_mixed(self) -> bool:
+        return self.w_bits == MIXED
+
     @property
     def label(self) -> str:
-        """Short form such as `W4A8`."""
-        return f"W{self.w_bits}A{self.a_bits}"
+        """Short form such as `W4A8`, or with mixed precision `MP4/A8` or `MP2.5MiB/A8`."""
+        return f"{self.w_label}A{self.a_bits}"
+
+    @property
+    def w_label(self) -> str:
+        """The weights' part of `label`: `W4`, `MP4/` (mean bits) or `MP2.5MiB/` (size)."""
+        return w_label(self.w_bits, self.size_mb, self.mean_bits)
 
     @property
     def is_float(self) -> bool:
@@ -103,6 +147,8 @@ class QuantSpec:
         defaults = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
         special = any(bits != FLOAT_BITS for bits in self._special_bits)
         idle: dict[str, Any] = {}
+        if not self.is_mixed:
+            idle["w_candidates"] = defaults["w_candidates"]
         if self.w_bits == FLOAT_BITS and not special:
             idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding"))}
         elif self.rounding == "nearest":
@@ -116,12 +162,19 @@ class QuantSpec:
 
         What a new field leaves at its default stays what it was, so no old result loses its name.
         """
-        default = QuantSpec(self.w_bits, self.a_bits).as_dict().items()
-        bits = {"w_bits": self.w_bits, "a_bits": self.a_bits}
+        default = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict().items()
+        bits: dict[str, Any] = {"w_bits": self.w_bits, "a_bits": self.a_bits}
         return bits | dict(self.effective().as_dict().items() - default)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def w_label(w_bits: int | str, size_mb: float | None, mean_bits: float | None) -> str:
+    """Return `W4`, or of mixed precision its budget: `MP4/` (mean bits), `MP2.5MiB/` (size)."""
+    if w_bits != MIXED:
+        return f"W{w_bits}"
+    return f"MP{mean_bits:g}/" if mean_bits is not None else f"MP{size_mb:g}MiB/"
 
 
 def _check_bits(name: str, bits: object) -> None:

@@ -148,7 +148,7 @@ def test_a_sweep_with_a_failed_cell_tries_it_again(
 ) -> None:
     line = ("run", "-m", *FAST, "seed=0,1", f"paths.outputs={outputs}")
     with monkeypatch.context() as patch:
-        patch.setattr("bench.measure.quantize", lambda *_: 1 / 0)
+        patch.setattr("methods.base.quantize", lambda *_: 1 / 0)
         done = bench_main(*line)
     assert done.status == 1
     assert done.out.splitlines()[-1] == "2 cells: 2 failed"

@@ -24,7 +24,7 @@ def test_groups_and_their_cells(
     place = f"paths.outputs={outputs}"
     bench_main("run", *FAST, "group=a", place)
     with monkeypatch.context() as patch:
-        patch.setattr("bench.measure.quantize", lambda *_: 1 / 0)
+        patch.setattr("methods.base.quantize", lambda *_: 1 / 0)
         bench_main("run", *FAST, "group=b", "seed=1", place)
     by = {(r["group"], r["method"]): r for r in records(outputs).values()}
     float_cell, good, bad = by["a", "float"], by["a", "gaussian"], by["b", "gaussian"]

@@ -118,3 +118,39 @@ def test_as_dict_makes_it_again() -> None:
 def test_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         QuantSpec(4, 4).w_bits = 8  # type: ignore[misc]
+
+
+def test_mixed_precision_needs_one_budget() -> None:
+    message = refusal(w_bits="mixed")
+    assert message == ("quant=mixed needs one budget: quant.size_mb=MIB, or quant.mean_bits=BITS")
+    assert refusal(w_bits="mixed", size_mb=1.0, mean_bits=4) == message
+    assert refusal(w_bits="mixed", size_mb=0) == "quant.size_mb=0; give a positive number"
+    assert refusal(w_bits="mixed", mean_bits="4") == "quant.mean_bits='4'; give a positive number"
+
+
+def test_a_budget_without_mixed_precision_is_a_mistake() -> None:
+    assert refusal(mean_bits=4).startswith("quant.mean_bits has a meaning with quant=mixed only")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        ([2, 4, 4], "quant.w_candidates=[2, 4, 4]; give one or more, each once"),
+        ([], "quant.w_candidates=[]; give one or more, each once"),
+        ([1, 4], "quant.w_candidates=1 is impossible; give 2..16, or 32 for float"),
+    ],
+)
+def test_impossible_candidates(candidates: list[int], message: str) -> None:
+    assert refusal(w_bits="mixed", mean_bits=4, w_candidates=candidates) == message
+
+
+def test_labels() -> None:
+    assert QuantSpec(4, 8).label == "W4A8"
+    assert QuantSpec("mixed", 8, mean_bits=2.5).label == "MP2.5/A8"
+    assert QuantSpec("mixed", 6, size_mb=4).label == "MP4MiB/A6"
+
+
+def test_candidates_without_mixed_precision_change_no_identity() -> None:
+    assert QuantSpec(4, 8, w_candidates=(3, 5)).identity() == {"w_bits": 4, "a_bits": 8}
+    mixed = QuantSpec("mixed", 8, mean_bits=4, w_candidates=(3, 5)).identity()
+    assert mixed == {"w_bits": "mixed", "a_bits": 8, "mean_bits": 4, "w_candidates": (3, 5)}

@@ -1,0 +1,105 @@
+"""Mixed precision of a cell: sensitivities kept for every budget, and what a cell shows of them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from bench.cell import Cell, digest
+from bench.store import write_whole
+from methods.base import Progress
+from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
+
+MIXED_PLOT = "mixed.png"
+
+# Of a quantizer: what the sensitivity of a layer depends on.
+_OF_WEIGHTS = ("w_scheme", "w_granularity", "w_range", "w_candidates", "fold")
+
+
+def budget_of(cell: Cell, network: nn.Module) -> Budget | None:
+    """Return the budget of a cell with mixed precision; None for another cell.
+
+    Raises BenchError when the budget cannot be met.
+    """
+    if not cell.spec.is_mixed:
+        return None
+    return budget(network, cell.spec, blank_image(cell, network))
+
+
+def blank_image(cell: Cell, network: nn.Module) -> Tensor:
+    """Return a (1, C, H, W) input that `network` takes."""
+    shape = cell.weights.preprocessing.input_shape
+    return torch.zeros(1, *shape).to(next(network.parameters()).device)
+
+
+def measured_sensitivity(
+    cell: Cell, network: nn.Module, images: Tensor, cache: Path | None, progress: Progress
+) -> Sensitivity:
+    """Return the sensitivity of each layer of `network` whose bits are free, on `images`.
+
+    cache: folder where each layer is kept as soon as it is measured, for every budget and every
+        bit-width of the activations; None to measure all and keep nothing.
+    """
+    found: dict[str, dict[int, float]] = {}
+    if cache is None:
+        found |= sensitivity(network, cell.spec, images, found, progress)
+        return found
+    quantizer = {key: cell.spec.as_dict()[key] for key in _OF_WEIGHTS}
+    path = cache / f"{digest({'source': cell.source, 'quantizer': quantizer})}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if path.exists():
+            kept = json.loads(path.read_bytes())
+            found = {layer: {int(b): v for b, v in of.items()} for layer, of in kept.items()}
+        for layer, of_bits in sensitivity(network, cell.spec, images, dict(found), progress):
+            found[layer] = of_bits
+            write_whole(path, json.dumps(found))
+    return found
+
+
+def choose(network: nn.Module, found: Sensitivity, given: Budget) -> tuple[Assignment, Any]:
+    """Return the best bits within the budget, and all there is to say of the choice, as JSON."""
+    chosen = assign(network, found, given)
+    layers = [
+        {"layer": name, "bits": bits, "sensitivity": found.get(name)}
+        for name, bits in chosen.bits.items()
+    ]
+    return chosen, {"budget": asdict(given), **asdict(chosen), "layers": layers}
+
+
+def save_mixed(folder: Path, said: dict[str, Any]) -> None:
+    """Write `mixed.json` and its plot to the folder of a cell."""
+    write_whole(folder / "mixed.json", json.dumps(said, indent=1))
+    draw(said, folder / MIXED_PLOT)
+
+
+def draw(said: dict[str, Any], path: Path) -> None:
+    """Draw the frontier with the chosen point, and each layer's bits and sensitivities."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
+    sizes, costs = zip(*said["frontier"], strict=True)
+    left.plot(sizes, costs, color="tab:blue")
+    left.plot(said["size_mb"], said["cost"], "o", color="tab:red", label="chosen")
+    left.set(xlabel="size of the weights, MiB", ylabel="sum of sensitivities, nats", yscale="log")
+    left.legend()
+    layers = said["layers"]
+    places = range(len(layers))
+    right.bar(places, [layer["bits"] for layer in layers], color="tab:red", alpha=0.35)
+    right.set(xlabel="layer", ylabel="bits of the weights (bars)")
+    log = right.twinx()
+    free = [(place, layer["sensitivity"]) for place, layer in enumerate(layers)]
+    candidates = sorted({bits for _, of in free if of for bits in of})
+    for bits in candidates:
+        points = [(place, of[bits]) for place, of in free if of]
+        log.plot(*zip(*points, strict=True), ".-", linewidth=0.6, label=f"at {bits} bits")
+    log.set(ylabel="sensitivity, nats", yscale="log")
+    log.legend(fontsize="small")
+    figure.savefig(path, dpi=100)

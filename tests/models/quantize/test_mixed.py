@@ -1,0 +1,130 @@
+"""Mixed precision: sensitivities by their formula, the search against every assignment."""
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.errors import BenchError
+from models.quantize.activation import weighted_layers
+from models.quantize.mixed import assign, budget, sensitivity, size_mb, uniform_size_mb
+from models.quantize.network import quantize
+from models.quantize.ranges import quantize_weight
+from models.quantize.spec import QuantSpec
+
+MIB = 8 * 2**20
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def mixed(**how: object) -> QuantSpec:
+    return QuantSpec("mixed", 8, **({"mean_bits": 4.0} | how))  # type: ignore[arg-type]
+
+
+def found(network: nn.Module, spec: QuantSpec, images: Tensor) -> dict[str, dict[int, float]]:
+    return dict(sensitivity(network, spec, images, {}, lambda done, total: None))
+
+
+def test_sensitivity_is_the_divergence_of_one_quantized_layer(
+    tiny_network: nn.Module, images: Tensor
+) -> None:
+    before = tiny_network(images)
+    name, layer = list(weighted_layers(tiny_network).items())[1]
+    by_hand = {}
+    weight = layer.weight.detach().clone()
+    for bits in (2, 4, 8):
+        layer.weight.data = quantize_weight(weight, bits, "affine", "channel")
+        p, q = before.double().softmax(1), tiny_network(images).double().softmax(1)
+        by_hand[bits] = (p * (p / q).log()).sum(1).mean().item()
+    layer.weight.data = weight
+    got = found(tiny_network, mixed(), images)
+    assert list(got) == list(weighted_layers(tiny_network))
+    assert got[name] == pytest.approx(by_hand, rel=1e-6)
+    assert got[name][2] > got[name][4] > got[name][8] > 0
+    assert torch.equal(tiny_network(images), before)
+
+
+def test_layers_that_are_known_are_passed_over(tiny_network: nn.Module, images: Tensor) -> None:
+    whole = found(tiny_network, mixed(), images)
+    first, *rest = whole
+    steps: list[tuple[int, int]] = []
+    again = sensitivity(
+        tiny_network, mixed(), images, {first: whole[first]}, lambda *step: steps.append(step)
+    )
+    assert dict(again) == {name: whole[name] for name in rest}
+    assert steps == [(done + 1, len(whole)) for done in range(len(whole))]
+
+
+@pytest.mark.parametrize("mean_bits", [2, 2.5, 3.1, 4, 5.7, 8])
+def test_no_assignment_within_the_budget_is_better(
+    tiny_network: nn.Module, images: Tensor, mean_bits: float
+) -> None:
+    spec = mixed(mean_bits=mean_bits)
+    omega = found(tiny_network, spec, images)
+    chosen = assign(tiny_network, omega, budget(tiny_network, spec, images[:1]))
+    weights = {name: layer.weight.numel() for name, layer in weighted_layers(tiny_network).items()}
+    limit = mean_bits * sum(weights.values())
+    every = [
+        dict(zip(weights, bits, strict=True)) for bits in product((2, 4, 8), repeat=len(weights))
+    ]
+
+    def size(bits: dict[str, int]) -> int:
+        return sum(weights[name] * b for name, b in bits.items())
+
+    def cost(bits: dict[str, int]) -> float:
+        return sum(omega[name][b] for name, b in bits.items())
+
+    best = min(cost(bits) for bits in every if size(bits) <= limit)
+    assert cost(chosen.bits) == pytest.approx(best, rel=1e-12) == chosen.cost
+    assert size(chosen.bits) / MIB == chosen.size_mb <= limit / MIB
+    assert (chosen.size_mb, chosen.cost) in chosen.frontier
+    assert chosen.frontier[0][0] == pytest.approx(2 * sum(weights.values()) / MIB)
+
+
+def test_first_and_last_layer_keep_their_bits_and_count(
+    tiny_network: nn.Module, images: Tensor
+) -> None:
+    spec = mixed(first_bits=8, last_bits=8, mean_bits=4)
+    first, *between, last = weighted_layers(tiny_network)
+    omega = found(tiny_network, spec, images)
+    assert list(omega) == between
+    chosen = assign(tiny_network, omega, budget(tiny_network, spec, images[:1]))
+    assert chosen.bits[first] == chosen.bits[last] == 8
+    weights = sum(layer.weight.numel() for layer in weighted_layers(tiny_network).values())
+    assert chosen.size_mb == size_mb(tiny_network, chosen.bits) <= 4 * weights / MIB
+
+
+def test_a_quantized_network_has_the_chosen_bits(tiny_network: nn.Module, images: Tensor) -> None:
+    names = list(weighted_layers(tiny_network))
+    bits = {name: (2, 4, 8)[i % 3] for i, name in enumerate(names)}
+    quantized = quantize(tiny_network, mixed(), images, weight_bits=bits).network
+    for name, layer in weighted_layers(quantized).items():
+        weight = weighted_layers(tiny_network)[name].weight
+        assert torch.equal(layer.weight, quantize_weight(weight, bits[name], "affine", "channel"))
+    with pytest.raises(BenchError, match=r"the bits of the layer .* are not chosen"):
+        quantize(tiny_network, mixed(), images)
+
+
+@pytest.mark.parametrize("how", [{"mean_bits": 1.9}, {"mean_bits": None, "size_mb": 1e-5}])
+def test_a_budget_below_the_smallest_possible(
+    tiny_network: nn.Module, images: Tensor, how: dict[str, float]
+) -> None:
+    with pytest.raises(BenchError, match=r"is below the smallest possible: 2 bits .* 2\.00 bits a"):
+        budget(tiny_network, mixed(**how), images[:1])
+
+
+def test_size_of_equal_bits(tiny_network: nn.Module, images: Tensor) -> None:
+    layers = weighted_layers(tiny_network)
+    weights = [layer.weight.numel() for layer in layers.values()]
+    size = uniform_size_mb(tiny_network, QuantSpec(4, 8, first_bits=8), images[:1])
+    assert size == (4 * sum(weights) + 4 * weights[0]) / MIB
+
+
+def test_a_layer_that_ruins_the_network_is_named(tiny_network: nn.Module, images: Tensor) -> None:
+    tiny_network.register_forward_hook(lambda module, args, output: output * float("inf"))
+    with pytest.raises(BenchError, match="the network's output is not finite"):
+        found(tiny_network, mixed(), images)
