@@ -46,8 +46,10 @@ def quantize(
     (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
 
     Raises NotApplicable when the network has no site of the kind asked for, and BenchError when
-    a range is not finite.
+    there are no images or a range is not finite.
     """
+    if not len(images):
+        raise BenchError("the calibration batch has no images; the method must give at least one")
     quantized = copy.deepcopy(network).eval().to(images.device)
     if spec.fold:
         fold_batchnorm(quantized, images[:1])

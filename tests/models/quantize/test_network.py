@@ -190,3 +190,8 @@ def test_a_dead_relu_stays_dead() -> None:
 def test_repeatable(tiny_network: nn.Module, images: Tensor, bits: tuple[int, int]) -> None:
     make: Callable[[], nn.Module] = lambda: quantize(tiny_network, QuantSpec(*bits), images).network  # noqa: E731
     assert torch.equal(make()(images), make()(images))
+
+
+def test_a_calibration_batch_without_images(tiny_network: nn.Module, images: Tensor) -> None:
+    with pytest.raises(BenchError, match="the calibration batch has no images"):
+        quantize(tiny_network, QuantSpec(4, 4), images[:0])
