@@ -102,7 +102,8 @@ class Method(ABC):
     ) -> QuantizedNetwork:
         """Return a quantized copy of `network`, calibrated on `images`, what `calibrate` returned.
 
+        generator: a seeded CPU random generator, the same for every bit-width.
         Only a method that changes more than the images, such as the weights, has one of its own.
         See `models.quantize.network.quantize`.
         """
-        return quantize(network, spec, images, generator, progress, weight_bits)
+        return quantize(network, spec, images, progress, weight_bits)

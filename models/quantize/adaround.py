@@ -2,7 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +19,8 @@ _STRETCH = (-0.1, 1.1)  # gamma and zeta of the rectified sigmoid, eq. 23
 _WEIGHT = 0.01  # lambda of the regulariser, eq. 21
 _WARM_UP = 0.2  # fraction of the steps without regulariser
 _BETA = (20.0, 2.0)  # first and last exponent, annealed by half a cosine
-_BATCH = 32
+_BATCH = 32  # images at a time through the network
+_FEW = 4  # images at a time whose patches are held
 
 
 class WeightGrid(NamedTuple):
@@ -35,7 +38,6 @@ def adaround(
     images: Tensor,
     iterations: int,
     learning_rate: float,
-    generator: torch.Generator,
     progress: Callable[[int, int], None],
 ) -> None:
     """Quantize the weights of `layers`, in the order given, in place.
@@ -43,31 +45,81 @@ def adaround(
     Layer by layer, the rounding is chosen that brings the layer's output on the input that the
     already rounded layers before it give nearest to its float output on its float input (the
     asymmetric reconstruction of eq. 25, without the activation function). Activations are float.
+    Each step sees all images, where the paper draws 32: see `Reconstruction`.
 
     layers: by name, in the order in which the network calls them. images: (N, 3, H, W).
     """
     reference = copy.deepcopy(network)
+    calls = _count_calls(network, layers, images[:1])
     for done, (name, how) in enumerate(layers.items()):
         layer = network.get_submodule(name)
-        inputs, _ = _input_and_output(network, name, images)
-        _, target = _input_and_output(reference, name, images)
+        inputs, _ = _input_and_output(network, name, images, calls[name])
+        _, target = _input_and_output(reference, name, images, calls[name])
         grid = weight_grid(_weight(layer), *how)
-        weight = _learn(layer, grid, inputs, target, iterations, learning_rate, generator)
-        _weight(layer).copy_(weight)
+        problem = reconstruction(layer, inputs, target)
+        _weight(layer).copy_(_learn(_weight(layer), grid, problem, iterations, learning_rate))
         progress(done + 1, len(layers))
 
 
+class Reconstruction(NamedTuple):
+    """The squared error of a layer's output as a function of what its weight is changed by.
+
+    With a change D of the weight, the layer's error on a patch x of its input is D x + e, e being
+    what the unchanged weight makes wrong because x is not the float input. Its square, summed over
+    output channels and averaged over patches, is tr(D G D^T) + 2 tr(D^T B) and a constant: one
+    small matrix product a step, however many images there are.
+
+    gram: G = mean x x^T, (groups, d, d), d the input channels of a group x kernel height x width.
+    cross: B = mean e x^T, (groups, out / groups, d).
+    """
+
+    gram: Tensor
+    cross: Tensor
+
+    def gradient(self, change: Tensor) -> Tensor:
+        """Return the gradient of the error by the weight at `change` (out, in[, kh, kw])."""
+        flat = change.reshape(self.cross.shape)
+        return (2 * (flat @ self.gram + self.cross)).view_as(change)
+
+
+def reconstruction(layer: nn.Module, inputs: Tensor, target: Tensor) -> Reconstruction:
+    """Return the reconstruction problem of a convolution or linear layer.
+
+    inputs: (N, ...) what enters the layer; target: (N, ...) what should leave it.
+    """
+    gram, cross, count = torch.zeros(()), torch.zeros(()), 0
+    for x, wanted in zip(inputs.split(_FEW), target.split(_FEW), strict=True):
+        patches, error = _by_group(layer, x, layer(x) - wanted)
+        gram = gram.to(x) + patches @ patches.mT
+        cross = cross.to(x) + error @ patches.mT
+        count += patches.shape[2]
+    return Reconstruction(gram / count, cross / count)
+
+
+def _by_group(layer: nn.Module, x: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Return patches (groups, d, M) of `x` and `error` as (groups, out / groups, M)."""
+    if isinstance(layer, nn.Linear):
+        return x.flatten(0, -2).T[None], error.flatten(0, -2).T[None]
+    assert isinstance(layer, nn.Conv2d)
+    # Kernels with a single 1 copy each value of a patch to a channel of its own. The layer's own
+    # forward pass does it, so that its padding and stride hold, whatever they are.
+    size = layer.weight[0].numel()
+    copies = torch.eye(size).to(x).repeat(layer.groups, 1).view(-1, *layer.weight.shape[1:])
+    parameters = {"weight": copies}
+    if layer.bias is not None:
+        parameters["bias"] = copies.new_zeros(len(copies))
+    patches = functional_call(layer, parameters, (x,))
+    return tuple(
+        values.flatten(2).unflatten(1, (layer.groups, -1)).permute(1, 2, 0, 3).flatten(2)
+        for values in (patches, error)
+    )
+
+
 def _learn(
-    layer: nn.Module,
-    grid: Grid,
-    inputs: Tensor,
-    target: Tensor,
-    iterations: int,
-    learning_rate: float,
-    generator: torch.Generator,
+    weight: Tensor, grid: Grid, problem: Reconstruction, iterations: int, learning_rate: float
 ) -> Tensor:
-    """Return the weight of `layer` on `grid` with the learned rounding."""
-    steps = grid.inverse_scale * _weight(layer) - grid.zero_point
+    """Return `weight` on `grid` with the learned rounding."""
+    steps = grid.inverse_scale * weight - grid.zero_point
     floor = torch.floor(steps)
     logits = _inverse_rectified_sigmoid(steps - floor).requires_grad_(True)
     optimizer = Adam([logits], lr=learning_rate)
@@ -77,11 +129,11 @@ def _learn(
         return (q + grid.zero_point) / grid.inverse_scale
 
     for step in range(iterations):
-        chosen = torch.randint(len(inputs), (min(_BATCH, len(inputs)),), generator=generator)
         with torch.enable_grad():
             up = rectified_sigmoid(logits)
-            output = functional_call(layer, {"weight": weight_for(up)}, (inputs[chosen],))
-            loss = (output - target[chosen]).square().sum(1).mean()
+            rounded = weight_for(up)
+            slope = problem.gradient((rounded - weight).detach())
+            loss = (rounded * slope).sum()  # its gradient is that of the reconstruction error
             beta = annealed_beta(step, iterations)
             if beta is not None:
                 loss = loss + _WEIGHT * (1 - (2 * up - 1).abs().pow(beta)).sum()
@@ -114,23 +166,55 @@ def _weight(layer: nn.Module) -> Tensor:
     return layer.get_parameter("weight").detach()
 
 
-def _input_and_output(network: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
+def _input_and_output(
+    network: nn.Module, name: str, images: Tensor, calls: int
+) -> tuple[Tensor, Tensor]:
     """Return what enters and what leaves the layer called `name`, for all images.
 
-    A layer that is called several times gives all its calls, one after the other.
+    calls: how often a forward pass calls it; one that is called several times gives all its
+        calls, one after the other. What lies behind the last is not computed.
     """
-    inputs: list[Tensor] = []
-    outputs: list[Tensor] = []
+    seen = [c for batch in images.split(_BATCH) for c in _calls(network, name, batch, calls)]
+    inputs, outputs = zip(*seen, strict=True)
+    return torch.cat(inputs), torch.cat(outputs)
+
+
+class _Enough(Exception):
+    """Nothing behind this layer is needed."""
+
+
+def _calls(
+    network: nn.Module, name: str, images: Tensor, calls: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return (input, output) of each call of a layer; the pass ends at the last of them."""
+    seen: list[tuple[Tensor, Tensor]] = []
 
     def note(layer: nn.Module, args: Any, output: Tensor) -> None:
-        inputs.append(args[0])
-        outputs.append(output)
+        # What goes on after this call may change either in place, as a ReLU does.
+        seen.append((args[0].clone(), output.clone()) if calls > 1 else (args[0], output))
+        if len(seen) == calls:
+            raise _Enough
 
     handle = network.get_submodule(name).register_forward_hook(note)
     try:
-        with torch.no_grad():
-            for batch in images.split(_BATCH):
-                network(batch)
+        with torch.no_grad(), suppress(_Enough):
+            network(images)
     finally:
         handle.remove()
-    return torch.cat(inputs), torch.cat(outputs)
+    return seen
+
+
+def _count_calls(network: nn.Module, names: Iterable[str], image: Tensor) -> Counter[str]:
+    """Return how often a forward pass of `image` calls each layer."""
+    counted: Counter[str] = Counter()
+    handles = [
+        network.get_submodule(name).register_forward_hook(lambda *_, n=name: counted.update([n]))
+        for name in names
+    ]
+    try:
+        with torch.no_grad():
+            network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counted

@@ -31,7 +31,6 @@ def quantize(
     network: nn.Module,
     spec: QuantSpec,
     images: Tensor,
-    generator: torch.Generator | None = None,
     progress: Callable[[int, int], None] = no_progress,
     weight_bits: Mapping[str, int] | None = None,
 ) -> QuantizedNetwork:
@@ -40,8 +39,7 @@ def quantize(
     images: (N, 3, H, W) normalised network input. All of them pass in one batch through the
     already quantized network, so ranges further on are those of quantized activations (ZeroQ
     release, uniform_test.py).
-    generator: draws the batches of a learned rounding (seed 0 when None); progress: called with
-    the layers whose rounding is learned and their number.
+    progress: called with the layers whose rounding is learned and their number.
     weight_bits: of each convolution and linear layer, by name, where they are not all the spec's
     (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
 
@@ -58,8 +56,7 @@ def quantize(
     if spec.rounding == "adaround":
         called = call_order(quantized, images[:1])
         layers = weight_grids({name: of_weights[name] for name in called}, spec)
-        generator = generator or torch.Generator().manual_seed(0)
-        how = (spec.rounding_iterations, spec.rounding_rate, generator, progress)
+        how = (spec.rounding_iterations, spec.rounding_rate, progress)
         adaround(quantized, layers, images, *how)
     else:
         quantize_weights(quantized, weight_grids(of_weights, spec))

@@ -13,6 +13,7 @@ MIXED: Literal["mixed"] = "mixed"
 """Stands for weight bits that are chosen layer by layer under a budget."""
 
 _BITS = (2, 16)
+_ADAROUND_VERSION = 2  # raised when a change of `models.quantize.adaround` changes its numbers
 _CHOICES = {
     "w_scheme": ("affine", "symmetric"),
     "a_scheme": ("affine", "symmetric"),
@@ -164,6 +165,8 @@ class QuantSpec:
         """
         default = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict().items()
         bits: dict[str, Any] = {"w_bits": self.w_bits, "a_bits": self.a_bits}
+        if self.effective().rounding == "adaround":
+            bits["rounding_version"] = _ADAROUND_VERSION
         return bits | dict(self.effective().as_dict().items() - default)
 
     def as_dict(self) -> dict[str, Any]:

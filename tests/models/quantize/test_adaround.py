@@ -1,14 +1,18 @@
 """AdaRound: its pieces by hand, and that it rounds better than to the nearest."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from models.quantize.adaround import (
     WeightGrid,
     _inverse_rectified_sigmoid,
     adaround,
     annealed_beta,
+    reconstruction,
     rectified_sigmoid,
 )
 from models.quantize.network import quantize
@@ -41,9 +45,9 @@ def layer() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False)).eval()
 
 
-def run(network: nn.Module, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    adaround(network, {"0": HOW}, x, 200, 0.1, generator, lambda done, total: None)
+def run(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        adaround(network, {"0": HOW}, x, 200, 0.1, lambda done, total: None)
     return network.get_parameter("0.weight").detach()
 
 
@@ -72,15 +76,37 @@ def test_output_is_nearer_than_with_nearest_rounding(layer: nn.Sequential) -> No
     assert learned < 0.5 * nearest
 
 
-def test_same_seed_same_rounding(layer: nn.Sequential) -> None:
-    x = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    weight = layer[0].weight.detach().clone()
-    results = []
-    for _ in range(2):
-        with torch.no_grad():
-            layer[0].weight.copy_(weight)  # type: ignore[operator,union-attr]
-        results.append(run(layer, x).clone())
-    assert torch.equal(*results)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(6, 4, 3, padding=1, stride=2),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False),
+        nn.Conv2d(6, 8, (1, 3), groups=2, padding="same", padding_mode="reflect"),
+        nn.Linear(6, 4),
+    ],
+)
+def test_reconstruction_is_the_output_error(layer: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 6, 6, 6, generator=generator)
+    with torch.no_grad():
+        target = layer(x + 0.1 * torch.randn(x.shape, generator=generator))
+        problem = reconstruction(layer, x, target)
+    weight = layer.get_parameter("weight")
+    change = 0.1 * torch.randn(weight.shape, generator=generator)
+    moved = (weight.detach() + change).requires_grad_(True)
+    output = functional_call(layer, {"weight": moved}, (x,))
+    channels = output.shape[1] if isinstance(layer, nn.Conv2d) else output.shape[-1]
+    error = (output - target).square().mean() * channels
+    (wanted,) = torch.autograd.grad(error, moved)
+    assert torch.allclose(problem.gradient(change), wanted, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_an_activation_in_place_behind_the_layer_does_not_reach_its_target() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 3, 8, 8) - 1
+    layers = [nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True)]
+    rounded = run(nn.Sequential(*copy.deepcopy(layers)), x)
+    assert torch.equal(rounded, run(nn.Sequential(copy.deepcopy(layers[0])), x))
 
 
 def test_quantize_rounds_layers_in_call_order_and_leaves_the_float_network(
@@ -102,3 +128,4 @@ def test_rounding_parameters_count_only_where_rounding_is_learned() -> None:
     assert plain.identity() == {"w_bits": 4, "a_bits": 4}
     learned = QuantSpec(4, 4, rounding="adaround", rounding_iterations=5)
     assert learned.identity()["rounding_iterations"] == 5
+    assert learned.identity()["rounding_version"] == 2
