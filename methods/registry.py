@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # listing the methods must not import torch
 METHODS: "Registry[type[Method]]" = Registry(
     "method",
     {
+        "dfq": "methods.dfq:DFQ",
         "dsg": "methods.dsg:DSG",
         "float": "methods.float_reference:FloatReference",
         "gaussian": "methods.gaussian:Gaussian",

@@ -57,6 +57,15 @@ class ActivationQuantizer(nn.Module):
         """Keep the range seen so far for every later tensor."""
         self.observing = False
 
+    def set_range(self, low: Tensor, high: Tensor) -> None:
+        """Keep [low, high], widened to contain 0, for every later tensor.
+
+        low, high: scalars, or with one range a channel shaped to broadcast with what passes.
+        """
+        self.low, self.high = low.clamp(max=0), high.clamp(min=0)
+        self._set_grid()
+        self.freeze()
+
     def _set_grid(self) -> None:
         grid = GRIDS[self.scheme](self.low, self.high, self.bits)
         for name, value in zip(Grid._fields, grid, strict=True):

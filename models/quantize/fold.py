@@ -23,7 +23,7 @@ def fold_batchnorm(network: nn.Module, image: Tensor) -> list[str]:
     """
     before = network(image)
     folded = []
-    for conv, name in _pairs(network, image):
+    for conv, name in conv_batchnorm_pairs(network, image):
         batchnorm = network.get_submodule(name)
         assert isinstance(batchnorm, nn.BatchNorm2d)
         _absorb(conv, batchnorm)
@@ -37,7 +37,11 @@ def fold_batchnorm(network: nn.Module, image: Tensor) -> list[str]:
     return folded
 
 
-def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, str]]:
+def conv_batchnorm_pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, str]]:
+    """Return each convolution whose output a BatchNorm reads, beside the name of that BatchNorm.
+
+    Both are called once in a forward pass of `image` (1, 3, H, W).
+    """
     names = {m: n for n, m in network.named_modules()}
     outputs: list[tuple[Tensor, nn.Conv2d]] = []  # kept alive, so that no identity is used twice
     pairs: list[tuple[nn.Conv2d, str]] = []

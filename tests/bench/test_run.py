@@ -331,7 +331,10 @@ def test_a_record_means_the_same_from_any_folder(
     assert bench.run.portable(make_config())["model"]["weights"] == "default"
 
 
-@pytest.mark.parametrize("recipe", ["zeroq_release", "all_inputs", "dsg_release", "deploy"])
+RECIPES = ["zeroq_release", "all_inputs", "dsg_release", "deploy", "dfq", "integer_only"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_measures_against_the_same_float_cell(
     make_fast: Make, make_config: Make, recipe: str
 ) -> None:

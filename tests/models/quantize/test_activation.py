@@ -45,6 +45,18 @@ def test_frozen_range_clips() -> None:
     assert limits(quantizer) == [0, 3]
 
 
+def test_given_range_is_kept_and_contains_zero() -> None:
+    quantizer = ActivationQuantizer(2, "affine", "tensor")
+    quantizer.set_range(torch.tensor(-3.0), torch.tensor(6.0))
+    assert quantizer(torch.tensor([-9.0, 1.0, 9.0])).tolist() == [-3, 0, 6]
+    quantizer.set_range(torch.tensor(1.0), torch.tensor(3.0))
+    assert limits(quantizer) == [0, 3]
+    quantizer.set_range(torch.tensor(-3.0), torch.tensor(-1.0))
+    assert limits(quantizer) == [-3, 0]
+    quantizer(torch.tensor([50.0]))
+    assert limits(quantizer) == [-3, 0]
+
+
 @pytest.mark.parametrize("scheme", ["affine", "symmetric"])
 @pytest.mark.parametrize("bits", [2, 8, 16])
 def test_dead_relu_stays_dead(scheme: str, bits: int) -> None:
