@@ -1,0 +1,1 @@
+"""Quantization-aware training: quantizers that are trained through, one weight set at many bits."""

@@ -1,0 +1,141 @@
+"""Activation quantizers: forward(x, bits) -> x fake-quantized, one grid a tensor, 32 bits x itself.
+
+Values that are nowhere negative (behind a ReLU) have the integers 0..2^b - 1; where there are
+negative ones the grid is signed. x is (N, ...), dimension 0 counting images.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.qat.quantizer import (
+    ACTIVATION_STEP_BOUNDS,
+    LearnedStep,
+    LearnedStepRange,
+    Quantizer,
+    fake_quantize,
+)
+from models.qat.spec import QatSpec
+from models.qat.surrogate import Surrogate
+
+CONVOLUTION_CLIP = 8.0
+LINEAR_CLIP = 10.0
+"""Where the clip of PACT starts in the AdaBits release (quant_ops.py)."""
+
+_PERCENTILE = 99.9
+
+
+class Inputs(NamedTuple):
+    """What was seen of the input of a layer.
+
+    signed: whether any value was negative. magnitude: mean |x|. high: the 99.9th percentile of |x|.
+    """
+
+    signed: bool
+    magnitude: float
+    high: float
+
+    def joined(self, other: "Inputs") -> "Inputs":
+        """Return what holds for both: of a layer that is called more than once."""
+        magnitude = max(self.magnitude, other.magnitude)
+        return Inputs(self.signed or other.signed, magnitude, max(self.high, other.high))
+
+
+def describe(x: Tensor) -> Inputs:
+    """Return what the quantizers of activations start from."""
+    size = x.detach().abs()
+    high = float(np.percentile(size.cpu().numpy(), _PERCENTILE))
+    return Inputs(bool((x < 0).any()), float(size.mean()), high)
+
+
+class PactActivation(Quantizer):
+    """Clip to [0, alpha], alpha learned, one a bit-width; then 2^b - 1 equal steps.
+
+    x^ = alpha round((2^b - 1) clip(x / alpha, 0, 1)) / (2^b - 1). The gradient of alpha is 1 where
+    x is clipped and the rounding error in units of alpha elsewhere (the calibrated gradient of
+    SAT, arXiv 1912.10207). Signed: to [-alpha, alpha] with 2^(b-1) - 1 steps on each side of 0.
+    Sources: Choi et al., PACT (arXiv 1805.06085); AdaBits (the release, quant_ops.py).
+
+    clip: where alpha starts.
+    """
+
+    def __init__(
+        self, bits: Sequence[int], surrogate: Surrogate, signed: bool, clip: float
+    ) -> None:
+        self.lowest_bits = 2 if signed else 1
+        super().__init__(bits, surrogate, signed)
+        self.alpha = nn.ParameterDict({str(b): torch.tensor(float(clip)) for b in self.bits})
+
+    def quantize(self, x: Tensor, bits: int) -> Tensor:
+        low, top = _symmetric_integers(bits, self.signed)
+        step = self.alpha[str(bits)] / top
+        return fake_quantize(x, step, low, top, self.surrogate)
+
+    @torch.no_grad()
+    def copy_private(self, source: int) -> None:
+        if source in self.bits:
+            for bits in self.bits:
+                self.alpha[str(bits)].copy_(self.alpha[str(source)])
+
+
+class DoReFaActivation(Quantizer):
+    """Clamp to [0, 1], then 2^b - 1 equal steps; signed: to [-1, 1] as in `PactActivation`.
+
+    Nothing is learned. Sources: DoReFa-Net (arXiv 1606.06160), section 2.5; Any-Precision (the
+    release, quan_ops.py and resnet_quan.py).
+    """
+
+    def __init__(self, bits: Sequence[int], surrogate: Surrogate, signed: bool) -> None:
+        self.lowest_bits = 2 if signed else 1
+        super().__init__(bits, surrogate, signed)
+
+    def quantize(self, x: Tensor, bits: int) -> Tensor:
+        low, top = _symmetric_integers(bits, self.signed)
+        return self.surrogate.round((x * top).clamp(low, top)) / top
+
+
+class LsqActivation(LearnedStep):
+    """`LearnedStep` on activations; n of the gradient scale is the number of values of an image.
+
+    inputs: seen before training; the step starts from their mean |x|.
+    """
+
+    def __init__(self, bits: Sequence[int], surrogate: Surrogate, inputs: Inputs) -> None:
+        magnitude = torch.tensor(inputs.magnitude)
+        super().__init__(bits, surrogate, inputs.signed, magnitude, by_image=True)
+
+
+class StepRangeActivation(LearnedStepRange):
+    """`LearnedStepRange` on activations; xmax starts at the 99.9th percentile of |x|.
+
+    inputs: seen before training.
+    """
+
+    def __init__(self, bits: Sequence[int], surrogate: Surrogate, inputs: Inputs) -> None:
+        xmax = torch.tensor(inputs.high)
+        super().__init__(bits, surrogate, inputs.signed, xmax, ACTIVATION_STEP_BOUNDS)
+
+
+def make_activation_quantizer(
+    spec: QatSpec, bits: Sequence[int], inputs: Inputs, clip: float
+) -> Quantizer:
+    """Return the quantizer that `spec` asks for, for a layer whose input was seen as `inputs`.
+
+    clip: where the alpha of PACT starts.
+    Raises BenchError for 1 bit where the inputs are signed: no positive level would be left.
+    """
+    surrogate = Surrogate(spec.activation_surrogate, spec.delta, spec.variant)
+    if spec.activation_quantizer == "pact":
+        return PactActivation(bits, surrogate, inputs.signed, clip)
+    if spec.activation_quantizer == "dorefa":
+        return DoReFaActivation(bits, surrogate, inputs.signed)
+    kind = LsqActivation if spec.activation_quantizer == "lsq" else StepRangeActivation
+    return kind(bits, surrogate, inputs)
+
+
+def _symmetric_integers(bits: int, signed: bool) -> tuple[int, int]:
+    top = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+    return (-top if signed else 0), top

@@ -1,0 +1,183 @@
+"""Layers that compute with quantized weights and inputs, and BatchNorm private to a bit-width."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.qat.quantizer import Quantizer
+from models.qat.weights import WeightQuantizer
+
+
+class Switchable(nn.Module):
+    """A part of a network that is used at one of several bit-widths.
+
+    choices: the bit-widths there are, in descending order. chosen: the one in use, which
+    `models.qat.network.set_bits` sets.
+    """
+
+    choices: tuple[int, ...]
+    chosen: int
+
+
+class _Kept(NamedTuple):
+    """A quantized weight, and the copy of it that layers compute with."""
+
+    quantized: Tensor
+    used: Tensor
+
+
+class QuantizedLayer(Switchable):
+    """A convolution or linear layer whose weight and input are quantized at the current bits.
+
+    It takes over the parameters and options of the layer it replaces, so `weight` and `bias` keep
+    their names in the state dict. The bias stays float.
+
+    fixed_bits: the bit-width of a layer that has one whatever is chosen; else None.
+    input_quantizer: None where the input is left as it comes.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    weight_quantizer: WeightQuantizer
+    input_quantizer: Quantizer | None
+    fixed_bits: int | None
+    kept: dict[int, _Kept] | None
+
+    @classmethod
+    def replacing(
+        cls,
+        layer: nn.Module,
+        choices: Sequence[int],
+        fixed_bits: int | None,
+        weight_quantizer: WeightQuantizer,
+        input_quantizer: Quantizer | None,
+    ) -> Self:
+        """Return the layer that stands in for `layer`, at the first of `choices`."""
+        new = cls.__new__(cls)
+        # Its parameters, buffers, options and hooks; `layer` keeps its own tables of them.
+        state = {k: v.copy() if isinstance(v, dict) else v for k, v in layer.__dict__.items()}
+        new.__dict__.update(state)
+        new.choices = tuple(choices)
+        new.chosen = new.choices[0]
+        new.fixed_bits = fixed_bits
+        new.weight_quantizer = weight_quantizer
+        new.input_quantizer = input_quantizer
+        new.kept = None
+        return new
+
+    @property
+    def bits(self) -> int:
+        """The bit-width that the layer computes at."""
+        return self.chosen if self.fixed_bits is None else self.fixed_bits
+
+    def quantized_weight(self, chosen: int | None = None) -> Tensor:
+        """Return the weight as it is used when `chosen` is (None: now); shape of the weight.
+
+        Within `quantized_weights`, the same tensor each time.
+        """
+        bits = self.bits if chosen is None or self.fixed_bits is not None else chosen
+        if self.kept is None:
+            found: Tensor = self.weight_quantizer(self.weight, bits)
+            return found
+        if bits not in self.kept:
+            # Also where no gradients are recorded: a later use within the step may need them.
+            with torch.enable_grad():
+                quantized = self.weight_quantizer(self.weight, bits)
+            used = quantized.detach().requires_grad_(quantized.requires_grad)
+            self.kept[bits] = _Kept(quantized, used)
+        return self.kept[bits].used
+
+    def quantized_input(self, x: Tensor) -> Tensor:
+        if self.input_quantizer is None:
+            return x
+        quantized: Tensor = self.input_quantizer(x, self.bits)
+        return quantized
+
+
+class QuantizedConv2d(QuantizedLayer, nn.Conv2d):  # type: ignore[misc]
+    """nn.Conv2d on quantized values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(self.quantized_input(x), self.quantized_weight(), self.bias)
+
+
+class QuantizedConv2dSame(QuantizedConv2d):
+    """timm's Conv2dSame (TensorFlow's "SAME" padding) on quantized values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        from timm.layers import pad_same
+
+        # Padding with zeros commutes with quantization: 0 is on every grid of activations.
+        padded = pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation))
+        return super().forward(padded)
+
+
+class QuantizedLinear(QuantizedLayer, nn.Linear):  # type: ignore[misc]
+    """nn.Linear on quantized values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(self.quantized_input(x), self.quantized_weight(), self.bias)
+
+
+REPLACEMENTS: dict[str, type[QuantizedLayer]] = {
+    "Conv2d": QuantizedConv2d,
+    "Conv2dSame": QuantizedConv2dSame,
+    "Linear": QuantizedLinear,
+}
+"""By the name of the class replaced; other sub-classes may change the weight before its use."""
+
+
+class PrivateBatchNorm2d(Switchable):
+    """One BatchNorm a bit-width, each a copy of `norm` with its own statistics and affine."""
+
+    def __init__(self, norm: nn.BatchNorm2d, choices: Sequence[int]) -> None:
+        super().__init__()
+        self.choices = tuple(choices)
+        self.chosen = self.choices[0]
+        self.of_bits = nn.ModuleDict({str(bits): copy.deepcopy(norm) for bits in self.choices})
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalised: Tensor = self.of_bits[str(self.chosen)](x)
+        return normalised
+
+    def copy_private(self, source: int) -> None:
+        """Give every bit-width the statistics and affine of `source`."""
+        state = self.of_bits[str(source)].state_dict()
+        for norm in self.of_bits.values():
+            norm.load_state_dict(state)
+
+
+@contextmanager
+def quantized_weights(network: nn.Module) -> Iterator[None]:
+    """Quantize each weight of `network` at most once a bit-width while within the context.
+
+        with quantized_weights(network):
+            for bits in (8, 4, 2):
+                set_bits(network, bits)
+                loss(network(images)).backward()
+        optimizer.step()
+
+    Backward passes within it collect the gradients of the quantized weights; they go on to the
+    weights and their learned steps, all at once, when the context is left (not after an error).
+    Where one weight served several passes at the same bit-width, the surrogate gradient so sees
+    the sum of their gradients. Do not change weights within the context. Nested contexts are one.
+    """
+    layers = [m for m in network.modules() if isinstance(m, QuantizedLayer) and m.kept is None]
+    for layer in layers:
+        layer.kept = {}
+    try:
+        yield
+        kept = [each for layer in layers for each in (layer.kept or {}).values()]
+        reached = [each for each in kept if each.used.grad is not None]
+        if reached:
+            torch.autograd.backward(
+                [each.quantized for each in reached], [each.used.grad for each in reached]
+            )
+    finally:
+        for layer in layers:
+            layer.kept = None

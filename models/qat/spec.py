@@ -1,0 +1,130 @@
+"""What a network is trained to: the quantizers, where they sit, what each bit-width has alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from models.errors import BenchError
+from models.quantize.spec import FLOAT_BITS
+from models.registry import did_you_mean
+
+SURROGATES = ("ste", "pbgs", "ewgs", "acos", "tanh", "invtanh")
+VARIANTS = ("release", "slides")
+SCHEMES = ("modified", "original", "centered")
+RESCALES = ("constant", "stddev", "mean", "none")
+
+_BITS = (1, 16)
+_CHOICES = {
+    "weight_quantizer": ("dorefa", "lsq", "step_range"),
+    "scheme": SCHEMES,
+    "rescale": RESCALES,
+    "granularity": ("tensor", "channel"),
+    "activation_quantizer": ("pact", "lsq", "step_range", "dorefa"),
+    "weight_surrogate": SURROGATES,
+    "activation_surrogate": SURROGATES,
+    "variant": VARIANTS,
+}
+_SWITCHES = ("quantize_images", "private_batchnorm")
+
+_NO_POSITIVE_LEVEL = "at 1 bit it has no positive level"
+_TWO_BIT_WEIGHTS = ("lsq", "step_range", "modified")
+
+
+@dataclass(frozen=True)
+class QatSpec:
+    """Quantizers of a network that is trained while quantized, at one or more bit-widths.
+
+    A bit-width is that of the weights and of the inputs of a layer alike; 32 leaves both in float.
+
+    weight_quantizer: `dorefa` (tanh-normalised weights), `lsq` (learned step) or `step_range`
+        (learned step and range); see `models.qat.weights`.
+    scheme: of `dorefa`, the grid: `modified`, `original` or `centered`.
+    rescale: of `dorefa`, the factor on the quantized weights: `constant` (to the standard deviation
+        1 / sqrt(out k k)), `stddev` (to that of the float weights), `mean` (times the mean of their
+        absolute values) or `none`.
+    granularity: of `lsq` and `step_range` weights, one step a `tensor` or one an output `channel`.
+    activation_quantizer: `pact`, `lsq`, `step_range` or `dorefa` (clamp to [0, 1]); see
+        `models.qat.activations`. Always one grid a tensor.
+    weight_surrogate, activation_surrogate: what stands for the derivative of rounding; see
+        `models.qat.surrogate`, which delta (>= 0) and variant (`release`, `slides`) are of too.
+    first_bits, last_bits: of the first and the last layer called, whatever bit-width the others
+        have: 1..16, 32 for float. None: as the others.
+    quantize_images: whether the input of the first layer is quantized. Images are integers of 8
+        bits before they are normalised, so by default they are left as they come.
+    private_batchnorm: whether each bit-width has BatchNorm layers of its own.
+
+    Raises BenchError for anything else.
+    """
+
+    weight_quantizer: str = "dorefa"
+    activation_quantizer: str = "pact"
+    scheme: str = "modified"
+    rescale: str = "constant"
+    granularity: str = "tensor"
+    weight_surrogate: str = "ste"
+    activation_surrogate: str = "ste"
+    delta: float = 1e-2
+    variant: str = "release"
+    first_bits: int | None = 8
+    last_bits: int | None = 8
+    quantize_images: bool = False
+    private_batchnorm: bool = True
+
+    def __post_init__(self) -> None:
+        for name, options in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in options:
+                raise BenchError(f"unknown qat.{name}={value}; {did_you_mean(str(value), options)}")
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise BenchError(f"qat.{name}={getattr(self, name)!r}; give true or false")
+        number = isinstance(self.delta, int | float) and not isinstance(self.delta, bool)
+        if not number or not 0 <= self.delta < math.inf:
+            raise BenchError(f"qat.delta={self.delta!r}; give a number that is not negative")
+        if self.weight_quantizer == "dorefa" and self.granularity != "tensor":
+            raise BenchError(
+                "qat.granularity=channel has no meaning with qat.weight_quantizer=dorefa, which "
+                "normalises by the largest weight of the tensor; use lsq or step_range"
+            )
+        for name in ("first_bits", "last_bits"):
+            if getattr(self, name) is not None:
+                self._check(f"qat.{name}", getattr(self, name))
+
+    def check_bits(self, bits: Sequence[int]) -> tuple[int, ...]:
+        """Return `bits`, the bit-widths that share one weight set, as a tuple.
+
+        Raises BenchError when there are none, when they repeat or do not descend, and for one
+        outside 1..16 that is not 32, or that the weight quantizer has no grid for.
+        """
+        for each in bits:
+            self._check("qat.bits", each)
+        shown = list(bits)
+        if not shown:
+            raise BenchError("qat.bits is empty; give one or more bit-widths")
+        if len(set(shown)) < len(shown):
+            raise BenchError(f"qat.bits={shown} repeats a bit-width; give each once")
+        if shown != sorted(shown, reverse=True):
+            raise BenchError(f"qat.bits={shown} must descend; give {sorted(shown, reverse=True)}")
+        return tuple(shown)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def _check(self, name: str, bits: object) -> None:
+        low, high = _BITS
+        if isinstance(bits, bool) or not isinstance(bits, int):
+            raise BenchError(f"{name}={bits!r}; give whole bits, {low}..{high}, or 32 for float")
+        if bits != FLOAT_BITS and not low <= bits <= high:
+            raise BenchError(f"{name}={bits} is impossible; give {low}..{high}, or 32 for float")
+        grid = self.scheme if self.weight_quantizer == "dorefa" else self.weight_quantizer
+        if bits < lowest_weight_bits(grid):
+            raise BenchError(
+                f"{name}={bits} has no meaning with {grid} weights: {_NO_POSITIVE_LEVEL}; use "
+                "qat.weight_quantizer=dorefa with scheme original or centered"
+            )
+
+
+def lowest_weight_bits(grid: str) -> int:
+    """Return the fewest bits of a weight grid: a scheme of `dorefa`, `lsq` or `step_range`."""
+    return 2 if grid in _TWO_BIT_WEIGHTS else 1

@@ -1,0 +1,149 @@
+"""Rounding whose derivative, zero almost everywhere, is replaced by a surrogate.
+
+The gradient of the rounded value is passed on to what was rounded, times a scale that depends on
+t = x - round(x), the distance to the grid point in steps (-0.5..0.5), and on the sign of the
+gradient g. With delta the strength:
+
+    ste       1                                          Bengio et al., arXiv 1308.3432
+    pbgs      1 + delta |t|                              Kim et al., arXiv 2005.11035
+    ewgs      1 + delta sign(g) t                        Lee et al., arXiv 2104.00903
+    acos      1 + delta f sin(pi t)
+    tanh      1 + delta f sign(g) tanh(4 t)
+    invtanh   1 + delta f sign(g) arctanh(1.9 t)
+
+Source: Schaefer et al., "Edge Inference with Fully Differentiable Quantized Mixed Precision Neural
+Networks" (WACV 2024). Their released code (quant.py) has f = 0.5 for acos and tanh, and
+f = 0.5 / arctanh(0.95) for invtanh, which bounds the last three by delta / 2 like ewgs: variant
+`release`. The formulas as they are printed elsewhere (slides of a seminar on the paper) have f = 1
+and leave the slopes 4 and 1.9 open: variant `slides`, with the slopes of the code.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.errors import BenchError
+from models.qat.spec import SURROGATES, VARIANTS
+from models.registry import did_you_mean
+
+DELTA = 1e-2
+"""The strength of the paper's runs at a fixed 3 bits."""
+
+_TANH_SLOPE = 4.0
+_ARCTANH_SLOPE = 1.9
+
+# (t, sign of the gradient) to (scale - 1) / (delta f).
+_SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ste": lambda t, sign: torch.zeros_like(t),
+    "pbgs": lambda t, sign: t.abs(),
+    "ewgs": lambda t, sign: sign * t,
+    "acos": lambda t, sign: torch.sin(math.pi * t),
+    "tanh": lambda t, sign: sign * torch.tanh(_TANH_SLOPE * t),
+    "invtanh": lambda t, sign: sign * torch.arctanh(_ARCTANH_SLOPE * t),
+}
+_RELEASE_FACTORS = {"acos": 0.5, "tanh": 0.5, "invtanh": 0.5 / math.atanh(_ARCTANH_SLOPE / 2)}
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A named surrogate with its strength and constants. Raises BenchError for an unknown name."""
+
+    name: str = "ste"
+    delta: float = DELTA
+    variant: str = "release"
+
+    def __post_init__(self) -> None:
+        if self.name not in SURROGATES:
+            raise BenchError(
+                f"unknown surrogate {self.name!r}; {did_you_mean(self.name, SURROGATES)}"
+            )
+        if self.variant not in VARIANTS:
+            raise BenchError(
+                f"unknown variant {self.variant!r} of the surrogate gradients; "
+                f"{did_you_mean(self.variant, VARIANTS)}"
+            )
+
+    def scale(self, t: Tensor, sign: Tensor) -> Tensor:
+        """Return the factor on the gradient; see `gradient_scale`."""
+        factor = _RELEASE_FACTORS.get(self.name, 1.0) if self.variant == "release" else 1.0
+        return 1 + self.delta * factor * _SHAPES[self.name](t, sign)
+
+    def round(self, x: Tensor) -> Tensor:
+        """Return `x` rounded, ties to even, as torch.round does."""
+        rounded: Tensor = _Rounding.apply(x, torch.round, 0.0, self)
+        return rounded
+
+    def floor(self, x: Tensor, top: int) -> Tensor:
+        """Return the largest whole number that is neither above `x` nor above `top`.
+
+        x: at most top + 1. The surrogate sees the distance to the middle of the interval that
+        falls on one number, so it is in -0.5..0.5 here too.
+        """
+        rounded: Tensor = _Rounding.apply(x, partial(_floor, top=top), 0.5, self)
+        return rounded
+
+
+def gradient_scale(
+    name: str, t: Tensor, sign: Tensor, delta: float = DELTA, variant: str = "release"
+) -> Tensor:
+    """Return the factor that the surrogate `name` puts on a gradient.
+
+    t: distances to the grid point in steps, -0.5..0.5. sign: of the gradient, -1, 0 or 1, same
+    shape as t. delta: strength. variant: `release` or `slides`.
+    Raises BenchError for an unknown name or variant.
+    """
+    return Surrogate(name, delta, variant).scale(t, sign)
+
+
+def round_with(
+    x: Tensor, name: str = "ste", delta: float = DELTA, variant: str = "release"
+) -> Tensor:
+    """Return `x` rounded (ties to even), with the surrogate gradient `name`; same shape.
+
+    x: in steps of the grid. Raises BenchError for an unknown name or variant.
+    """
+    return Surrogate(name, delta, variant).round(x)
+
+
+def ceil_straight_through(x: Tensor) -> Tensor:
+    """Return the ceiling of `x`; gradients pass unchanged."""
+    above: Tensor = _Rounding.apply(x, torch.ceil, 0.0, Surrogate("ste"))
+    return above
+
+
+def _floor(x: Tensor, top: int) -> Tensor:
+    return torch.floor(x).clamp_(max=top)
+
+
+class _Rounding(torch.autograd.Function):
+    """Apply a rounding; multiply the gradient by the surrogate's scale.
+
+    shift: the distance from a rounded number to the middle of what is rounded to it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        rounding: Callable[[Tensor], Tensor],
+        shift: float,
+        surrogate: Surrogate,
+    ) -> Tensor:
+        rounded = rounding(x)
+        ctx.surrogate = surrogate
+        if surrogate.name != "ste" and ctx.needs_input_grad[0]:
+            ctx.save_for_backward(x - rounded - shift)
+        return rounded
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = gradients
+        if ctx.surrogate.name != "ste":
+            (t,) = ctx.saved_tensors
+            gradient = gradient * ctx.surrogate.scale(t, gradient.sign())
+        return gradient, None, None, None

@@ -1,0 +1,58 @@
+"""The operation under all learned steps, against its formula written out for autograd."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.errors import BenchError
+from models.qat.quantizer import Quantizer, fake_quantize, integers
+from models.qat.spec import SURROGATES
+from models.qat.surrogate import Surrogate
+
+
+def written_out(x: Tensor, step: Tensor, low: int, top: int, surrogate: Surrogate) -> Tensor:
+    return surrogate.round((x / step).clamp(low, top)) * step
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("shape", [(), (3, 1)])
+def test_gradients_are_those_of_the_formula(name: str, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(3, 50, generator=generator, dtype=torch.float64)
+    g = torch.randn(3, 50, generator=generator, dtype=torch.float64)
+    step = 0.4 + torch.rand(shape, generator=generator, dtype=torch.float64)
+    for given in (x, step):
+        given.requires_grad_()
+    surrogate = Surrogate(name, 0.2)
+    got = fake_quantize(x, step, -2, 1, surrogate)
+    wanted = written_out(x, step, -2, 1, surrogate)
+    assert torch.equal(got, wanted)
+    for a, b in zip(
+        torch.autograd.grad(got, (x, step), g),
+        torch.autograd.grad(wanted, (x, step), g),
+        strict=True,
+    ):
+        assert a.shape == b.shape
+        assert torch.isfinite(a).all()
+        assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_a_step_of_no_size_or_of_the_wrong_sign_is_harmless() -> None:
+    x = torch.tensor([0.6, -0.2, 3.0])
+    for step, expected in ((-0.5, [0.5, 0.0, 0.5]), (0.0, [0.0, 0.0, 0.0])):
+        got = fake_quantize(x, torch.tensor(step), -2, 1, Surrogate())
+        assert got.tolist() == pytest.approx(expected, abs=1e-7)
+
+
+def test_integers() -> None:
+    assert integers(4, signed=True) == (-8, 7)
+    assert integers(4, signed=False) == (0, 15)
+    assert integers(1, signed=True) == (-1, 0)
+
+
+def test_float_is_the_tensor_itself_and_needs_no_grid() -> None:
+    x = torch.ones(2)
+    quantizer = Quantizer((32,), Surrogate(), signed=True)
+    assert quantizer(x, 32) is x
+    with pytest.raises(BenchError, match=r"made for \[\] bits, not for 4"):
+        quantizer(x, 4)

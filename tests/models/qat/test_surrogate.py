@@ -1,0 +1,109 @@
+"""The surrogate gradients: values worked out by hand, and what autograd makes of them."""
+
+import math
+
+import pytest
+import torch
+
+from models.errors import BenchError
+from models.qat.spec import SURROGATES
+from models.qat.surrogate import (
+    Surrogate,
+    ceil_straight_through,
+    gradient_scale,
+    round_with,
+)
+
+# tanh(1) = 0.761594, arctanh(0.475) = ln(59 / 21) / 2 = 0.516508,
+# arctanh(0.95) = ln(39) / 2 = 1.831781, sin(pi / 4) = 0.707107.
+BY_HAND = [
+    ("ste", "release", 0.25, 1, 1.0),
+    ("ste", "slides", -0.4, -1, 1.0),
+    ("pbgs", "release", 0.25, 1, 1.025),
+    ("pbgs", "release", -0.25, 1, 1.025),
+    ("pbgs", "slides", -0.25, -1, 1.025),
+    ("ewgs", "release", 0.25, 1, 1.025),
+    ("ewgs", "release", 0.25, -1, 0.975),
+    ("ewgs", "slides", -0.25, -1, 1.025),
+    ("acos", "release", 0.25, 1, 1.0353553),
+    ("acos", "release", -0.25, -1, 0.9646447),
+    ("acos", "slides", 0.25, -1, 1.0707107),
+    ("tanh", "release", 0.25, 1, 1.0380797),
+    ("tanh", "release", 0.25, -1, 0.9619203),
+    ("tanh", "slides", -0.25, 1, 0.9238406),
+    ("invtanh", "release", 0.25, 1, 1.0140985),
+    ("invtanh", "release", 0.5, 1, 1.05),
+    ("invtanh", "release", 0.5, -1, 0.95),
+    ("invtanh", "slides", 0.25, -1, 0.9483492),
+    ("invtanh", "slides", 0.5, 1, 1.1831781),
+]
+
+
+@pytest.mark.parametrize(("name", "variant", "t", "sign", "expected"), BY_HAND)
+def test_scale_by_hand(name: str, variant: str, t: float, sign: int, expected: float) -> None:
+    t64, s64 = torch.tensor(t).double(), torch.tensor(sign).double()
+    assert gradient_scale(name, t64, s64, 0.1, variant).item() == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("variant", ["release", "slides"])
+def test_gradient_through_rounding_is_gradient_times_scale(name: str, variant: str) -> None:
+    x = torch.tensor([0.3, 1.5, 2.5, -0.75, -2.0, 3.49], requires_grad=True)
+    g = torch.tensor([1.0, -2.0, 0.5, -0.25, 3.0, 0.0])
+    rounded = round_with(x, name, 0.05, variant)
+    assert rounded.tolist() == [0.0, 2.0, 2.0, -1.0, -2.0, 3.0]  # ties to even
+    (got,) = torch.autograd.grad(rounded, x, g)
+    t = torch.tensor([0.3, -0.5, 0.5, 0.25, 0.0, 0.49])
+    assert torch.allclose(got, g * gradient_scale(name, t, g.sign(), 0.05, variant), atol=1e-7)
+
+
+def test_the_default_is_the_straight_through_estimator() -> None:
+    x = torch.tensor([0.3, -1.2], requires_grad=True)
+    (got,) = torch.autograd.grad(round_with(x), x, torch.tensor([0.7, -0.1]))
+    assert got.tolist() == pytest.approx([0.7, -0.1])
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_release_scales_stay_within_half_a_delta(name: str) -> None:
+    t = torch.linspace(-0.5, 0.5, 101, dtype=torch.float64)
+    for sign in (-1.0, 1.0):
+        bend = gradient_scale(name, t, torch.full_like(t, sign), 1.0) - 1
+        assert bend.abs().max() <= 0.5 + 1e-12
+        assert bend[50] == 0  # on the grid point
+        if name in ("ewgs", "invtanh"):
+            assert bend[-1].item() == pytest.approx(0.5 * sign)
+
+
+def test_floor_measures_from_the_middle_of_its_interval() -> None:
+    x = torch.tensor([0.0, 0.75, 1.5, 3.9, 4.0], dtype=torch.float64, requires_grad=True)
+    surrogate = Surrogate("ewgs", 0.1)
+    floored = surrogate.floor(x, top=3)
+    assert floored.tolist() == [0.0, 0.0, 1.0, 3.0, 3.0]
+    (got,) = torch.autograd.grad(floored.sum(), x)
+    assert got.tolist() == pytest.approx([0.95, 1.025, 1.0, 1.04, 1.05])
+
+
+def test_ceiling_passes_gradients_unchanged() -> None:
+    x = torch.tensor([1.2, 2.0, -0.5], requires_grad=True)
+    above = ceil_straight_through(x)
+    assert above.tolist() == [2.0, 2.0, 0.0]
+    (got,) = torch.autograd.grad(above, x, torch.tensor([2.0, 3.0, 4.0]))
+    assert got.tolist() == [2.0, 3.0, 4.0]
+
+
+def test_unknown_names_are_one_line() -> None:
+    x = torch.zeros(1)
+    with pytest.raises(BenchError, match="unknown surrogate 'ewg'; did you mean 'ewgs'"):
+        round_with(x, "ewg")
+    with pytest.raises(BenchError, match="unknown surrogate 'invtan'; did you mean 'invtanh'"):
+        gradient_scale("invtan", x, x)
+    with pytest.raises(BenchError, match=r"unknown variant 'slide' .*did you mean 'slides'"):
+        round_with(x, "ewgs", variant="slide")
+
+
+def test_slides_and_release_differ_by_their_factor() -> None:
+    t, sign = torch.tensor([0.3]).double(), torch.tensor([1.0]).double()
+    for name, factor in (("acos", 0.5), ("tanh", 0.5), ("invtanh", 0.5 / math.atanh(0.95))):
+        release = gradient_scale(name, t, sign, 1.0, "release") - 1
+        slides = gradient_scale(name, t, sign, 1.0, "slides") - 1
+        assert release.item() == pytest.approx(slides.item() * factor)
