@@ -14,6 +14,8 @@ from models.quantize.adaround import (
     annealed_beta,
     reconstruction,
     rectified_sigmoid,
+    rectified_sigmoid_slope,
+    regulariser_slope,
 )
 from models.quantize.network import quantize
 from models.quantize.ranges import quantize_weight, weight_grid
@@ -37,6 +39,17 @@ def test_beta_is_off_then_falls_from_20_to_2() -> None:
     found = [annealed_beta(step, 1000) for step in (0, 199, 200, 600, 999)]
     assert found[:3] == [None, None, 20]
     assert found[3:] == pytest.approx([11, 2], abs=1e-3)
+
+
+def test_slopes_are_those_of_autograd() -> None:
+    logits = torch.tensor([-3.0, -2.3, -0.5, 0.1, 2.0, 2.5], requires_grad=True)
+    up = rectified_sigmoid(logits)
+    (wanted,) = torch.autograd.grad(up.sum(), logits)
+    assert torch.allclose(rectified_sigmoid_slope(logits.detach()), wanted)
+    up = torch.tensor([0.0, 0.2, 0.4, 0.6, 1.0], requires_grad=True)
+    for beta in (20.0, 3.5, 2.0):
+        (wanted,) = torch.autograd.grad((0.01 * (1 - (2 * up - 1).abs().pow(beta))).sum(), up)
+        assert torch.allclose(regulariser_slope(up.detach(), beta), wanted, atol=1e-9)
 
 
 @pytest.fixture
