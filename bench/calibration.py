@@ -20,6 +20,7 @@ from models.errors import BenchError, NotApplicable
 from models.preprocessing import Preprocessing
 
 _PREVIEW_IMAGES = 16
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Source(NamedTuple):
@@ -69,6 +70,7 @@ def calibrate(
         device=device,
         memory_format=memory_format,
         progress=progress,
+        precision=_PRECISIONS[cell.precision],
     )
 
     def make() -> Source:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import Config
 from bench.data import Listing, Side, scan
-from methods.registry import make_method
+from methods.registry import make_method, method_class
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry
 
@@ -38,6 +38,7 @@ class Cell:
     """One measurement: model x method x quantization recipe x data x seed.
 
     listing: the evaluation set. calibration: the training side, for a method that needs it.
+    precision: fp32 or bf16, of the network while a method that heeds it makes the images.
     """
 
     entry: ZooEntry
@@ -47,11 +48,13 @@ class Cell:
     listing: Listing
     calibration: Listing | None
     seed: int
+    precision: str = "fp32"
 
     @cached_property
     def source(self) -> dict[str, Any]:
         """What the calibration images depend on: all but the bits and the evaluation set."""
         return {
+            **_unusual(self.precision),
             "version": IDENTITY_VERSION,
             **model_identity(self.entry, self.weights),
             "method": {
@@ -102,6 +105,7 @@ def plan(config: Config) -> Cell:
         listing=_listing(data, "eval"),
         calibration=_listing(data, "train") if method.needs_real_images else None,
         seed=config.seed,
+        precision=synthesis_precision(config),
     )
 
 
@@ -125,6 +129,22 @@ def normalised(config: Config) -> Config:
     return config.model_copy(update=update)
 
 
+def synthesis_precision(config: Config) -> str:
+    """Return the precision that matters to the images of `config`: fp32 where a method heeds none.
+
+    The method is imported only when the configuration asks for another one.
+    """
+    wanted = config.runtime.precision
+    if wanted == "fp32" or config.spec.is_float:
+        return "fp32"
+    return wanted if method_class(config.method["name"]).heeds_precision else "fp32"
+
+
+def _unusual(precision: str) -> dict[str, str]:
+    """Return what a precision adds to an identity; ids from before there was a choice stay."""
+    return {} if precision == "fp32" else {"precision": precision}
+
+
 def float_config(config: Config) -> Config:
     """Return the configuration of the float cell on the same weights and images."""
     quant = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
@@ -146,7 +166,10 @@ def _integral(value: Any) -> Any:
 
 
 def request_id(config: Config) -> str:
-    """Hash what `config` asks for, without looking at any image or importing any method."""
+    """Hash what `config` asks for, without looking at any image.
+
+    No method is imported, except for a precision other than fp32.
+    """
     config = normalised(config)
     model = entry(config.model.name)
     data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
@@ -157,5 +180,6 @@ def request_id(config: Config) -> str:
             "method": {key: _integral(value) for key, value in config.method.items()},
             "quant": config.spec.identity(),
             "seed": config.seed,
+            **_unusual(synthesis_precision(config)),
         }
     )

@@ -28,13 +28,18 @@ class ModelConfig(_Strict):
 
 
 class RuntimeConfig(_Strict):
-    """How a cell is run; recorded beside its number, never part of its identity."""
+    """How a cell is run; recorded beside its number, not part of its identity.
+
+    precision: of the network while a method distils images. It is part of the identity of a cell
+        whose method heeds it, when it is not fp32: the images are others.
+    """
 
     device: str = "auto"
     batch_size: PositiveInt | None = None
     threads: PositiveInt | None = None
     workers: PositiveInt = 4
     channels_last: bool = True
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class TrackingConfig(_Strict):

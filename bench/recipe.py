@@ -32,6 +32,8 @@ def recipe(
     """
     weights, published = cell.weights, cell.weights.published
     calibration: dict[str, Any] = {"images": images}
+    if cell.precision != "fp32":
+        calibration["synthesis_precision"] = cell.precision
     if cell.calibration is not None:
         calibration |= {
             "set": f"{cell.calibration.name}, training side, {len(cell.calibration)} images",

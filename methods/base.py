@@ -36,6 +36,8 @@ class Context:
         on the cell's seed and on nothing else, so every bit-width starts from the same noise.
     real_images: gives n preprocessed training images (n, C, H, W). Only a method that declares
         `needs_real_images` gets one that works.
+    precision: float32, or bfloat16 for a method that declares `heeds_precision`: what the network
+        may be computed in while images are optimised. Images are float32 all the same.
     """
 
     input_shape: tuple[int, int, int]
@@ -44,6 +46,7 @@ class Context:
     device: torch.device
     memory_format: torch.memory_format = torch.contiguous_format
     progress: Progress = no_progress
+    precision: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,15 @@ class Method(ABC):
     needs_real_images: whether the method sees training images. One that does not is data-free,
         and reaching for them raises.
     cached: whether the images cost enough to be kept on disk for all the bit-widths.
+    heeds_precision: whether `calibrate` computes the network in the context's precision, so that
+        another precision makes other images.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     needs_real_images: ClassVar[bool] = False
     cached: ClassVar[bool] = False
+    heeds_precision: ClassVar[bool] = False
     bibtex: ClassVar[str] = ""
 
     images: int = 64

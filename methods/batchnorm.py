@@ -1,12 +1,13 @@
 """BatchNorm layers of a network and what reaches them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
+from methods.intercept import Forward, Instead, replaced
 from models.errors import BenchError, NotApplicable
 
 T = TypeVar("T")
@@ -49,6 +50,18 @@ def check_statistics(network: nn.Module) -> None:
         )
 
 
+def scale_and_shift(layer: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return what a layer in eval mode computes, x * scale + shift, each (1, C, 1, 1) float32."""
+    mean, variance = running_statistics(layer)
+    scale = torch.rsqrt(variance.detach().float() + layer.eps)
+    if layer.weight is not None:
+        scale = scale * layer.weight.detach().float()
+    shift = -mean.detach().float() * scale
+    if layer.bias is not None:
+        shift = shift + layer.bias.detach().float()
+    return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
+
+
 def calls_in_order(network: nn.Module, image: Tensor) -> list[tuple[nn.BatchNorm2d, int]]:
     """Return the BatchNorm layers in the order in which a forward pass of `image` calls them.
 
@@ -58,15 +71,19 @@ def calls_in_order(network: nn.Module, image: Tensor) -> list[tuple[nn.BatchNorm
     """
     layers: list[tuple[nn.BatchNorm2d, int]] = []
 
-    def keep(layer: nn.BatchNorm2d, args: Any) -> None:
-        pixels = args[0][0, 0].numel()
-        if pixels < 2:
-            raise NotApplicable(
-                "a BatchNorm sees 1x1 maps, whose variance over pixels does not exist"
-            )
-        layers.append((layer, pixels))
+    def noting(layer: nn.BatchNorm2d, forward: Forward) -> Forward:
+        def note(x: Tensor) -> Tensor:
+            pixels = x[0, 0].numel()
+            if pixels < 2:
+                raise NotApplicable(
+                    "a BatchNorm sees 1x1 maps, whose variance over pixels does not exist"
+                )
+            layers.append((layer, pixels))
+            return forward(x)
 
-    with _hooks(batchnorms(network), keep), torch.no_grad():
+        return note
+
+    with replaced(batchnorms(network), noting), torch.no_grad():
         network(image)
     if not layers:
         raise NotApplicable(NO_STATISTICS)
@@ -74,33 +91,71 @@ def calls_in_order(network: nn.Module, image: Tensor) -> list[tuple[nn.BatchNorm
 
 
 def see_inputs(
-    network: nn.Module, images: Tensor, see: Callable[[Tensor], T], calls: int | None = None
+    network: nn.Module,
+    images: Tensor,
+    see: Callable[[Tensor], T],
+    calls: int | None = None,
+    normalise: Callable[[int, Tensor], tuple[Tensor, T]] | None = None,
 ) -> tuple[list[T], Tensor | None]:
     """Run `network` on `images` and show `see` each input of a BatchNorm.
 
-    Return what `see` returned, in the order of the calls, and the network's output. With `calls`,
-    the forward pass ends at that call of a BatchNorm and there is no output: what lies behind the
-    last one costs nothing.
+    Return what `see` returned, in the order of the calls, and the network's output.
+
+    calls: the forward pass ends at this call of a BatchNorm and there is no output: what lies
+        behind the last one costs nothing.
+    normalise: what is called instead of `see`, and does BatchNorm's work too: with the number of
+        the call, from 0, and the input; it returns the input normalised and what `see` would. It
+        is left out where a layer does not simply normalise its input with its own running
+        statistics, and at the last of `calls`.
     """
     seen: list[T] = []
 
-    def keep(layer: nn.BatchNorm2d, args: Any) -> None:
-        seen.append(see(args[0]))
-        if len(seen) == calls:
-            raise _Enough
+    def watching(layer: nn.BatchNorm2d, forward: Forward) -> Forward:
+        def watch(x: Tensor) -> Tensor:
+            call = len(seen)
 
-    with _hooks(batchnorms(network), keep):
+            def normalise_here(*args: Any, **kwargs: Any) -> Tensor:
+                if normalise is None or len(seen) > call or not _is_own(layer, x, *args, **kwargs):
+                    return batch_norm(*args, **kwargs)
+                y, found = normalise(call, x)
+                seen.append(found)
+                return y
+
+            if normalise is not None and call + 1 != calls:
+                with Instead(batch_norm, normalise_here):
+                    y = forward(x)
+                if len(seen) > call:
+                    return y
+                seen.append(see(x))
+                return y
+            seen.append(see(x))
+            if len(seen) == calls:
+                raise _Enough
+            return forward(x)
+
+        return watch
+
+    with replaced(batchnorms(network), watching):
         try:
             return seen, network(images)
         except _Enough:
             return seen, None
 
 
-@contextmanager
-def _hooks(layers: list[nn.BatchNorm2d], hook: Callable[[Any, Any], None]) -> Iterator[None]:
-    handles = [layer.register_forward_pre_hook(hook) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _is_own(
+    layer: nn.BatchNorm2d,
+    x: Tensor,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> bool:
+    """Say whether a call of batch_norm is that of `layer` on `x`, in eval mode."""
+    given = (input, running_mean, running_var, weight, bias)
+    own = (x, layer.running_mean, layer.running_var, layer.weight, layer.bias)
+    same = all(one is other for one, other in zip(given, own, strict=True))
+    return same and not training and eps == layer.eps

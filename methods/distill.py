@@ -3,21 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from methods.base import Calibration, Context
-from methods.batchnorm import calls_in_order, check_statistics, running_statistics, see_inputs
+from methods.batchnorm import (
+    calls_in_order,
+    check_statistics,
+    running_statistics,
+    scale_and_shift,
+    see_inputs,
+)
+from methods.precision import computed_in
+from methods.sums import NormaliseAndSum, Sums
 from models.errors import BenchError
-
-# Larger temporaries than these 4 MiB fall out of the cache, and the largest are new pages each
-# time: up to 8 times slower.
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Targets:
     pixels: (K,), height x width of the maps.
     mean, deviation: (K,); 0 and 1 for the image, else the running mean and
         sqrt(running variance + epsilon).
+    affine: scale and shift (1, C, 1, 1) of each call of a BatchNorm; they do not change while
+        images do.
     """
 
     channels: tuple[int, ...]
@@ -45,6 +50,7 @@ class Targets:
     mean: Tensor
     deviation: Tensor
     epsilon: float
+    affine: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @property
     def layers(self) -> int:
@@ -76,7 +82,8 @@ def targets_of(network: nn.Module, image: Tensor, epsilon: float) -> Targets:
     check_statistics(network)
     zero = image.new_zeros(image.shape[1])
     parts = [(zero, zero + 1, zero + image[0, 0].numel())]
-    for layer, pixels in calls_in_order(network, image):
+    calls = calls_in_order(network, image)
+    for layer, pixels in calls:
         mean, variance = running_statistics(layer)
         parts.append((mean, variance, torch.full_like(mean, pixels)))
     means, variances, counts = zip(*parts, strict=True)
@@ -86,22 +93,40 @@ def targets_of(network: nn.Module, image: Tensor, epsilon: float) -> Targets:
         mean=torch.cat(means),
         deviation=torch.sqrt(torch.cat(variances) + epsilon),
         epsilon=epsilon,
+        affine=tuple(scale_and_shift(layer) for layer, _ in calls),
     )
 
 
-def gaps_to(targets: Targets, network: nn.Module, images: Tensor, output: bool = False) -> Gaps:
-    """Return the gaps of `images` (N, C, H, W), from one pass of `network`.
+def gaps_to(
+    targets: Targets,
+    network: nn.Module,
+    images: Tensor,
+    output: bool = False,
+    precision: torch.dtype = torch.float32,
+) -> Gaps:
+    """Return the gaps of `images` (N, C, H, W) float32, from one pass of `network`.
 
     Mean and standard deviation are of each image, over height x width, with the unbiased variance.
     Statistics are taken at the input of each BatchNorm, so no order of layers is assumed.
     output: whether the network's output is needed, and so the part behind the last BatchNorm.
+    precision: float32 or bfloat16; of the network, not of the statistics.
     """
-    calls = None if output else targets.layers
-    seen, returned = see_inputs(network, images, _Sums.apply, calls)
-    totals, squares = zip(_Sums.apply(images), *seen, strict=True)
+
+    def see(x: Tensor) -> tuple[Tensor, Tensor]:
+        return Sums.apply(x.float())
+
+    def normalise(call: int, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        y, total, squares = NormaliseAndSum.apply(x, *targets.affine[call])
+        return y, (total, squares)
+
+    with computed_in(precision, network, images.device):
+        calls = None if output else targets.layers
+        seen, returned = see_inputs(network, images, see, calls, normalise)
+    totals, squares = zip(see(images), *seen, strict=True)
     mean = torch.cat(totals, 1).flatten(1) / targets.pixels
     variance = torch.cat(squares, 1).flatten(1) / (targets.pixels - 1)
     deviation = torch.sqrt(variance + targets.epsilon)
+    returned = None if returned is None else returned.float()
     return Gaps(mean - targets.mean, deviation - targets.deviation, returned)
 
 
@@ -120,10 +145,7 @@ def optimise(
     )
     curve: list[float] = []
     for step in range(schedule.iterations):
-        now = loss(images)
-        (images.grad,) = torch.autograd.grad(now, images)
-        optimizer.step()
-        curve.append(now.item())
+        curve.append(improve(images, loss, optimizer))
         if not isfinite(curve[-1]):
             raise BenchError(
                 f"the loss is {curve[-1]} at step {step + 1}; lower the method's learning rate"
@@ -133,34 +155,9 @@ def optimise(
     return Calibration(images.detach().contiguous().cpu(), curve)
 
 
-class _Sums(torch.autograd.Function):
-    """(N, C, H, W) to the sum of x and of (x - its mean)^2 over the pixels, both (N, C, 1, 1).
-
-    On a CPU torch.var_mean takes 10 to 50 times as long as reading the tensor, and its gradient
-    makes four tensors of that size; here it makes one.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        total = x.sum(dim=(2, 3), keepdim=True)
-        mean = total / (x.shape[2] * x.shape[3])
-        ctx.save_for_backward(x, mean)
-        size = max(1, _CHUNK * len(x) // x.numel())
-        if size >= len(x) or x.device.type != "cpu":
-            return total, _squares(x, mean)
-        parts = zip(x.split(size), mean.split(size), strict=True)
-        return total, torch.cat([_squares(part, of_part) for part, of_part in parts])
-
-    @staticmethod
-    def backward(ctx: Any, of_total: Tensor, of_squares: Tensor) -> Tensor:
-        x, mean = ctx.saved_tensors
-        slope = of_squares * 2
-        offset = torch.addcmul(of_total, slope, mean, value=-1)
-        if x.is_contiguous():
-            return (x * slope).add_(offset)
-        return torch.addcmul(offset, x, slope)  # the faster one in channels-last order only
-
-
-def _squares(x: Tensor, mean: Tensor) -> Tensor:
-    """Return the sum of (x - mean)^2 over the pixels; the loss makes both in one pass."""
-    return mse_loss(x, mean.expand_as(x), reduction="none").sum(dim=(2, 3), keepdim=True)
+def improve(images: Tensor, loss: Callable[[Tensor], Tensor], optimizer: Optimizer) -> float:
+    """Take one step of `optimizer`, which holds `images`; return the loss before it."""
+    now = loss(images)
+    (images.grad,) = torch.autograd.grad(now, images)
+    optimizer.step()
+    return now.item()

@@ -84,6 +84,7 @@ class DSG(Method):
 
     name = "dsg"
     cached = True
+    heeds_precision = True
     bibtex = """@inproceedings{zhang2021diversifying,
   title = {Diversifying Sample Generation for Accurate Data-Free Quantization},
   author = {Zhang, Xiangguo and Qin, Haotong and Ding, Yifu and Gong, Ruihao and Yan, Qinghua
@@ -143,7 +144,7 @@ class DSG(Method):
             labels = labels.to(context.device)
 
         def loss(images: Tensor) -> Tensor:
-            gaps = gaps_to(targets, network, images, output=bool(self.label_weight))
+            gaps = gaps_to(targets, network, images, bool(self.label_weight), context.precision)
             total = slack_loss(gaps, margins, weights)
             if self.label_weight:
                 assert gaps.output is not None
@@ -177,7 +178,7 @@ class DSG(Method):
             noise = torch.randn(shape, generator=generator)
             noise = noise.to(context.device, memory_format=context.memory_format)
             with torch.no_grad():
-                gaps = gaps_to(targets, network, noise)
+                gaps = gaps_to(targets, network, noise, precision=context.precision)
             found.append(torch.stack([gaps.mean, gaps.deviation]).abs().cpu())
         pair = [percentiles(gap, targets, self.percentile) for gap in torch.cat(found, 1)]
         return Margins(*(targets.per_channel(each.to(context.device)) for each in pair))

@@ -31,6 +31,7 @@ class ZeroQ(Method):
 
     name = "zeroq"
     cached = True
+    heeds_precision = True
     bibtex = """@inproceedings{cai2020zeroq,
   title = {{ZeroQ}: A Novel Zero Shot Quantization Framework},
   author = {Cai, Yaohui and Yao, Zhewei and Dong, Zhen and Gholami, Amir and Mahoney, Michael W.
@@ -74,7 +75,7 @@ class ZeroQ(Method):
         )
 
         def loss(images: Tensor) -> Tensor:
-            return statistics_loss(gaps_to(targets, network, images))
+            return statistics_loss(gaps_to(targets, network, images, precision=context.precision))
 
         return optimise(start, loss, schedule, context)
 

@@ -10,6 +10,12 @@ from bench.stats import mean_and_spread
 _AXES = ("w_bits", "a_bits", "seed")
 _ASKED = ("model", "weights", "data", "method")
 
+# What has a meaning only where another column has this value.
+_ONLY_WITH = {
+    "quant.rounding_iterations": ("quant.rounding", "adaround"),
+    "quant.rounding_rate": ("quant.rounding", "adaround"),
+}
+
 
 def row_keys(cells: pd.DataFrame) -> list[str]:
     """Return the columns that tell the rows of the table apart: the method, and what else varies.
@@ -18,7 +24,10 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
     """
     keys = ["method"]
     for column in cells.columns:
-        if column in ("model", "weights", "data") or column.startswith(("data.", "quant.")):
+        if column in _ONLY_WITH:
+            other, value = _ONLY_WITH[column]
+            varies = _varies(cells.loc[cells[other] == value, column])
+        elif column in ("model", "weights", "data") or column.startswith(("data.", "quant.")):
             varies = _varies(cells[column])
         elif column.startswith("method."):
             varies = any(_varies(group[column]) for _, group in cells.groupby("method"))

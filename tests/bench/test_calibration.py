@@ -242,6 +242,23 @@ def test_progress_is_handed_on(tiny_network: nn.Module, tmp_path: Path) -> None:
     assert calls == [(1, 2), (2, 2)]
 
 
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_is_handed_on(
+    tiny_network: nn.Module, tmp_path: Path, precision: str, dtype: torch.dtype
+) -> None:
+    seen: list[torch.dtype] = []
+    tiny_network.get_submodule("relu").register_forward_hook(
+        lambda *args: seen.append(args[2].dtype)
+    )
+    method = make_method({"name": "zeroq", "images": 2, "iterations": 1})
+    cell = replace(cell_of(method), precision=precision)
+    found = run(tiny_network, cell, tmp_path)
+    assert seen[-1] == dtype
+    assert found.calibration.images.dtype == torch.float32
+
+
 def test_no_curve_kept(tmp_path: Path) -> None:
     assert read_curve(tmp_path / "absent") == []
 

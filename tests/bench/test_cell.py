@@ -34,6 +34,7 @@ OTHER_CELLS: list[dict[str, Any]] = [
     {"seed": 1},
     {"data.limit": 100},
     {"data.limit": 101},
+    {"runtime.precision": "bf16"},
 ]
 
 # How it is measured, reported or kept.
@@ -43,6 +44,7 @@ SAME_CELL: list[dict[str, Any]] = [
     {"runtime.threads": 1},
     {"runtime.workers": 1},
     {"runtime.channels_last": False},
+    {"runtime.precision": "fp32"},
     {"tracking.mode": "offline"},
     {"tracking.project": "other"},
     {"tracking.tags": ["a"]},
@@ -91,11 +93,53 @@ def test_bits_and_evaluated_images_share_the_calibration(make_config: Make) -> N
         {"quant.a_bits": 3},
         {"data.limit": 100},
     ]
-    other: list[dict[str, Any]] = [{"seed": 1}, {"method": GAUSSIAN}, {"method": ZEROQ_FASTER}]
+    other: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"method": GAUSSIAN},
+        {"method": ZEROQ_FASTER},
+        {"runtime.precision": "bf16"},
+    ]
     for change in shared:
         assert plan(make_config(change)).calibration_key == key
     for change in other:
         assert plan(make_config(change)).calibration_key != key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": GAUSSIAN},
+        {"method": REAL},
+        {"quant.w_bits": 32, "quant.a_bits": 32},
+        {"method": {"name": "tests.bench.test_calibration:Counting", "images": 2}},
+    ],
+    ids=str,
+)
+def test_precision_matters_to_images_that_are_distilled_only(
+    make_config: Make, change: dict[str, Any]
+) -> None:
+    full, half = (make_config(change | {"runtime.precision": p}) for p in ("fp32", "bf16"))
+    assert plan(half).precision == "fp32"
+    assert plan(half).id == plan(full).id
+    assert plan(half).calibration_key == plan(full).calibration_key
+    assert request_id(half) == request_id(full)
+
+
+def test_distilled_in_bfloat16_is_another_cell_of_the_same_float_network(
+    make_config: Make,
+) -> None:
+    for method in (ZEROQ_FASTER, {"name": "dsg"}):
+        full, half = (
+            make_config({"method": method, "runtime.precision": p}) for p in ("fp32", "bf16")
+        )
+        assert (plan(full).precision, plan(half).precision) == ("fp32", "bf16")
+        assert "precision" not in plan(full).source
+        assert plan(half).source == plan(full).source | {"precision": "bf16"}
+        assert plan(half).id != plan(full).id
+        assert plan(half).calibration_key != plan(full).calibration_key
+        assert request_id(half) != request_id(full)
+        assert plan(float_config(half)).id == plan(float_config(full)).id
+        assert request_id(float_config(half)) == request_id(float_config(full))
 
 
 def test_a_file_is_its_content_not_its_path(make_config: Make, tmp_path: Path) -> None:

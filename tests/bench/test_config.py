@@ -18,6 +18,14 @@ def test_the_default_config(make_config: Make) -> None:
     assert (config.seed, config.gate, config.force, config.group) == (0, "stop", False, "adhoc")
 
 
+def test_a_record_from_before_there_was_a_choice_of_precision_is_float32(
+    make_config: Make,
+) -> None:
+    plain = make_config().model_dump(mode="json")
+    del plain["runtime"]["precision"]
+    assert read_config(plain).runtime.precision == "fp32"
+
+
 def test_what_is_dumped_into_a_record_reads_back_the_same(make_config: Make) -> None:
     config = make_config({"quant.w_bits": 3, "tracking.tags": ["a"], "seed": 7})
     assert read_config(config.model_dump(mode="json")) == config
@@ -31,6 +39,10 @@ def test_what_is_dumped_into_a_record_reads_back_the_same(make_config: Make) -> 
         (
             {"runtime.batch_size": 0},
             "config runtime.batch_size=0: Input should be greater than 0",
+        ),
+        (
+            {"runtime.precision": "fp16"},
+            "config runtime.precision='fp16': Input should be 'fp32' or 'bf16'",
         ),
         (
             {"runtime.threds": 2},

@@ -62,6 +62,14 @@ def test_what_a_data_free_number_depends_on(make_config: Make) -> None:
     }
 
 
+def test_a_precision_other_than_float32_is_named(make_config: Make) -> None:
+    half = {"runtime.precision": "bf16"}
+    distilled = recipe(plan(make_config(half)), images=64)
+    assert distilled["calibration"] == {"images": 64, "synthesis_precision": "bf16"}
+    noise = half | {"method": {"name": "gaussian", "images": 64}}
+    assert recipe(plan(make_config(noise)), images=64)["calibration"] == {"images": 64}
+
+
 def test_real_calibration_names_its_images(make_config: Make) -> None:
     cell = plan(make_config({"method": {"name": "real", "images": 2}}))
     assert cell.calibration is not None

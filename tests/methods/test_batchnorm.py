@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from methods.batchnorm import (
     batchnorms,
     calls_in_order,
     check_statistics,
     running_statistics,
+    scale_and_shift,
     see_inputs,
 )
 from models.errors import BenchError, NotApplicable
@@ -82,14 +85,100 @@ def test_what_lies_behind_the_last_call_is_not_run(calls: int) -> None:
     assert network.finished == 1
 
 
-def test_hooks_are_removed_after_an_error() -> None:
+def twice_the_input(call: int, x: Tensor) -> tuple[Tensor, int]:
+    """Stands for BatchNorm, and notes the number of the call."""
+    return 2 * x, call
+
+
+def test_normalised_by_another() -> None:
+    network = Backwards().eval()
+    x = torch.randn(2, 1, 3, 3)
+    seen, output = see_inputs(network, x, lambda _: -1, normalise=twice_the_input)
+    assert seen == [0, 1, 2, 3]
+    assert output is not None
+    torch.testing.assert_close(output, (16 * (2 * x + 1)).sum())
+    seen, output = see_inputs(network, x, lambda _: -1, 3, twice_the_input)
+    assert (seen, output) == ([0, 1, -1], None)
+
+
+def test_an_activation_of_the_layer_itself_stays() -> None:
+    layer = BatchNormAct2d(1).eval()
+    x = torch.tensor([-1.0, 3.0]).view(1, 1, 1, 2)
+    seen, output = see_inputs(layer, x, lambda _: -1, normalise=twice_the_input)
+    assert seen == [0]
+    assert output is not None
+    assert output.flatten().tolist() == [0, 6]
+
+
+class ByHand(nn.BatchNorm2d):
+    """Does its arithmetic itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.running_mean is not None
+        return x - self.running_mean.view(1, -1, 1, 1)
+
+
+class Scaled(nn.BatchNorm2d):
+    """Normalises something else than its input, and its input afterwards."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(2 * x) + super().forward(x)
+
+
+class Borrowed(nn.BatchNorm2d):
+    """Normalises with weights that are not the layer's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.running_mean is not None
+        weight = torch.full_like(self.running_mean, 3.0)
+        return batch_norm(x, self.running_mean, self.running_var, weight, self.bias)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [ByHand(1).eval(), Borrowed(1).eval(), nn.BatchNorm2d(1).train()],
+    ids=["by hand", "borrowed", "training"],
+)
+def test_what_is_no_plain_batchnorm_does_its_own_work(layer: nn.Module) -> None:
+    x = torch.randn(2, 1, 3, 3)
+    expected = layer(x)
+    seen, output = see_inputs(layer, x, lambda _: -1, normalise=twice_the_input)
+    assert seen == [-1]
+    assert output is not None
+    assert torch.equal(output, expected)
+
+
+def test_only_the_input_itself_is_normalised_by_another() -> None:
+    x = torch.randn(2, 1, 3, 3)
+    layer = Scaled(1, eps=0.0).eval()
+    seen, output = see_inputs(layer, x, lambda _: -1, normalise=twice_the_input)
+    assert seen == [0]
+    assert output is not None
+    torch.testing.assert_close(output, 2 * x + 2 * x)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_scale_and_shift_are_the_layer(affine: bool) -> None:
+    layer = nn.BatchNorm2d(3, eps=0.1, affine=affine).eval().requires_grad_(False)
+    layer.running_mean, layer.running_var = torch.tensor([[0.0, 1.0, -2.0], [0.9, 0.15, 3.9]])
+    if affine:
+        layer.weight.copy_(torch.tensor([1.0, 2.0, -3.0]))
+        layer.bias.copy_(torch.tensor([0.0, 5.0, 1.0]))
+    scale, shift = scale_and_shift(layer)
+    expected = ([1, 4, -1.5], [0, 1, -2]) if affine else ([1, 2, 0.5], [0, -2, 1])
+    assert scale.shape == shift.shape == (1, 3, 1, 1)
+    assert scale.flatten().tolist() == pytest.approx(expected[0])
+    assert shift.flatten().tolist() == pytest.approx(expected[1])
+
+
+def test_forwards_are_put_back_after_an_error() -> None:
     layer = nn.BatchNorm2d(1)
     with pytest.raises(ValueError, match="expected 4D"):
         see_inputs(layer, torch.zeros(2), Tensor.sum)
     with pytest.raises(ValueError, match="expected 4D"):
         calls_in_order(layer, torch.zeros(1, 1, 2))
     see_inputs(layer, torch.zeros(2, 1, 2, 2), Tensor.sum, calls=1)
-    assert not layer._forward_pre_hooks
+    assert "forward" not in vars(layer)
 
 
 def test_statistics_of_no_data() -> None:

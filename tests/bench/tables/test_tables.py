@@ -106,6 +106,27 @@ def test_mean_and_spread_over_seeds_by_hand(jobs, results):
     assert (row["mean"], row["spread"], row["done"], row["seeds"]) == (91.0, 1.0, 3, 3)
 
 
+def test_row_keys_ignore_how_rounding_is_learned_where_it_is_not(jobs):
+    cells = collect(jobs[:2], [])
+    cells["quant.rounding"] = ["nearest", "adaround"]
+    cells["quant.rounding_iterations"] = [10_000, 300]
+    assert row_keys(cells) == ["method", "quant.rounding"]
+    cells["quant.rounding"] = ["adaround", "adaround"]
+    assert row_keys(cells) == ["method", "quant.rounding_iterations"]
+
+
+def test_mixed_precision_has_its_budget_for_a_column(jobs):
+    asked = [
+        {"w_bits": 4, "a_bits": 8},
+        {"w_bits": "mixed", "a_bits": 8, "mean_bits": 4},
+        {"w_bits": "mixed", "a_bits": 6, "size_mb": 2.5},
+    ]
+    configs = [jobs[0].config.model_copy(update={"quant": quant}) for quant in asked]
+    table = wide(summarise(collect([Job(jobs[0].overrides, c) for c in configs], [])))
+    assert list(table.columns) == ["method", "W4A8", "MP4/A8", "MP2.5MiB/A6"]
+    assert len(table) == 1
+
+
 @pytest.mark.parametrize(
     ("row", "text"),
     [
