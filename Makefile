@@ -2,11 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo bench test test-slow lint clean
 
 demo: .venv/installed
 	$(BIN)/bench run -m experiment=demo
 	$(BIN)/bench table demo
+
+bench: .venv/installed
+	$(BIN)/bench speed
 
 test: .venv/installed lint
 	$(BIN)/pytest

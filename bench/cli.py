@@ -83,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("second", metavar="ID", nargs="?")
     recipe.set_defaults(action=_lazy("bench.commands.recipe", "recipe"))
 
+    speed = commands.add_parser("speed", help="ratios of times on this machine, and their goals")
+    speed.add_argument("--out", type=Path, metavar="DIR", default=Path("outputs/speed"))
+    speed.set_defaults(action=_lazy("bench.commands.speed", "speed"))
+
     for reader in (validate, ls, status, table, recipe):
         reader.add_argument("--config-dir", type=Path, metavar="DIR", help="your own configs")
     return parser

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import batch_norm
 
 _CHUNK = 2**19
-"""Elements of a part: 2 MiB of float32."""
+"""Elements of a part for each thread: 2 MiB of float32."""
 
 _LARGE = {torch.float32: 2**17, torch.bfloat16: 2**15}
 """Elements of an image from which on the statistics kernel of BatchNorm is the faster one."""
@@ -34,7 +34,7 @@ class Sums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        size = _size(x)
+        size = 1 if _is_large(x) else _size(x)
         sums = _joined([_sums(part, torch.empty_like(part)) for (part,) in _parts(size, x)])
         ctx.save_for_backward(x, sums.mean)
         return sums.total, sums.squares
@@ -61,7 +61,7 @@ class NormaliseAndSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, ...]:
-        size, parts = _size(x), []
+        size, parts = 1 if _is_large(x) else _size(x), []
         if x.dtype == torch.float32:
             y = torch.empty_like(x)
             for part, out in _parts(size, x, y):
@@ -95,7 +95,7 @@ class NormaliseAndSum(torch.autograd.Function):
 
 
 def _sums(x: Tensor, scratch: Tensor | None) -> _Sums:
-    """Return the sums of a part as `_parts` cuts it; `scratch`, of its shape, is overwritten."""
+    """Return the sums of a part, which a large image is alone; `scratch`, as x, is overwritten."""
     pixels = x.shape[2] * x.shape[3]
     if _is_large(x):
         # Given float32 running statistics, here unused, it returns float32 for bfloat16 too.
@@ -115,10 +115,10 @@ def _is_large(x: Tensor) -> bool:
 
 
 def _size(x: Tensor) -> int:
-    """Return how many images make a part that fits the cache; large images are alone."""
+    """Return how many images make a part that fits the caches."""
     if x.device.type != "cpu":
         return x.shape[0]
-    return 1 if _is_large(x) else max(1, _CHUNK * x.shape[0] // x.numel())
+    return max(1, _CHUNK * torch.get_num_threads() * x.shape[0] // x.numel())
 
 
 def _parts(size: int, *tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:

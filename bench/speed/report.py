@@ -1,0 +1,91 @@
+"""Ratios as a table, as JSON and as a picture."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+from bench.machine import device_name, git_sha, versions
+from bench.speed.ratio import Ratio
+
+_COLOURS = {"met": "#1a7f37", "not met": "#bc4c00", "no goal": "#6e7781"}
+_BAR = 0.45  # inches
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what the times depend on, without a name or a path of the machine.
+
+    load_average: processes that wanted a core in the last minute, None where it is not known.
+    """
+    return {
+        "device": device_name(device),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def document(ratios: Sequence[Ratio], where: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything as JSON has it. where: as `machine` described it before the first one."""
+    return {
+        "schema_version": 1,
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": dict(where),
+        "versions": versions(),
+        "git_sha": git_sha(),
+        "ratios": [ratio.as_dict() for ratio in ratios],
+    }
+
+
+def table(ratios: Sequence[Ratio]) -> str:
+    """Return the ratios for a terminal, their details below."""
+    head = ("ratio", "seconds", "over", "is", "goal", "")
+    rows = [
+        (
+            ratio.name,
+            f"{ratio.above.seconds:.4g}",
+            f"{ratio.below.seconds:.4g}",
+            f"{ratio.value:.3g}",
+            ratio.target,
+            ratio.verdict,
+        )
+        for ratio in ratios
+    ]
+    align = ("left", "right", "right", "right", "left", "left")
+    lines = [tabulate(rows, head, tablefmt="simple", colalign=align, disable_numparse=True)]
+    for ratio in ratios:
+        if "top1_percent" in ratio.details:
+            top1 = ratio.details["top1_percent"]
+            lines.append(
+                f"top-1 at {ratio.details['cell']}: {top1['fp32']:.2f} % with images distilled in "
+                f"float32, {top1['bf16']:.2f} % in bfloat16 "
+                f"({ratio.details['difference_points']:+.2f} points)"
+            )
+    return "\n".join(lines)
+
+
+def plot(ratios: Sequence[Ratio], path: Path) -> None:
+    """Write a PNG with a bar a ratio and a mark at its goal."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.2 + _BAR * len(ratios)), layout="constrained")
+    axes = figure.add_subplot()
+    for row, ratio in enumerate(ratios):
+        axes.barh(row, ratio.value, height=0.6, color=_COLOURS[ratio.verdict])
+        text = f"{ratio.value:.3g}"
+        if ratio.goal is not None:
+            axes.plot([ratio.goal] * 2, [row - 0.4, row + 0.4], color="black", linewidth=2)
+            text += f"  (goal {ratio.target})"
+        end = max(ratio.value, ratio.goal or 0)
+        axes.annotate(text, (end, row), (5, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(ratios)), [ratio.name.replace(": ", "\n", 1) for ratio in ratios])
+    axes.tick_params(axis="y", labelsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.4 * max(max(ratio.value, ratio.goal or 0) for ratio in ratios))
+    axes.set_xlabel("seconds / seconds; green: goal met, orange: not met, grey: no goal")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120, metadata={"Software": None})

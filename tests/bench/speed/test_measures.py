@@ -1,0 +1,91 @@
+"""What is measured, with less of everything than for real; no time is asserted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.commands.speed import MEASURES
+from bench.config import RuntimeConfig
+from bench.speed import cells, distillation, evaluation
+from bench.speed.workplace import Workplace
+from methods.batchnorm import check_statistics
+from models.errors import BenchError
+
+TINY = ("data.limit=20", "method.images=2", "method.iterations=2")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workplace:
+    return Workplace(RuntimeConfig(device="cpu"), torch.device("cpu"), tmp_path)
+
+
+@pytest.fixture
+def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation, "_SECONDS", 0.0)
+    monkeypatch.setattr(distillation, "_IMAGES", 1)
+    monkeypatch.setattr(evaluation, "_SECONDS", 0.0)
+    monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY))
+
+
+def test_every_measure_has_a_title_of_its_own() -> None:
+    assert len({measure.title for measure in MEASURES}) == len(MEASURES)
+
+
+def test_a_network_is_frozen_and_the_same_each_time(place: Workplace) -> None:
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    first, second = (place.network("resnet20") for _ in range(2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not first.training
+    assert not any(parameter.requires_grad for parameter in first.parameters())
+    check_statistics(first)
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+    assert torch.equal(place.noise(2, 8), place.noise(2, 8))
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_steps(place: Workplace) -> None:
+    to_bare, to_half = distillation.of_network("resnet20", place)
+    assert to_bare.above == to_half.above
+    assert (to_bare.target, to_half.target) == ("<= 1.15", "")
+    assert all(side.seconds > 0 for side in (to_bare.above, to_bare.below, to_half.below))
+    assert to_bare.details == {"images": 1, "pixels": 32}
+    assert distillation._BF16_AT_LEAST == {"efficientnet_lite0": 1.5}
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_evaluation(place: Workplace) -> None:
+    small = Workplace(RuntimeConfig(device="cpu", batch_size=2), place.device, place.outputs)
+    (found,) = evaluation.of_network("resnet20", small)
+    assert found.verdict == "no goal"
+    assert found.details == {"images": 2, "pixels": 32}
+    assert found.name == "fake-quantized / float evaluation: resnet20, 2 images of 32 px"
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_bit_widths_distil_once_and_bfloat16_once_more(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len({cells._FIRST, *cells._MORE}) == 1 + len(cells._MORE) == 10
+    monkeypatch.setattr(cells, "_MORE", cells._MORE[3:5])
+    (more,) = cells.more_recipes(place)
+    assert more.target == "<= 0.05"
+    assert more.details == {"bits": [[8, 8], [4, 4], [3, 3]]}
+    kept = place.outputs / "cache" / "calibration"
+    assert len(list(kept.iterdir())) == 1
+    assert len(list((place.outputs / "cells").iterdir())) == 4  # with the float network
+
+    (half,) = cells.bfloat16_images(place)
+    assert len(list(kept.iterdir())) == 2
+    assert half.above == half.above._replace(seconds=more.below.seconds)
+    top1 = half.details["top1_percent"]
+    assert half.details["cell"] == "W4A4"
+    assert half.details["difference_points"] == pytest.approx(top1["bf16"] - top1["fp32"])
+
+
+def test_a_cell_that_fails_is_said(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY, "method.learning_rate=1e30"))
+    with pytest.raises(BenchError, match=r"^a cell that is timed failed: the loss is "):
+        cells.more_recipes(place)
