@@ -16,6 +16,16 @@ def test_tables_are_the_kept_results(name: str) -> None:
     assert shown.group(1) == (ROOT / "docs" / "results" / f"{name}.md").read_text()
 
 
+def test_the_results_page_shows_every_table_it_names() -> None:
+    page = (ROOT / "docs" / "results.md").read_text()
+    shown = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", page, re.S)
+    assert len(shown) >= 7
+    for name, table in shown:
+        assert table == (ROOT / "docs" / "results" / f"{name}.md").read_text(), name
+        assert f"bench run -m experiment={name}" in page
+        assert (ROOT / "conf" / "experiment" / f"{name}.yaml").exists()
+
+
 def test_local_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(((?!https?://)[^)#]+)\)", README)
     assert len(links) >= 5

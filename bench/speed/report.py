@@ -49,7 +49,7 @@ def table(ratios: Sequence[Ratio]) -> str:
             ratio.name,
             f"{ratio.above.seconds:.4g}",
             f"{ratio.below.seconds:.4g}",
-            f"{ratio.value:.3g}",
+            f"{ratio.value:.4g}",
             ratio.target,
             ratio.verdict,
         )
@@ -76,7 +76,7 @@ def plot(ratios: Sequence[Ratio], path: Path) -> None:
     axes = figure.add_subplot()
     for row, ratio in enumerate(ratios):
         axes.barh(row, ratio.value, height=0.6, color=_COLOURS[ratio.verdict])
-        text = f"{ratio.value:.3g}"
+        text = f"{ratio.value:.4g}"
         if ratio.goal is not None:
             axes.plot([ratio.goal] * 2, [row - 0.4, row + 0.4], color="black", linewidth=2)
             text += f"  (goal {ratio.target})"

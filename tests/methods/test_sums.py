@@ -20,6 +20,7 @@ PARTS = [(2**20, 2**20), (150, 2**20), (1, 2**20), (2**20, 1)]
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     chunk, large = request.param
     monkeypatch.setattr(sums, "_CHUNK", chunk)
+    monkeypatch.setattr(sums, "_CHANNELS", 1)
     monkeypatch.setattr(sums, "_LARGE", {torch.float32: large, BF16: large})
 
 
@@ -87,6 +88,7 @@ def test_normalised_as_by_batchnorm() -> None:
 def test_bfloat16_is_summed_in_float32(large: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # A bfloat16 sum of ones ends at 256, and has no 4095.
     monkeypatch.setattr(sums, "_LARGE", {BF16: large})
+    monkeypatch.setattr(sums, "_CHANNELS", 1)
     x = torch.ones(1, 2, 64, 64, dtype=BF16)
     x[:, 1, 0, 0] = 0
     one = torch.ones(1, 2, 1, 1)
