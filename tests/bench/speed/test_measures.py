@@ -1,5 +1,6 @@
 """What is measured, with less of everything than for real; no time is asserted."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,11 @@ def test_bit_widths_distil_once_and_bfloat16_once_more(
     assert half.details["difference_points"] == pytest.approx(top1["bf16"] - top1["fp32"])
 
 
-def test_a_cell_that_fails_is_said(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_fails_is_said(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="bench")
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY, "method.learning_rate=1e30"))
     with pytest.raises(BenchError, match=r"^a cell that is timed failed: the loss is "):
         cells.more_recipes(place)
+    assert "the cell failed" in caplog.text
