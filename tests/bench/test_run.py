@@ -138,9 +138,12 @@ def test_real_names_its_training_images(make_fast: Make) -> None:
 
 
 def test_a_failure_is_recorded_and_tried_again(
-    make_fast: Make, outputs: Path, monkeypatch: pytest.MonkeyPatch
+    make_fast: Make,
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("bench"), "level", logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="bench")
     float_bits = {"quant.w_bits": 32, "quant.a_bits": 32}
     run_cell(make_fast(float_bits))
 
