@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import Config
-from bench.data import Listing, Side, scan
+from bench.data import Listing, Side, check_training, scan
 from methods.registry import make_method, method_class
+from models.errors import BenchError
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry
 
@@ -97,7 +98,7 @@ def plan(config: Config) -> Cell:
     model = entry(config.model.name)
     method = make_method(config.method)
     data = json.dumps(config.data, sort_keys=True)
-    return Cell(
+    cell = Cell(
         entry=model,
         weights=choose_weights(model, config.model.weights),
         method=method,
@@ -107,6 +108,27 @@ def plan(config: Config) -> Cell:
         seed=config.seed,
         precision=synthesis_precision(config),
     )
+    _check_training(cell)
+    return cell
+
+
+def _check_training(cell: Cell) -> None:
+    """Raise BenchError for what cannot be trained as asked for, and for a network left untrained."""
+    from methods.training.base import TrainedMethod
+
+    method = cell.method
+    from_scratch = isinstance(method, TrainedMethod) and method.init == "scratch"
+    if cell.weights.locate is None and not from_scratch:
+        raise BenchError(
+            f"model.weights={cell.weights.tag} is an untrained network; give "
+            "model.weights=FILE.safetensors, such as bench train writes, or a method that trains "
+            "with method.init=scratch"
+        )
+    if isinstance(method, TrainedMethod) and cell.calibration is not None:
+        method.check(cell.spec)
+        check_training(
+            cell.calibration, cell.listing, cell.entry.classes, method.schedule.batch_size
+        )
 
 
 # The cells of a sweep share their images, and listing a million files takes half a minute.
@@ -165,18 +187,29 @@ def _integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _asked_data(config: Config) -> dict[str, Any]:
+    """Return what the `data` node of a normalised `config` says about the images of its cell.
+
+    A training subset is left out where there is none, so that ids from before there was a choice
+    stay, and where the method sees no training image.
+    """
+    data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
+    if data.get("subset") is None or not method_class(config.method["name"]).needs_real_images:
+        data.pop("subset", None)
+    return data
+
+
 def request_id(config: Config) -> str:
     """Hash what `config` asks for, without looking at any image.
 
-    No method is imported, except for a precision other than fp32.
+    No method is imported, except for a precision other than fp32 and for a training subset.
     """
     config = normalised(config)
     model = entry(config.model.name)
-    data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
     return digest(
         {
             **model_identity(model, choose_weights(model, config.model.weights)),
-            "data": data | {"label": reported_name(config.data)},
+            "data": _asked_data(config) | {"label": reported_name(config.data)},
             "method": {key: _integral(value) for key, value in config.method.items()},
             "quant": config.spec.identity(),
             "seed": config.seed,

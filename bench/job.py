@@ -133,5 +133,6 @@ def describe(entry: Entry, result: Result | None) -> str:
     if result.status != "done":
         return f"{result.label}: {result.status}: {result.reason}  {result.id}"
     how = "known" if entry.status == "found" else f"{result.seconds['total']:.1f} s"
+    reference = "" if result.fp32_top1 is None else f"float {result.fp32_top1:.2f} %, "
     interval = f"{result.top1:.2f} % [{result.ci_low:.2f}, {result.ci_high:.2f}]"
-    return f"{result.label}: {interval}, float {result.fp32_top1:.2f} %, {how}  {result.id}"
+    return f"{result.label}: {interval}, {reference}{how}  {result.id}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.calibration import calibrate
 from bench.cell import Cell
@@ -16,8 +16,11 @@ from bench.machine import batch_size, memory_format, prepare_device
 from bench.mixed import blank_image, budget_of, choose, measured_sensitivity
 from bench.progress import Clock
 from bench.seeds import torch_generator
+from bench.training import trained
 from methods.base import Progress
-from models.quantize.mixed import uniform_size_mb
+from methods.training.base import TrainedMethod
+from models.qat.network import weights_size_mb
+from models.quantize.mixed import Assignment, uniform_size_mb
 from models.weights import load
 from models.zoo import Weights, entry
 
@@ -25,18 +28,20 @@ from models.zoo import Weights, entry
 class Measurement(NamedTuple):
     """What a cell comes to.
 
-    weights_sha256: of the weights that were loaded.
+    weights_sha256: of the weights that were loaded; None for a network trained from scratch.
     indices: the training images that it was calibrated with.
     size_mb: of the quantized weights, in MiB.
     mixed: how the bits of each layer were chosen, where they were.
+    training: the key of the training and a record of each epoch, for a method that trains.
     """
 
     correctness: Correctness
-    weights_sha256: str
+    weights_sha256: str | None
     calibration_images: int
     indices: list[int]
     size_mb: float
     mixed: dict[str, Any] | None
+    training: dict[str, Any] | None = None
 
 
 def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Measurement:
@@ -55,7 +60,7 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
         images = _images(cell, cell.listing, config, progress)
         training = _images(cell, cell.calibration, config, progress) if cell.calibration else None
     count, indices = 0, []
-    chosen, said = None, None
+    chosen, said, training_record = None, None, None
     if not cell.spec.is_float:
         with clock.phase("synthesise") as progress:
             folder = caches / "calibration" / cell.calibration_key
@@ -67,11 +72,15 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
                 cache = None if fresh else caches / "sensitivity"
                 found = measured_sensitivity(cell, network, batch, cache, progress)
                 chosen, said = choose(network, found, given)
-        with clock.phase("quantize") as progress:
-            generator = torch_generator(cell.seed, "rounding")
-            bits = chosen.bits if chosen else None
-            how = (cell.spec, batch, generator, progress, bits)
-            network = cell.method.quantize(network, *how).network
+        if isinstance(cell.method, TrainedMethod) and training is not None:
+            with clock.phase("train") as progress:
+                cache = None if fresh else caches / "training"
+                used = trained(cell, cell.method, network, batch, training, cache, progress)
+            network, size = used.network, weights_size_mb(used.network)
+            training_record = {"key": used.key, "epochs": used.history}
+        else:
+            with clock.phase("quantize") as progress:
+                network = _quantized(cell, network, batch, chosen, progress)
     with clock.phase("evaluate") as progress:
         correctness = evaluate(
             network,
@@ -82,16 +91,26 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
             batch_size(config.runtime, device, cell.weights.preprocessing.size**2),
             progress,
         )
-    return Measurement(
-        correctness, sha256, count, indices, chosen.size_mb if chosen else size, said
-    )
+    size = chosen.size_mb if chosen else size
+    return Measurement(correctness, sha256, count, indices, size, said, training_record)
+
+
+def _quantized(
+    cell: Cell, network: nn.Module, batch: Tensor, chosen: Assignment | None, progress: Progress
+) -> nn.Module:
+    generator = torch_generator(cell.seed, "rounding")
+    bits = chosen.bits if chosen else None
+    return cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
 
 
 @lru_cache(maxsize=2)
 def _network(
     name: str, weights: Weights, device: torch.device, layout: torch.memory_format
-) -> tuple[nn.Module, str]:
-    network, sha256 = load(entry(name), weights)
+) -> tuple[nn.Module, str | None]:
+    if weights.locate is None:
+        network, sha256 = entry(name).network().eval().requires_grad_(False), None
+    else:
+        network, sha256 = load(entry(name), weights)
     return network.to(memory_format=layout).to(device), sha256
 
 

@@ -8,12 +8,27 @@ from bench.cell import Cell
 
 
 def _quantizer(cell: Cell) -> dict[str, Any]:
+    if _trains(cell):
+        qat = asdict(cell.method)["qat"]
+        return {"w_bits": cell.spec.w_bits, "a_bits": cell.spec.a_bits, **qat}
     said = cell.spec.as_dict()
     if not cell.spec.is_mixed:
         said = {k: v for k, v in said.items() if k not in ("w_candidates", "size_mb", "mean_bits")}
     if cell.spec.rounding == "nearest":
         said = {key: value for key, value in said.items() if not key.startswith("rounding_")}
     return said
+
+
+def _trains(cell: Cell) -> bool:
+    from methods.training.base import TrainedMethod
+
+    return isinstance(cell.method, TrainedMethod)
+
+
+def _batchnorm(cell: Cell) -> str:
+    if _trains(cell):
+        return f"{asdict(cell.method)['qat']['batchnorm']}, float"
+    return "folded" if cell.spec.fold else "not folded, float"
 
 
 def recipe(
@@ -31,6 +46,9 @@ def recipe(
     weight_bits: of each layer, by name, where they were chosen.
     """
     weights, published = cell.weights, cell.weights.published
+    method = asdict(cell.method)
+    if _trains(cell):
+        del method["qat"]  # said of the quantizer
     calibration: dict[str, Any] = {"images": images}
     if cell.precision != "fp32":
         calibration["synthesis_precision"] = cell.precision
@@ -49,12 +67,12 @@ def recipe(
         "preprocessing": weights.preprocessing.as_dict(),
         "quantizer": _quantizer(cell),
         **({"weight_bits": dict(weight_bits)} if weight_bits else {}),
-        "batchnorm": "folded" if cell.spec.fold else "not folded, float",
+        "batchnorm": _batchnorm(cell),
         "biases": "float",
         "method": {
             "name": cell.method.name,
             "version": cell.method.version,
-            **asdict(cell.method),
+            **method,
         },
         "calibration": calibration,
         "evaluation": {

@@ -23,6 +23,7 @@ from bench.machine import (
 )
 from bench.measure import Measurement, measure
 from bench.mixed import save_mixed
+from bench.plots.training import save_training
 from bench.progress import Clock
 from bench.recipe import recipe
 from bench.result import Result
@@ -79,13 +80,15 @@ def _measure_into(store: Store, cell: Cell, config: Config) -> Result:
         _log_file(folder / "log.txt"),
     ):
         try:
-            if not cell.spec.is_float:
+            if not cell.spec.is_float and cell.weights.locate is not None:
                 with clock.phase("float"):
                     known |= _float_reference(cell, config)
             measured = measure(cell, config, clock)
             save_correctness(folder, *measured.correctness)
             if measured.mixed is not None:
                 save_mixed(folder, measured.mixed)
+            if measured.training is not None:
+                save_training(folder, measured.training)
             outcome = _numbers(cell, measured) | {"status": "done"}
         except NotApplicable as error:
             outcome = {"status": "skipped", "reason": str(error)}

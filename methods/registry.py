@@ -1,7 +1,7 @@
 """Find a method by name and make it from its parameters."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,20 @@ if TYPE_CHECKING:  # listing the methods must not import torch
 METHODS: "Registry[type[Method]]" = Registry(
     "method",
     {
+        "adabits": "methods.adabits:AdaBits",
+        "any_precision": "methods.any_precision:AnyPrecision",
+        "bit_mixer": "methods.bit_mixer:BitMixer",
+        "coquant": "methods.coquant:CoQuant",
         "dfq": "methods.dfq:DFQ",
+        "dq": "methods.dq:DQ",
+        "dq_bn": "methods.dq:DQBN",
         "dsg": "methods.dsg:DSG",
         "float": "methods.float_reference:FloatReference",
         "gaussian": "methods.gaussian:Gaussian",
+        "individual": "methods.individual:Individual",
+        "joint": "methods.joint:Joint",
         "real": "methods.real:Real",
+        "switchable_bn": "methods.switchable_bn:SwitchableBN",
         "zeroq": "methods.zeroq:ZeroQ",
     },
     entry_point_group="quantization_bench.methods",
@@ -61,11 +70,7 @@ def make_method(config: Mapping[str, Any]) -> "Method":
 
     parameters = {key: value for key, value in config.items() if key != "name"}
     cls = method_class(config["name"])
-    known = [f.name for f in fields(cls)]
-    for key in parameters.keys() - set(known):
-        raise BenchError(
-            f"method {cls.name!r} has no parameter {key!r}; {did_you_mean(key, known)}"
-        )
+    _check_keys(f"method {cls.name!r}", cls, parameters)
     try:
         return TypeAdapter(cls).validate_python(parameters)
     except ValidationError as error:
@@ -75,3 +80,15 @@ def make_method(config: Mapping[str, Any]) -> "Method":
         if first["type"] == "value_error":
             raise BenchError(f"method {cls.name!r}: {message}") from error
         raise BenchError(f"{where}={first['input']!r}: {message}") from error
+
+
+def _check_keys(what: str, cls: Any, parameters: Mapping[str, Any], prefix: str = "") -> None:
+    """Raise BenchError for a key that is no field of the dataclass `cls`, or of one inside it."""
+    known = {f.name: f for f in fields(cls)}
+    for key, value in parameters.items():
+        if key not in known:
+            raise BenchError(
+                f"{what} has no parameter {prefix + key!r}; {did_you_mean(key, known)}"
+            )
+        if isinstance(value, Mapping) and is_dataclass(known[key].type):
+            _check_keys(what, known[key].type, value, f"{prefix}{key}.")

@@ -60,7 +60,8 @@ class Weights:
     tag: how a config names them. source: where they come from, in words.
     locate: "module:function" returning the file's Path, or the Path itself for a local file, or a
         Release, or what makes the network with these weights in it. The function raises
-        BenchError, saying what to install, when the file is not there.
+        BenchError, saying what to install, when the file is not there. None: there are no weights,
+        the network is to be trained from scratch.
     sha256: of the file; of what is Made, of its state dict as a safetensors file. None where it is
         only known once the weights are here.
     convert: "module:function" from the file's state dict to the network's; None when they agree.
@@ -68,7 +69,7 @@ class Weights:
 
     tag: str
     source: str
-    locate: str | Path | Release | Made
+    locate: str | Path | Release | Made | None
     sha256: str | None
     preprocessing: Preprocessing
     published: Published | None
@@ -87,6 +88,11 @@ class Weights:
         Raises BenchError when the file or its package is absent, cannot be fetched, or is not the
         release's, and for weights that are no file.
         """
+        if self.locate is None:
+            raise BenchError(
+                f"model.weights={self.tag} is an untrained network, and trained weights are needed "
+                "here; give model.weights=FILE.safetensors, such as bench train writes"
+            )
         if isinstance(self.locate, Made):
             raise BenchError(f"weights {self.tag!r} are no file; they are made with their network")
         if isinstance(self.locate, Release):

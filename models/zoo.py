@@ -1,6 +1,7 @@
 """What the zoo knows of each network; importing this imports neither torch nor a network."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 from models.errors import BenchError
@@ -22,6 +23,15 @@ __all__ = [
 
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
 TIMM = "timm/"
+UNTRAINED = "none"
+# Mean and deviation over all pixels of CIFAR-10's 50,000 training images.
+CIFAR10 = Preprocessing(
+    size=32,
+    resize=32,
+    interpolation="bilinear",
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+)
 
 
 def entry(name: str) -> ZooEntry:
@@ -39,7 +49,7 @@ def entry(name: str) -> ZooEntry:
         from models.own import own_entry
 
         return own_entry(name)
-    entries = zoo()
+    entries = _entries()
     if name not in entries:
         raise BenchError(
             f"unknown model {name!r}; {did_you_mean(name, entries)} (or timm/NAME, or "
@@ -53,8 +63,8 @@ def choose_weights(entry: ZooEntry, tag: str) -> Weights:
 
     timm/<name> is what timm has under this name, its network and preprocessing included. Another
     `tag` with a slash, or ending in .safetensors, .pth or .pt, is a local file, which has the
-    network's own keys and was trained for the preprocessing of the entry. "none" is what a user's
-    own network has when its function returns it.
+    network's own keys and was trained for the preprocessing of the entry. "none" is no weights, for
+    a method that trains from scratch; of a user's own network, those its function returns it with.
 
     Raises BenchError for an unknown tag, for a file that does not exist, and for another network.
     """
@@ -76,14 +86,34 @@ def choose_weights(entry: ZooEntry, tag: str) -> Weights:
         )
     if entry.code is not None:
         return _own_weights(entry, tag)
-    options = did_you_mean(tag, ["default", *entry.weights])
+    if tag == UNTRAINED:
+        return Weights(
+            tag=UNTRAINED,
+            source="none, trained from scratch",
+            locate=None,
+            sha256=None,
+            preprocessing=entry.preprocessing,
+            published=None,
+        )
+    if not entry.weights:
+        raise BenchError(
+            f"{entry.name} comes without weights, so there are none called {tag!r}; give "
+            f"model.weights={UNTRAINED} to train it from scratch, or model.weights=FILE.safetensors"
+        )
+    options = did_you_mean(tag, ["default", UNTRAINED, *entry.weights])
     raise BenchError(f"{entry.name} has no weights {tag!r}; {options}")
 
 
 def zoo() -> dict[str, ZooEntry]:
     """Return every entry by its name."""
+    return dict(_entries())
+
+
+@cache
+def _entries() -> dict[str, ZooEntry]:
     lites = (_efficientnet_lite(variant) for variant in range(3))
-    entries = (_resnet20(), *lites, *pytorchcv_entries())
+    small = (_resnet20(), _resnet18_cifar(), _mobilenetv2_cifar())
+    entries = (*small, *lites, *pytorchcv_entries())
     return {entry.name: entry for entry in entries}
 
 
@@ -103,7 +133,7 @@ def _timm_weights(entry: ZooEntry, tag: str) -> Weights:
 def _own_weights(entry: ZooEntry, tag: str) -> Weights:
     from models.own import own_weights
 
-    if tag == "none":
+    if tag == UNTRAINED:
         return own_weights(entry)
     raise BenchError(
         f"{entry.name} has no weights {tag!r}; give model.weights=FILE.safetensors, or "
@@ -135,6 +165,28 @@ def _resnet20() -> ZooEntry:
         weights={weights.tag: weights},
         preprocessing=weights.preprocessing,
         summary="ResNet-20 for 32x32 images (He et al., 2016), 0.27 M parameters, 5,000 digits",
+    )
+
+
+def _resnet18_cifar() -> ZooEntry:
+    return ZooEntry(
+        name="resnet18_cifar",
+        build="models.networks.resnet_cifar:resnet18",
+        classes=10,
+        weights={},
+        preprocessing=CIFAR10,
+        summary="ResNet-18 for 32x32 images, 11.2 M parameters, no weights",
+    )
+
+
+def _mobilenetv2_cifar() -> ZooEntry:
+    return ZooEntry(
+        name="mobilenetv2_cifar",
+        build="models.networks.mobilenetv2_cifar:mobilenetv2",
+        classes=10,
+        weights={},
+        preprocessing=CIFAR10,
+        summary="MobileNetV2 x1.0 for 32x32 images, 2.2 M parameters, no weights",
     )
 
 

@@ -10,14 +10,15 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from bench.config import RuntimeConfig
 from bench.console import say, show_log
-from bench.data import ImageSet, decode, scan
+from bench.data import ImageSet, Listing, check_training, decode, scan
 from bench.evaluate import evaluate
 from bench.experiments import compose_raw
 from bench.machine import batch_size, memory_format, prepare_device
 from bench.progress import Clock
 from bench.stats import wilson_interval
-from bench.train import TrainRecipe, save_weights
+from bench.train import save_weights
 from bench.train import train as train_network
+from methods.training.schedule import Schedule
 from models.errors import BenchError
 from models.registry import did_you_mean
 from models.zoo import entry
@@ -36,19 +37,15 @@ def train(arguments: Namespace) -> int:
     device, layout = prepare_device(runtime), memory_format(runtime)
     outputs, clock = Path(config["paths"]["outputs"]), Clock()
 
-    def images(side: Any) -> ImageSet:
+    sides = scan(config["data"], "train"), scan(config["data"], "eval")
+    check_training(*sides, model.classes, recipe.batch_size)
+
+    def images(listing: Listing) -> ImageSet:
         with clock.phase("decode") as progress:
-            listing = scan(config["data"], side)
             cache = outputs / "cache" / "data"
             return decode(listing, config["data"], preprocessing, cache, progress, runtime.workers)
 
-    training, testing = images("train"), images("eval")
-    highest = int(max(training.labels.max(), testing.labels.max()))
-    if model.classes is not None and highest >= model.classes:
-        raise BenchError(
-            f"{training.listing.name} has a label {highest} and {model.name} only {model.classes} "
-            "outputs; choose a data set that belongs to the model"
-        )
+    training, testing = map(images, sides)
     untrained = model.network().to(device)
     with clock.phase("train") as progress:
         network = train_network(
@@ -72,7 +69,8 @@ def train(arguments: Namespace) -> int:
         ).top1
     correct, total = int(top1.sum()), len(top1)
     low, high = wilson_interval(correct, total)
-    name = f"{model.name}_{training.listing.name}_seed{seed}.safetensors"
+    subset = f"_subset{len(training)}" if config["data"].get("subset") else ""
+    name = f"{model.name}_{training.listing.name}{subset}_seed{seed}.safetensors"
     path = outputs / "trained" / name
     sha256 = save_weights(network, path)
     say(f"top-1 {100 * correct / total:.2f} % [{low:.2f}, {high:.2f}] of {total} images")
@@ -82,15 +80,15 @@ def train(arguments: Namespace) -> int:
     return 0
 
 
-def _checked(config: dict[str, Any]) -> tuple[RuntimeConfig, TrainRecipe, int]:
-    known = [field.name for field in fields(TrainRecipe)]
+def _checked(config: dict[str, Any]) -> tuple[RuntimeConfig, Schedule, int]:
+    known = [field.name for field in fields(Schedule)]
     for key in config["train"]:
         if key not in known:
             raise BenchError(f"train has no key {key!r}; {did_you_mean(key, known)}")
     try:
         return (
             RuntimeConfig(**config["runtime"]),
-            TypeAdapter(TrainRecipe).validate_python(config["train"]),
+            TypeAdapter(Schedule).validate_python(config["train"]),
             TypeAdapter(NonNegativeInt).validate_python(config["seed"]),
         )
     except ValidationError as error:

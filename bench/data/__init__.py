@@ -8,6 +8,7 @@ from bench.data.calibration import calibration_indices
 from bench.data.datasets import DATASETS, scan
 from bench.data.listing import Dataset, Listing, Side
 from bench.data.options import Options
+from bench.data.training import check_training
 
 __all__ = [
     "DATASETS",
@@ -17,6 +18,7 @@ __all__ = [
     "Options",
     "Side",
     "calibration_indices",
+    "check_training",
     "decode",
     "scan",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
 from bench.data.listing import Listing, Side, digest
@@ -46,7 +47,9 @@ class Cifar10:
                 ) from error
         try:
             root.mkdir(parents=True, exist_ok=True)
-            return CIFAR10(root, train=side == "train", download=True)
+            # A second process waits, and then finds the files there.
+            with FileLock(root / f"{CIFAR10.filename}.lock"):
+                return CIFAR10(root, train=side == "train", download=True)
         except (OSError, RuntimeError) as error:
             raise BenchError(
                 f"cannot fetch CIFAR-10 into {str(root)!r}: {' '.join(str(error).split())}; fetch "
@@ -68,6 +71,7 @@ class Cifar10:
             # Each source is (file name, md5), and the md5 has just been checked.
             fingerprint=digest(("cifar10", side, *(part for source in sources for part in source))),
             stamp=digest(()),
+            outputs=len(data.classes),
         )
 
     def reader(self, listing: Listing) -> Callable[[int], Image.Image]:

@@ -95,6 +95,7 @@ def scan_class_folders(
         classes=len(names),
         fingerprint=digest(content),
         stamp=digest([folder.resolve(), *(file.time_ns for file in files)]),
+        outputs=len(label_of),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bench.data.listing import Dataset, Listing, Side, limited
+from bench.data.listing import Dataset, Listing, Side, limited, subset
 from bench.data.options import Options, name_of, read_options
 from models.registry import Registry
 
@@ -29,11 +29,11 @@ def open_dataset(options: Options) -> Dataset:
 def scan(config: Mapping[str, object], side: Side) -> Listing:
     """List the images of one side of the data set that `config`, the `data` node, describes.
 
-    No pixel is decoded. `limit` holds for the eval side; the train side is always whole.
+    No pixel is decoded. `limit` holds for the eval side, `subset` for the train side.
     Raises BenchError on a wrong option and on files that are missing or laid out otherwise.
     """
     options = options_of(config)
     listing = open_dataset(options).scan(side)
-    if options.limit is None or side == "train":
-        return listing
-    return limited(listing, options.limit)
+    if side == "train":
+        return listing if options.subset is None else subset(listing, options.subset)
+    return listing if options.limit is None else limited(listing, options.limit)

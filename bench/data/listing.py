@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 Side = Literal["train", "eval"]
 Labels = npt.NDArray[np.int64]
 
-# Part of every limited set's identity: another value chooses other images.
-LIMIT_SEED = 0
+# Part of the identity of a set that is cut down: another value chooses other images.
+CHOICE_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class Listing:
     fingerprint: sha256 (hex) of the content's identity: names, sizes and labels, or the packaged
         file they come from. The same wherever the files lie and whenever they were written.
     stamp: sha256 (hex) of what a decoded copy depends on besides: place and modification times.
+    outputs: number of classes that the labels count, 0..outputs - 1, whether or not there are
+        images of each; None where the data set does not say.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Listing:
     classes: int
     fingerprint: str
     stamp: str
+    outputs: int | None = None
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
@@ -53,7 +57,7 @@ class Listing:
 class Dataset(Protocol):
     """What `DATASETS` holds: a class, made from the options of the `data` node.
 
-    keys: the options it understands besides `name` and `limit`.
+    keys: the options it understands besides `name`, `limit` and `subset`.
     """
 
     keys: ClassVar[frozenset[str]]
@@ -82,20 +86,46 @@ def limited(listing: Listing, limit: int) -> Listing:
     of every library keeps the same images, and a smaller limit keeps some of a larger one's.
     Raises BenchError when there are fewer than `limit` images.
     """
-    if limit > len(listing):
+    return _kept(listing, "limit", limit, _permutation(listing))
+
+
+def subset(listing: Listing, count: int) -> Listing:
+    """Keep `count` images of `listing`, spread over its classes, in listing order.
+
+    The permutation of `limited` is taken in rounds of one image a class. So two classes differ by
+    at most one image, unless the smaller has no more, and a smaller count keeps some of a larger
+    one's.
+    Raises BenchError when there are fewer than `count` images.
+    """
+    permutation = _permutation(listing)
+    found: Counter[int] = Counter()
+    rounds = {}
+    for i in permutation:
+        label = int(listing.labels[i])
+        rounds[i] = found[label]
+        found[label] += 1
+    return _kept(listing, "subset", count, sorted(permutation, key=rounds.__getitem__))
+
+
+def _permutation(listing: Listing) -> list[int]:
+    return sorted(range(len(listing)), key=lambda i: digest((CHOICE_SEED, listing.files[i])))
+
+
+def _kept(listing: Listing, option: str, count: int, order: Sequence[int]) -> Listing:
+    """Keep the first `count` images of `order`, a permutation of `listing`, in listing order."""
+    if count > len(listing):
         raise BenchError(
-            f"data.limit={limit} is more than the {len(listing)} images of the {listing.side} side "
-            f"of {listing.name!r}; lower it, or leave it null for all"
+            f"data.{option}={count} is more than the {len(listing)} images of the {listing.side} "
+            f"side of {listing.name!r}; lower it, or leave it null for all"
         )
-    if limit == len(listing):
+    if count == len(listing):
         return listing
-    order = sorted(range(len(listing)), key=lambda i: digest((LIMIT_SEED, listing.files[i])))
-    kept = sorted(order[:limit])
+    kept = sorted(order[:count])
     labels = listing.labels[kept]
     return replace(
         listing,
         files=tuple(listing.files[i] for i in kept),
         labels=labels,
         classes=len(np.unique(labels)),
-        fingerprint=digest((listing.fingerprint, "limit", LIMIT_SEED, limit)),
+        fingerprint=digest((listing.fingerprint, option, CHOICE_SEED, count)),
     )

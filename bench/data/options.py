@@ -17,6 +17,7 @@ class Options:
     download: whether missing files may be fetched.
     label: the name results are reported under, where the data set does not fix it.
     limit: number of images of the eval side to keep, at least 1; None for all.
+    subset: the same of the train side.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Options:
     download: bool = False
     label: str | None = None
     limit: int | None = None
+    subset: int | None = None
 
     def folder(self, holds: str) -> Path:
         """Return `root`. Raises BenchError, saying what it `holds`, when there is none."""
@@ -49,17 +51,17 @@ def name_of(config: Mapping[str, object]) -> str:
 
 
 def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options:
-    """Check `config` against the `keys` a data set has besides `name` and `limit`.
+    """Check `config` against the `keys` a data set has besides `name`, `limit` and `subset`.
 
     Raises BenchError on an unknown key and on a value of the wrong type or range.
     """
     name = name_of(config)
-    known = {"name", "limit", *keys}
+    known = {"name", "limit", "subset", *keys}
     for key in config:
         if key not in known:
             hint = did_you_mean(str(key), known)
             raise BenchError(f"data set {name!r} has no option {str(key)!r}; {hint}")
-    root, label, limit = config.get("root"), config.get("label"), config.get("limit")
+    root, label = config.get("root"), config.get("label")
     download = config.get("download", False)
     if root is not None and not (isinstance(root, str | os.PathLike) and str(root).strip()):
         raise BenchError(f"data.root={root!r} is not a path; set it to a folder, or leave it null")
@@ -67,12 +69,6 @@ def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options
         raise BenchError(f"data.download={download!r} is neither true nor false; set it to one")
     if label is not None and not (isinstance(label, str) and label.strip()):
         raise BenchError(f"data.label={label!r} is not a name; set it to one, or leave it null")
-    # A bool is an int, and true is no number of images.
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise BenchError(
-            f"data.limit={limit!r} is not a number of images; set it to 1 or more, or leave it "
-            "null for all"
-        )
     try:
         path = None if root is None else Path(root).expanduser().absolute()
     except RuntimeError as error:
@@ -82,5 +78,17 @@ def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options
         root=path,
         download=download,
         label=label,
-        limit=limit,
+        limit=_count(config, "limit"),
+        subset=_count(config, "subset"),
+    )
+
+
+def _count(config: Mapping[str, object], key: str) -> int | None:
+    count = config.get(key)
+    # A bool is an int, and true is no number of images.
+    if count is None or (isinstance(count, int) and not isinstance(count, bool) and count >= 1):
+        return count
+    raise BenchError(
+        f"data.{key}={count!r} is not a number of images; set it to 1 or more, or leave it null "
+        "for all"
     )

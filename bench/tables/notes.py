@@ -53,11 +53,19 @@ def _recipe_lines(result: Result) -> list[str]:
     shared = {k: v for k, v in quantizer.items() if k not in unsaid and v is not None}
     parameters = {k: v for k, v in recipe["method"].items() if k not in _METHOD_WORDS}
     return [
-        f"{result.model}: {weights['source']}, sha256 {weights['sha256'][:12]}",
+        f"{result.model}: {weights['source']}" + _sha256(weights["sha256"]),
         f"quantizer: {_pairs(shared)}; BatchNorm {recipe['batchnorm']}",
         f"{result.method}: {_pairs(parameters)}",
     ]
 
 
+def _sha256(sha256: str | None) -> str:
+    """Return the beginning of a hash in words; a network trained from scratch has none."""
+    return f", sha256 {sha256[:12]}" if sha256 else ""
+
+
 def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
+    return ", ".join(
+        f"{key} ({_pairs(value)})" if isinstance(value, dict) else f"{key} {value}"
+        for key, value in values.items()
+    )

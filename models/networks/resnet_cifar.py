@@ -1,8 +1,8 @@
-"""ResNet for 32x32 images, as pytorchcv builds it."""
+"""ResNets for 32x32 images, as pytorchcv builds them."""
 
 from pathlib import Path
 
-from pytorchcv.models.resnet_cifar import resnet20_cifar10
+from pytorchcv.models.resnet_cifar import CIFARResNet, resnet20_cifar10
 from torch import nn
 
 FILES = Path(__file__).parent.parent / "files"
@@ -11,6 +11,23 @@ FILES = Path(__file__).parent.parent / "files"
 def resnet20() -> nn.Module:
     """Return an untrained ResNet-20 with 10 outputs: (N, 3, 32, 32) to (N, 10)."""
     network: nn.Module = resnet20_cifar10(num_classes=10)
+    return network
+
+
+def resnet18() -> nn.Module:
+    """Return an untrained ResNet-18 with 10 outputs: (N, 3, 32, 32) to (N, 10).
+
+    The blocks and widths of the ImageNet network behind the stem that small images usually get: one
+    3x3 convolution at stride 1 and no max-pool. The four stages see 32, 16, 8 and 4 pixels.
+    """
+    widths = (64, 128, 256, 512)
+    network = CIFARResNet(
+        channels=[[width] * 2 for width in widths],
+        init_block_channels=widths[0],
+        bottleneck=False,
+        num_classes=10,
+    )
+    network.features.final_pool = nn.AvgPool2d(4)  # pytorchcv expects three stages, 8 pixels
     return network
 
 

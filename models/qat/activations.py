@@ -26,6 +26,7 @@ LINEAR_CLIP = 10.0
 """Where the clip of PACT starts in the AdaBits release (quant_ops.py)."""
 
 _PERCENTILE = 99.9
+_SHARED = "all"
 
 
 class Inputs(NamedTuple):
@@ -52,31 +53,38 @@ def describe(x: Tensor) -> Inputs:
 
 
 class PactActivation(Quantizer):
-    """Clip to [0, alpha], alpha learned, one a bit-width; then 2^b - 1 equal steps.
+    """Clip to [0, alpha], alpha learned, one a bit-width or one for all; then 2^b - 1 equal steps.
 
     x^ = alpha round((2^b - 1) clip(x / alpha, 0, 1)) / (2^b - 1). The gradient of alpha is 1 where
     x is clipped and the rounding error in units of alpha elsewhere (the calibrated gradient of
     SAT, arXiv 1912.10207). Signed: to [-alpha, alpha] with 2^(b-1) - 1 steps on each side of 0.
     Sources: Choi et al., PACT (arXiv 1805.06085); AdaBits (the release, quant_ops.py).
 
-    clip: where alpha starts.
+    clip: where alpha starts. shared: whether all bit-widths have the same alpha.
     """
 
     def __init__(
-        self, bits: Sequence[int], surrogate: Surrogate, signed: bool, clip: float
+        self,
+        bits: Sequence[int],
+        surrogate: Surrogate,
+        signed: bool,
+        clip: float,
+        shared: bool = False,
     ) -> None:
         self.lowest_bits = 2 if signed else 1
         super().__init__(bits, surrogate, signed)
-        self.alpha = nn.ParameterDict({str(b): torch.tensor(float(clip)) for b in self.bits})
+        self.shared = shared
+        names = [_SHARED] if shared else map(str, self.bits)
+        self.alpha = nn.ParameterDict({name: torch.tensor(float(clip)) for name in names})
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         low, top = _symmetric_integers(bits, self.signed)
-        step = self.alpha[str(bits)] / top
+        step = self.alpha[_SHARED if self.shared else str(bits)] / top
         return fake_quantize(x, step, low, top, self.surrogate)
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
-        if source in self.bits:
+        if source in self.bits and not self.shared:
             for bits in self.bits:
                 self.alpha[str(bits)].copy_(self.alpha[str(source)])
 
@@ -129,7 +137,7 @@ def make_activation_quantizer(
     """
     surrogate = Surrogate(spec.activation_surrogate, spec.delta, spec.variant)
     if spec.activation_quantizer == "pact":
-        return PactActivation(bits, surrogate, inputs.signed, clip)
+        return PactActivation(bits, surrogate, inputs.signed, clip, spec.shared_clip)
     if spec.activation_quantizer == "dorefa":
         return DoReFaActivation(bits, surrogate, inputs.signed)
     kind = LsqActivation if spec.activation_quantizer == "lsq" else StepRangeActivation

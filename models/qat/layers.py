@@ -1,6 +1,5 @@
-"""Layers that compute with quantized weights and inputs, and BatchNorm private to a bit-width."""
+"""Layers that compute with quantized weights and inputs."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Self
@@ -92,6 +91,12 @@ class QuantizedLayer(Switchable):
             self.kept[bits] = _Kept(quantized, used)
         return self.kept[bits].used
 
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Quantize the weight once, at the current bits, for evaluation from now on."""
+        weight = self.weight_quantizer(self.weight, self.bits).detach()
+        self.kept = {self.bits: _Kept(weight, weight)}
+
     def quantized_input(self, x: Tensor) -> Tensor:
         if self.input_quantizer is None:
             return x
@@ -130,26 +135,6 @@ REPLACEMENTS: dict[str, type[QuantizedLayer]] = {
     "Linear": QuantizedLinear,
 }
 """By the name of the class replaced; other sub-classes may change the weight before its use."""
-
-
-class PrivateBatchNorm2d(Switchable):
-    """One BatchNorm a bit-width, each a copy of `norm` with its own statistics and affine."""
-
-    def __init__(self, norm: nn.BatchNorm2d, choices: Sequence[int]) -> None:
-        super().__init__()
-        self.choices = tuple(choices)
-        self.chosen = self.choices[0]
-        self.of_bits = nn.ModuleDict({str(bits): copy.deepcopy(norm) for bits in self.choices})
-
-    def forward(self, x: Tensor) -> Tensor:
-        normalised: Tensor = self.of_bits[str(self.chosen)](x)
-        return normalised
-
-    def copy_private(self, source: int) -> None:
-        """Give every bit-width the statistics and affine of `source`."""
-        state = self.of_bits[str(source)].state_dict()
-        for norm in self.of_bits.values():
-            norm.load_state_dict(state)
 
 
 @contextmanager

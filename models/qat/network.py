@@ -20,7 +20,8 @@ from models.qat.activations import (
     describe,
     make_activation_quantizer,
 )
-from models.qat.layers import REPLACEMENTS, PrivateBatchNorm2d, QuantizedLayer, Switchable
+from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
+from models.qat.layers import REPLACEMENTS, QuantizedLayer, Switchable
 from models.qat.quantizer import Quantizer
 from models.qat.spec import QatSpec
 from models.qat.weights import make_weight_quantizer
@@ -34,9 +35,9 @@ def make_quantizable(
     """Return a copy of `network` that is trained quantized, at the first of `bits`.
 
     Every convolution and linear layer that `images` reach computes with quantized weights and a
-    quantized input; every BatchNorm2d has one copy a bit-width (`spec.private_batchnorm`). All
-    parameters of the copy require gradients; it is in the mode (train or eval) of `network`, which
-    itself is not touched.
+    quantized input; every BatchNorm2d is shared, or has one copy a bit-width or a pair of them
+    (`spec.batchnorm`). All parameters of the copy require gradients; it is in the mode (train or
+    eval) of `network`, which itself is not touched.
 
     bits: that share the weights, descending, 1..16 or 32. images: (N, C, H, W) normalised input,
     seen once by the float network in eval mode: which layer is called first and last, whether an
@@ -49,7 +50,7 @@ def make_quantizable(
     if not len(images):
         raise BenchError("there are no images to look at the inputs of the layers with")
     copied = copy.deepcopy(network).requires_grad_(True)
-    seen = _inputs_of_layers(network, images)
+    seen, followed = _inputs_of_layers(network, images)
     if not seen:
         raise NotApplicable("the network has no convolution or linear layer to quantize")
     first, last = next(iter(seen)), list(seen)[-1]
@@ -60,9 +61,17 @@ def make_quantizable(
         layer = copied.get_submodule(name)
         raw = name == first and not spec.quantize_images
         new[layer] = _quantized(name, layer, bits, fixed, spec, None if raw else inputs)
-    if spec.private_batchnorm:
-        norms = [m for m in copied.modules() if isinstance(m, nn.BatchNorm2d)]
-        new |= {norm: PrivateBatchNorm2d(norm, bits).train(norm.training) for norm in norms}
+    order = list(seen)
+    for name, norm in copied.named_modules():
+        if not isinstance(norm, nn.BatchNorm2d) or spec.batchnorm == "shared":
+            continue
+        if spec.batchnorm == "private":
+            new[norm] = PrivateBatchNorm2d(norm, bits).train(norm.training)
+        elif name in followed:
+            at = order.index(followed[name])
+            previous = order[at - 1] if at else None
+            transitional = TransitionalBatchNorm2d(norm, bits, order[at], previous)
+            new[norm] = transitional.train(norm.training)
     return _replaced(copied, new)
 
 
@@ -89,6 +98,31 @@ def set_bits(network: nn.Module, bits: int | Mapping[str, int]) -> None:
         names = [name for name in wanted if _within(part, name)]
         if names:
             module.chosen = wanted[max(names, key=len)]
+    for module in parts.values():
+        if isinstance(module, TransitionalBatchNorm2d):
+            module.chosen = parts[module.layer].chosen
+            module.before = parts[module.previous or module.layer].chosen
+
+
+def blocks(network: nn.Module) -> list[str]:
+    """Return the names of the blocks of a quantizable network, in registration order.
+
+    A block is the outermost module around a quantized layer that is neither the network itself nor
+    a list of modules (nn.Sequential, nn.ModuleList): the residual units of the zoo's networks, and
+    each layer outside them.
+    """
+    modules = dict(network.named_modules())
+    found: dict[str, None] = {}
+    for layer in quantized_layers(network):
+        path = layer.split(".")
+        outwards = (".".join(path[: end + 1]) for end in range(len(path)))
+        block = next(
+            name
+            for name in outwards
+            if not isinstance(modules[name], nn.Sequential | nn.ModuleList)
+        )
+        found[block] = None
+    return list(found)
 
 
 def quantized_layers(network: nn.Module) -> dict[str, QuantizedLayer]:
@@ -132,8 +166,32 @@ def copy_private(network: nn.Module, source: int) -> None:
     """
     _check_choice(network, source)
     for module in network.modules():
-        if isinstance(module, PrivateBatchNorm2d | Quantizer):
+        if isinstance(module, PrivateBatchNorm2d | TransitionalBatchNorm2d | Quantizer):
             module.copy_private(source)
+
+
+def float_state(network: nn.Module, bits: int) -> dict[str, Tensor]:
+    """Return the state dict of the float network with the weights, and the BatchNorm of `bits`."""
+    own = network.state_dict()
+    found: dict[str, Tensor] = {}
+    for key, float_key in _float_keys(network, own).items():
+        of_others = ".of_bits." in key and not key.split(".of_bits.")[1].startswith(f"{bits}.")
+        if not of_others:
+            found[float_key] = own[key]
+    return found
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Quantize every weight once, at the bits in use; return `network`, now for evaluation only."""
+    for layer in quantized_layers(network).values():
+        layer.freeze()
+    return network.eval()
+
+
+def weights_size_mb(network: nn.Module) -> float:
+    """Return the size of the weights of the quantized layers at their current bits, in MiB."""
+    layers = quantized_layers(network).values()
+    return sum(layer.weight.numel() * layer.bits for layer in layers) / 8 / 2**20
 
 
 def project(network: nn.Module) -> None:
@@ -160,6 +218,8 @@ def _quantized(
     bits = choices if fixed is None else (fixed,)
     weight = layer.get_parameter("weight")
     clip = LINEAR_CLIP if isinstance(layer, nn.Linear) else CONVOLUTION_CLIP
+    if spec.clip_start == "percentile" and inputs is not None and inputs.high > 0:
+        clip = inputs.high
     of_input = None
     try:
         of_weight = make_weight_quantizer(spec, bits, weight)
@@ -172,20 +232,33 @@ def _quantized(
 
 
 @torch.no_grad()
-def _inputs_of_layers(network: nn.Module, images: Tensor) -> dict[str, Inputs]:
-    """Return what is seen of the input of each convolution and linear layer, as they are called."""
+def _inputs_of_layers(
+    network: nn.Module, images: Tensor
+) -> tuple[dict[str, Inputs], dict[str, str]]:
+    """Return what is seen of the input of each convolution and linear layer, as they are called.
+
+    And the name of the layer called last before each BatchNorm2d, by the name of the BatchNorm2d.
+    """
     probed = copy.deepcopy(network).eval()
     names = {layer: name for name, layer in weighted_layers(probed).items()}
     seen: dict[str, Inputs] = {}
+    followed: dict[str, str] = {}
+    latest = ""
 
     def note(layer: nn.Module, args: Any) -> None:
-        name, now = names[layer], describe(args[0])  # type: ignore[index]
-        seen[name] = now.joined(seen.get(name, now))
+        nonlocal latest
+        latest, now = names[layer], describe(args[0])  # type: ignore[index]
+        seen[latest] = now.joined(seen.get(latest, now))
 
     for layer in names:
         layer.register_forward_pre_hook(note)
+    for name, norm in probed.named_modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.register_forward_pre_hook(
+                lambda _, args, name=name: followed.setdefault(name, latest) and None
+            )
     probed(images)
-    return seen
+    return seen, {norm: layer for norm, layer in followed.items() if layer}
 
 
 def _replaced(module: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
@@ -221,7 +294,8 @@ def _float_keys(network: nn.Module, own: Mapping[str, Tensor]) -> dict[str, str]
         if isinstance(module, QuantizedLayer):
             learned += [f"{prefix}weight_quantizer.", f"{prefix}input_quantizer."]
         else:
-            private |= {f"{prefix}of_bits.{b}.": prefix for b in module.choices}
+            copies = dict(module.named_children())["of_bits"]
+            private |= {f"{prefix}of_bits.{b}.": prefix for b, _ in copies.named_children()}
     found = {}
     for key in own:
         if key.startswith(tuple(learned)):

@@ -243,11 +243,24 @@ class _FakeQuantize(torch.autograd.Function):
         (gradient,) = gradients
         u, q, step = ctx.saved_tensors
         q_min, q_max, surrogate = ctx.grid
-        of_x = gradient * ((u > q_min) & (u < q_max))
+        # The gradient where q_min < u < q_max, else 0, in one pass.
+        of_x = torch.ops.aten.hardtanh_backward(gradient, u, q_min, q_max)
         if surrogate.name != "ste":
             # Beyond the grid t has no meaning, and arctanh no value; the gradient is 0 there.
             of_x = of_x * surrogate.scale((u - q).clamp_(-0.5, 0.5), gradient.sign())
         of_step = None
         if ctx.needs_input_grad[1]:
-            of_step = (gradient * q).addcmul_(of_x, u, value=-1).sum_to_size(step.shape)
+            if step.numel() == 1:
+                of_step = (_dot(gradient, q) - _dot(of_x, u)).view(step.shape)
+            else:
+                of_step = (gradient * q).addcmul_(of_x, u, value=-1).sum_to_size(step.shape)
         return of_x, of_step, None, None, None
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of a * b, without the product in memory where both have one dense layout."""
+    if a.stride() != b.stride():
+        return (a * b).sum()
+    if a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last):
+        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
+    return torch.dot(a.reshape(-1), b.reshape(-1))

@@ -24,8 +24,10 @@ _CHOICES = {
     "weight_surrogate": SURROGATES,
     "activation_surrogate": SURROGATES,
     "variant": VARIANTS,
+    "batchnorm": ("shared", "private", "transitional"),
+    "clip_start": ("percentile", "release"),
 }
-_SWITCHES = ("quantize_images", "private_batchnorm")
+_SWITCHES = ("quantize_images", "shared_clip")
 
 _NO_POSITIVE_LEVEL = "at 1 bit it has no positive level"
 _TWO_BIT_WEIGHTS = ("lsq", "step_range", "modified")
@@ -52,12 +54,16 @@ class QatSpec:
         have: 1..16, 32 for float. None: as the others.
     quantize_images: whether the input of the first layer is quantized. Images are integers of 8
         bits before they are normalised, so by default they are left as they come.
-    private_batchnorm: whether each bit-width has BatchNorm layers of its own.
+    batchnorm: `shared` by all bit-widths, `private` to each, or `transitional`: one for each pair
+        of bit-widths, of a layer and of the one before it.
+    clip_start: where the clip of `pact` starts: at the 99.9th `percentile` of |x| seen before
+        training, or at 8 (linear layers 10) as in the AdaBits `release`.
+    shared_clip: whether all bit-widths share the clip of `pact`.
 
     Raises BenchError for anything else.
     """
 
-    weight_quantizer: str = "dorefa"
+    weight_quantizer: str = "lsq"
     activation_quantizer: str = "pact"
     scheme: str = "modified"
     rescale: str = "constant"
@@ -69,7 +75,9 @@ class QatSpec:
     first_bits: int | None = 8
     last_bits: int | None = 8
     quantize_images: bool = False
-    private_batchnorm: bool = True
+    batchnorm: str = "private"
+    clip_start: str = "percentile"
+    shared_clip: bool = False
 
     def __post_init__(self) -> None:
         for name, options in _CHOICES.items():
@@ -86,6 +94,11 @@ class QatSpec:
             raise BenchError(
                 "qat.granularity=channel has no meaning with qat.weight_quantizer=dorefa, which "
                 "normalises by the largest weight of the tensor; use lsq or step_range"
+            )
+        if self.shared_clip and self.activation_quantizer != "pact":
+            raise BenchError(
+                f"qat.shared_clip has no meaning with qat.activation_quantizer="
+                f"{self.activation_quantizer}, which has no clip; use pact"
             )
         for name in ("first_bits", "last_bits"):
             if getattr(self, name) is not None:

@@ -1,6 +1,7 @@
 """What a quantized network is quantized to: the part of a recipe that the quantizer carries out."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from models.errors import BenchError
@@ -143,20 +144,7 @@ class QuantSpec:
 
     def effective(self) -> "QuantSpec":
         """Return the spec with what has no effect at its bit-widths set to the default."""
-        if self.is_float:
-            return QuantSpec(FLOAT_BITS, FLOAT_BITS)
-        defaults = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
-        special = any(bits != FLOAT_BITS for bits in self._special_bits)
-        idle: dict[str, Any] = {}
-        if not self.is_mixed:
-            idle["w_candidates"] = defaults["w_candidates"]
-        if self.w_bits == FLOAT_BITS and not special:
-            idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding"))}
-        elif self.rounding == "nearest":
-            idle |= {k: v for k, v in defaults.items() if k.startswith("rounding_")}
-        if self.a_bits == FLOAT_BITS and not (special and self.sites == "all"):
-            idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
-        return replace(self, **idle)
+        return _effective(self)
 
     def identity(self) -> dict[str, Any]:
         """Return the bits and what differs from the defaults, at these bit-widths.
@@ -170,7 +158,26 @@ class QuantSpec:
         return bits | dict(self.effective().as_dict().items() - default)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+# The thousands of cells of a table share a few specs.
+@lru_cache(maxsize=256)
+def _effective(spec: QuantSpec) -> QuantSpec:
+    if spec.is_float:
+        return QuantSpec(FLOAT_BITS, FLOAT_BITS)
+    defaults = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
+    special = any(bits != FLOAT_BITS for bits in spec._special_bits)
+    idle: dict[str, Any] = {}
+    if not spec.is_mixed:
+        idle["w_candidates"] = defaults["w_candidates"]
+    if spec.w_bits == FLOAT_BITS and not special:
+        idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding"))}
+    elif spec.rounding == "nearest":
+        idle |= {k: v for k, v in defaults.items() if k.startswith("rounding_")}
+    if spec.a_bits == FLOAT_BITS and not (special and spec.sites == "all"):
+        idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
+    return replace(spec, **idle)
 
 
 def w_label(w_bits: int | str, size_mb: float | None, mean_bits: float | None) -> str:

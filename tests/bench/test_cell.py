@@ -53,6 +53,7 @@ SAME_CELL: list[dict[str, Any]] = [
     {"gate": "warn"},
     {"force": True},
     {"data.limit": None},
+    {"data.subset": None},
     {"model.weights": "mnist5k"},
 ]
 
@@ -198,6 +199,28 @@ def test_training_images_matter_to_the_method_that_uses_them(
     assert before["real"] != after["real"]
     assert before["gaussian"] == after["gaussian"]
     assert before["zeroq"] == after["zeroq"]
+
+
+def test_a_subset_of_the_training_side_matters_to_the_method_that_uses_it(
+    make_config: Make,
+) -> None:
+    for method in (REAL, GAUSSIAN, ZEROQ_FASTER):
+        configs = [make_config({"method": method, "data.subset": n}) for n in (None, 500, 501)]
+        different = 3 if method is REAL else 1
+        assert len({plan(config).id for config in configs}) == different
+        assert len({plan(config).calibration_key for config in configs}) == different
+        assert len({request_id(config) for config in configs}) == different
+        assert len({plan(float_config(config)).id for config in configs}) == 1
+        assert len({request_id(float_config(config)) for config in configs}) == 1
+
+
+def test_a_config_from_before_there_were_subsets_is_the_same_cell(make_config: Make) -> None:
+    for method in (REAL, GAUSSIAN):
+        new = make_config({"method": method})
+        old = new.model_copy(update={"data": {"name": "mnist5k", "limit": None}})
+        assert "subset" in new.data
+        assert plan(old).id == plan(new).id
+        assert request_id(old) == request_id(new)
 
 
 def test_a_request_does_not_look_at_the_images(make_config: Make, photos: Path) -> None:

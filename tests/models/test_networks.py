@@ -30,6 +30,7 @@ LITES = [
     ("name", "parameters", "batch_norms", "outputs"),
     [
         ("resnet20", 272_474, 21, 10),
+        ("resnet18_cifar", 11_173_962, 20, 10),
         ("efficientnet_lite0", 4_652_008, 49, 1000),
         ("efficientnet_lite1", 5_416_680, 64, 1000),
         ("efficientnet_lite2", 6_092_072, 64, 1000),
@@ -40,9 +41,64 @@ def test_counts(name: str, parameters: int, batch_norms: int, outputs: int) -> N
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert len(norms) == batch_norms
-    assert {norm.eps for norm in norms} == {1e-5 if name == "resnet20" else 1e-3}
+    assert {norm.eps for norm in norms} == {1e-5 if name.startswith("resnet") else 1e-3}
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     assert last.out_features == outputs == entry(name).classes
+
+
+def weights_of(*convolutions: tuple[int, int, int, int]) -> int:
+    """Sum in x out x side^2 over (in, out, side, BatchNorms), and 2 x out for each BatchNorm."""
+    return sum(i * o * side**2 + 2 * o * norms for i, o, side, norms in convolutions)
+
+
+def test_resnet18_of_small_images_is_the_imagenet_one_behind_another_stem() -> None:
+    pairs = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+    counted = weights_of((3, 64, 3, 1))
+    for before, width, stride in pairs:
+        counted += weights_of((before, width, 3, 1), *[(width, width, 3, 1)] * 3)
+        counted += weights_of((before, width, 1, 1)) if stride == 2 else 0
+    network = entry("resnet18_cifar").network()
+    assert sum(p.numel() for p in network.parameters()) == counted + 512 * 10 + 10
+    # What differs from ResNet-18 at 224 px: a 7x7 stem, and 1,000 outputs.
+    imagenet = sum(p.numel() for p in entry("resnet18").network().parameters())
+    assert imagenet - counted == 3 * 64 * (49 - 9) + 512 * 1000 + 1000
+
+
+def test_mobilenetv2_of_small_images_has_the_blocks_of_the_paper() -> None:
+    rows = [(1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1)]
+    counted, before, norms = weights_of((3, 32, 3, 1)), 32, 1
+    for expansion, width, blocks in rows:
+        for _ in range(blocks):
+            inner = expansion * before
+            if expansion > 1:
+                counted += weights_of((before, inner, 1, 1))
+            # The depthwise convolution has one input channel.
+            counted += weights_of((1, inner, 3, 1), (inner, width, 1, 1))
+            norms += 3 if expansion > 1 else 2
+            before = width
+    counted += weights_of((320, 1280, 1, 1))
+    network = entry("mobilenetv2_cifar").network()
+    found = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert (counted, len(found)) == (2_223_872, norms + 1)
+    assert sum(p.numel() for p in network.parameters()) == counted + 1280 * 10
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [
+        ("resnet18_cifar", [32, 32, 16, 8, 4, 1]),
+        ("mobilenetv2_cifar", [32, 32, 16, 8, 4, 4, 1]),
+    ],
+)
+def test_strides_of_small_images(name: str, sides: list[int]) -> None:
+    network = entry(name).network().eval()
+    found = []
+    for part in network.features:  # type: ignore[union-attr]
+        part.register_forward_hook(lambda _, __, output: found.append(output.shape[-1]))
+    with torch.inference_mode():
+        assert network(torch.zeros(2, 3, 32, 32)).shape == (2, entry(name).classes)
+    assert found == sides
+    assert not any(isinstance(module, nn.MaxPool2d) for module in network.modules())
 
 
 def test_shipped_resnet20_reproduces_its_published_accuracy() -> None:

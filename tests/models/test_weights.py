@@ -31,6 +31,11 @@ def test_loads_in_eval_mode_without_gradients() -> None:
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_an_untrained_network_is_not_taken_for_a_trained_one() -> None:
+    with pytest.raises(BenchError, match=r"trained weights are needed here; give model\.weights="):
+        load_model(RESNET20, choose_weights(RESNET20, "none"))
+
+
 @pytest.mark.parametrize("name", ["own.safetensors", "own.pth"])
 def test_local_file_round_trip(name: str, tmp_path: Path, state: State) -> None:
     path = tmp_path / name

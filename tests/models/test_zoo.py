@@ -14,6 +14,8 @@ from models.zoo import choose_weights, entry, sha256_of, zoo
 def test_names_and_default_tags() -> None:
     assert {name: list(found.weights) for name, found in zoo().items()} == {
         "resnet20": ["mnist5k"],
+        "resnet18_cifar": [],
+        "mobilenetv2_cifar": [],
         "efficientnet_lite0": ["imagenet"],
         "efficientnet_lite1": ["imagenet"],
         "efficientnet_lite2": ["imagenet"],
@@ -38,7 +40,7 @@ def test_zoo_needs_no_torch() -> None:
     code = (
         "import sys\n"
         "from models.zoo import zoo, choose_weights\n"
-        "[choose_weights(entry, 'default') for entry in zoo().values()]\n"
+        "[choose_weights(e, tag) for e in zoo().values() for tag in (*e.weights, 'none')]\n"
         "heavy = {'torch', 'timm', 'pytorchcv', 'numpy'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
@@ -60,6 +62,33 @@ def test_default_is_the_first() -> None:
     found = entry("efficientnet_lite1")
     first = next(iter(found.weights.values()))
     assert choose_weights(found, "default") is choose_weights(found, first.tag) is first
+
+
+def test_a_network_without_weights_says_how_to_get_some() -> None:
+    for tag in ("default", "imagenet"):
+        with pytest.raises(BenchError) as caught:
+            choose_weights(entry("resnet18_cifar"), tag)
+        assert str(caught.value) == (
+            f"resnet18_cifar comes without weights, so there are none called '{tag}'; give "
+            "model.weights=none to train it from scratch, or model.weights=FILE.safetensors"
+        )
+
+
+@pytest.mark.parametrize("name", ["resnet18_cifar", "resnet20", "mobilenetv2"])
+def test_any_network_may_be_untrained(name: str) -> None:
+    none = choose_weights(entry(name), "none")
+    assert (none.tag, none.identity, none.sha256, none.locate) == ("none", "none", None, None)
+    assert none.preprocessing == entry(name).preprocessing
+    with pytest.raises(BenchError, match=r"model\.weights=none is an untrained .*FILE"):
+        none.path()
+
+
+def test_small_images_are_normalised_as_cifar10() -> None:
+    for name in ("resnet18_cifar", "mobilenetv2_cifar"):
+        preprocessing = entry(name).preprocessing
+        assert (preprocessing.size, preprocessing.resize) == (32, 32)
+        assert preprocessing.mean == (0.4914, 0.4822, 0.4465)
+        assert preprocessing.std == (0.2470, 0.2435, 0.2616)
 
 
 def test_entries_are_frozen() -> None:
@@ -104,4 +133,5 @@ def test_every_model_has_its_config() -> None:
     for name in zoo():
         first, *rest = (folder / f"{name}.yaml").read_text().splitlines()
         assert first.startswith("# ")
-        assert rest == [f"name: {name}", "weights: default"]
+        weights = "default" if zoo()[name].weights else "none"
+        assert rest == [f"name: {name}", f"weights: {weights}"]

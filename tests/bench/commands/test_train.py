@@ -6,6 +6,7 @@ import pytest
 
 from models.zoo import sha256_of
 from tests.bench.conftest import FAST, Finished, records
+from tests.bench.data.images import write_tree
 
 Bench = Callable[..., Finished]
 
@@ -39,7 +40,7 @@ def test_one_epoch_gives_weights_that_run(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.epochs=0", "training recipe: epochs=0 is out of range; see TrainRecipe for the "),
+        ("train.epochs=0", "training schedule: epochs=0 is out of range; see methods.training"),
         ("train.epochs=x", "epochs='x': Input should be a valid integer, unable to parse string"),
         ("+train.epoch=1", "train has no key 'epoch'; did you mean 'epochs'?"),
         ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
@@ -53,6 +54,58 @@ def test_a_bad_value_is_one_line(
     bench_main: Bench, outputs: Path, override: str, message: str
 ) -> None:
     done = bench_main("train", override, f"paths.outputs={outputs}")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"error: {message}")
+    assert done.err.count("\n") == 1
+    assert not outputs.exists()
+
+
+def test_a_network_of_32_pixels_on_a_subset(bench_main: Bench, outputs: Path) -> None:
+    done = bench_main(
+        *("train", "model=mobilenetv2_cifar", "data.subset=20", "data.limit=10"),
+        *("train.epochs=1", "train.batch_size=10", f"paths.outputs={outputs}"),
+    )
+    assert (done.status, done.err) == (0, "")
+    path = outputs / "trained" / "mobilenetv2_cifar_mnist5k_subset20_seed0.safetensors"
+    assert f"use it: bench run model=mobilenetv2_cifar model.weights={path} ..." in done.out
+    assert " of 10 images\n" in done.out
+
+    network = ("run", *FAST, "data.limit=10", "quant=fp32", f"paths.outputs={outputs}")
+    assert bench_main(*network, "model=mobilenetv2_cifar", f"model.weights={path}").status == 0
+    refused = bench_main(*network, "model=mobilenetv2_cifar")
+    assert refused.status == 1
+    assert "failed: model.weights=none is an untrained network" in refused.out
+
+
+def folders(root: Path, sides: dict[str, list[str]]) -> tuple[str, str]:
+    write_tree(root, {f"{side}/{name}": 2 for side, names in sides.items() for name in names})
+    return "data=folder", f"data.root={root}"
+
+
+DIGITS = [str(digit) for digit in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "options", "message"),
+    [
+        (DIGITS[:9], DIGITS[:9], [], "pets has 9 classes and the network 10 outputs; choose"),
+        (DIGITS[:9], DIGITS, [], "the training side of pets has no image of a class of the evalu"),
+        (DIGITS, DIGITS, [], "the 20 training images of pets do not fill one batch of 64; lower"),
+        (DIGITS, DIGITS, ["data.subset=21"], "data.subset=21 is more than the 20 images of the tr"),
+        (DIGITS, DIGITS, ["data.subset=9"], "the training side of pets has no image of a class o"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_they_are_decoded(
+    bench_main: Bench,
+    outputs: Path,
+    tmp_path: Path,
+    train: list[str],
+    test: list[str],
+    options: list[str],
+    message: str,
+) -> None:
+    data = folders(tmp_path / "pets", {"train": train, "test": test})
+    done = bench_main("train", *data, *options, f"paths.outputs={outputs}")
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"error: {message}")
     assert done.err.count("\n") == 1

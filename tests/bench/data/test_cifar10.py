@@ -2,7 +2,12 @@
 
 import hashlib
 import pickle
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -87,3 +92,82 @@ def test_a_failed_download_says_what_to_do(
         scan(config(tmp_path / "new", download=True), "eval")
     # What is there and intact is not fetched.
     assert len(scan(config(root, download=True), "eval")) == 3
+
+
+class Archive(ThreadingHTTPServer):
+    """Serves `body` for every path and counts how often it was asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.body, self.asked = body, 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/archive.tar.gz"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Archive
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def archive(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+    """A server that torchvision takes for the one that has CIFAR-10."""
+    with tarfile.open(tmp_path / "made.tar.gz", "w:gz") as tar:
+        tar.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
+    body = (tmp_path / "made.tar.gz").read_bytes()
+    with Archive(body) as server:
+        monkeypatch.setattr(CIFAR10, "url", server.url)
+        monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(body).hexdigest())
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_what_is_missing_is_fetched_once_when_asked(
+    root: Path, tmp_path: Path, archive: Archive
+) -> None:
+    new = tmp_path / "new" / "folder"
+    with pytest.raises(BenchError, match=r"is not there; set .* data\.download=true to fetch it"):
+        scan(config(new), "train")
+    assert (archive.asked, new.exists()) == (0, False)
+    fetched = scan(config(new, download=True), "train")
+    asked = archive.asked
+    assert asked > 0
+    assert fetched.fingerprint == scan(config(root), "train").fingerprint
+    images = decode(fetched, config(new), preprocessing(32, 32), tmp_path / "cache").images
+    expected = np.asarray(CIFAR10(root, train=True).data).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(images, expected)
+    scan(config(new, download=True), "eval")
+    assert archive.asked == asked
+
+
+def test_two_that_miss_the_files_fetch_them_once(tmp_path: Path, archive: Archive) -> None:
+    scan(config(tmp_path / "alone", download=True), "eval")
+    alone, archive.asked = archive.asked, 0
+    new = config(tmp_path / "together", download=True)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda side: scan(new, side), ["train", "eval"] * 2))
+    assert [len(listing) for listing in found] == [4, 3, 4, 3]
+    assert archive.asked == alone
+
+
+def test_a_wrong_archive_is_not_unpacked(tmp_path: Path, archive: Archive) -> None:
+    archive.body += b"more"
+    with pytest.raises(BenchError, match=r"cannot fetch CIFAR-10 into .*new': File not found or"):
+        scan(config(tmp_path / "new", download=True), "eval")
+    assert not (tmp_path / "new" / "cifar-10-batches-py").exists()
+
+
+def test_subset_and_outputs(root: Path) -> None:
+    whole = scan(config(root), "train")
+    two = scan({**config(root), "subset": 2}, "train")
+    assert (len(two), two.classes, two.outputs, whole.outputs) == (2, 2, 10, 10)
+    assert set(two.files) < set(whole.files)

@@ -1,12 +1,13 @@
-"""The identity of a set, and the part of it that `limit` keeps."""
+"""The identity of a set, and the part of it that `limit` and `subset` keep."""
 
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.data import scan
+from bench.data import Listing, Side, scan
 from bench.data.listing import digest
 from models.errors import BenchError
 from tests.bench.data.images import write_image, write_tree
@@ -77,7 +78,7 @@ def test_limit_keeps_the_same_images_everywhere_and_is_nested() -> None:
     assert few.fingerprint != more.fingerprint
 
 
-def test_limit_of_everything_is_no_limit_and_train_is_always_whole(tmp_path: Path) -> None:
+def test_limit_of_everything_is_no_limit_and_leaves_train_whole(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "set", {"train/a": 3, "train/b": 3, "test/a": 2, "test/b": 2})
     whole = scan(folder_config(root), "eval")
     assert scan(folder_config(root, limit=4), "eval").fingerprint == whole.fingerprint
@@ -87,3 +88,54 @@ def test_limit_of_everything_is_no_limit_and_train_is_always_whole(tmp_path: Pat
     assert len(scan(folder_config(root, limit=1), "train")) == 6
     with pytest.raises(BenchError, match=r"data\.limit=5 is more than the 4 images"):
         scan(folder_config(root, limit=5), "eval")
+
+
+def digits(subset: int | None, side: Side = "train") -> Listing:
+    return scan({"name": "mnist5k", "subset": subset}, side)
+
+
+@pytest.mark.usefixtures("_digits_read_once")
+def test_subset_is_spread_over_the_classes_nested_and_the_same_everywhere() -> None:
+    few, more, most = (digits(n) for n in (12, 100, 3999))
+    # Per class the least sha256 of seed and name; then the least two of the second ones.
+    places = (15, 559, 1022, 1854, 2237, 2646, 2760, 3046, 3530, 3712, 4024, 4890)
+    assert few.files == tuple(f"mnist5k/train/{place:05d}" for place in places)
+    assert np.bincount(more.labels).tolist() == [10] * 10
+    assert sorted(np.bincount(most.labels).tolist()) == [399] + [400] * 9
+    assert set(few.files) < set(more.files) < set(most.files)
+    for one in (few, more, most):
+        assert list(one.files) == sorted(one.files)
+        assert (one.labels == [int(name[-5:]) // 500 for name in one.files]).all()
+        assert (one.classes, one.outputs, one.side) == (10, 10, "train")
+
+
+def test_subset_takes_what_a_small_class_has(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "set", {"train/a": 2, "train/b": 9, "train/c": 9, "test/a": 1})
+
+    def counts(subset: int) -> list[int]:
+        labels = scan(folder_config(root, subset=subset), "train").labels
+        return np.bincount(labels, minlength=3).tolist()
+
+    assert [counts(n) for n in (3, 6, 10, 20)] == [[1, 1, 1], [2, 2, 2], [2, 4, 4], [2, 9, 9]]
+    assert sorted(counts(8)) == [2, 3, 3]
+    for n in range(1, 20):
+        a, b, c = counts(n)
+        assert a + b + c == n and abs(b - c) <= 1 and a >= min(2, b - 1)
+
+
+@pytest.mark.usefixtures("_digits_read_once")
+def test_subset_of_everything_is_no_subset_and_the_eval_side_stays_whole() -> None:
+    whole = digits(None)
+    assert digits(4000).fingerprint == whole.fingerprint
+    assert len({digits(n).fingerprint for n in (None, 99, 100)}) == 3
+    assert digits(99).stamp == whole.stamp
+    assert digits(99, "eval").fingerprint == digits(None, "eval").fingerprint
+    with pytest.raises(BenchError, match=r"data\.subset=4001 is more than the 4000 images"):
+        digits(4001)
+
+
+def test_outputs_count_classes_without_images_too(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "set", {"train/a": 2, "train/c": 2, "test/b": 2})
+    for side, classes in (("train", 2), ("eval", 1)):
+        listing = scan(folder_config(root), side)
+        assert (listing.classes, listing.outputs) == (classes, 3)

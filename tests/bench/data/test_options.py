@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from bench.data import DATASETS, scan
 from bench.data.options import read_options
+from bench.experiments import compose_raw
 from models.errors import BenchError
+from tests.bench.data.images import write_tree
 
 CONF = Path(__file__).parents[3] / "conf" / "data"
 
@@ -29,6 +32,10 @@ CONF = Path(__file__).parents[3] / "conf" / "data"
         ({"name": "mnist5k", "limit": True}, "data.limit=True is not a number of images"),
         ({"name": "mnist5k", "limit": 1.5}, "data.limit=1.5 is not a number of images"),
         ({"name": "mnist5k", "limit": 1001}, "more than the 1000 images of the eval side"),
+        ({"name": "mnist5k", "subset": 0}, "data.subset=0 is not a number of images"),
+        ({"name": "mnist5k", "subset": True}, "data.subset=True is not a number of images"),
+        ({"name": "mnist5k", "subset": "5"}, "data.subset='5' is not a number of images"),
+        ({"name": "mnist5k", "subsets": 5}, "no option 'subsets'; did you mean 'subset'?"),
     ],
 )
 def test_a_wrong_option_is_one_clear_line(config: dict[str, object], message: str) -> None:
@@ -49,13 +56,21 @@ def test_root_is_expanded_and_relative_to_the_current_directory(
 
 @pytest.mark.parametrize("name", DATASETS.names())
 def test_every_data_set_has_a_described_configuration_with_exactly_its_options(name: str) -> None:
-    from omegaconf import OmegaConf
-
     path = CONF / f"{name}.yaml"
     first = path.read_text().splitlines()[0]
     assert first.startswith("# ") and len(first) > 10
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
     assert config["name"] == name
-    assert set(config) == {"name", "limit", *DATASETS.get(name).keys}
+    assert set(config) == {"name", "limit", "subset", *DATASETS.get(name).keys}
     read_options({str(key): value for key, value in config.items()}, DATASETS.get(name).keys)
+
+
+def test_cifar10_as_jpeg_is_a_folder_with_a_name_of_its_own(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "unpacked", {"train/cat": 2, "test/cat": 1})
+    composed = compose_raw(["data=cifar10_jpeg", f"data.root={root}"]).data
+    config = OmegaConf.to_container(composed)
+    assert isinstance(config, dict)
+    assert set(config) == {"name", "root", "label", "limit", "subset"}
+    assert scan(config, "eval").name == "cifar10-jpeg"
+    assert len(scan(config, "train")) == 2

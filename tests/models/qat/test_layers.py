@@ -9,8 +9,8 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from models.qat.activations import PactActivation
+from models.qat.batchnorm import PrivateBatchNorm2d
 from models.qat.layers import (
-    PrivateBatchNorm2d,
     QuantizedConv2d,
     QuantizedConv2dSame,
     QuantizedLayer,

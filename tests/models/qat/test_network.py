@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from models.errors import BenchError, NotApplicable
 from models.networks.resnet_cifar import resnet20
-from models.qat.layers import PrivateBatchNorm2d, QuantizedLayer, quantized_weights
+from models.qat.batchnorm import PrivateBatchNorm2d
+from models.qat.layers import QuantizedLayer, quantized_weights
 from models.qat.network import (
     copy_private,
     load_float_state,
@@ -29,8 +30,13 @@ LEARNED = QatSpec(
     weight_quantizer="lsq", activation_quantizer="lsq", first_bits=None, last_bits=None
 )
 SPECS = {
-    "adabits": QatSpec(),
-    "any_precision": QatSpec(scheme="original", rescale="mean", activation_quantizer="dorefa"),
+    "default": QatSpec(),
+    "adabits": QatSpec(weight_quantizer="dorefa", clip_start="release"),
+    "any_precision": QatSpec(
+        weight_quantizer="dorefa", scheme="original", rescale="mean", activation_quantizer="dorefa"
+    ),
+    "joint": QatSpec(batchnorm="shared", shared_clip=True),
+    "bit_mixer": QatSpec(batchnorm="transitional"),
     "lsq": QatSpec(weight_quantizer="lsq", activation_quantizer="lsq", granularity="channel"),
     "step_range": QatSpec(weight_quantizer="step_range", activation_quantizer="step_range"),
     "surrogates": QatSpec(weight_surrogate="ewgs", activation_surrogate="invtanh", delta=0.1),
@@ -123,7 +129,7 @@ def test_what_quantizers_learn_is_told_from_the_network(
 
 
 def test_batchnorm_may_be_shared(tiny_network: nn.Module, images: Tensor) -> None:
-    made = make_quantizable(tiny_network, BITS, QatSpec(private_batchnorm=False), images)
+    made = make_quantizable(tiny_network, BITS, QatSpec(batchnorm="shared"), images)
     assert not any(isinstance(m, PrivateBatchNorm2d) for m in made.modules())
     assert set(tiny_network.state_dict()) < set(made.state_dict())
 
@@ -146,7 +152,8 @@ def test_first_and_last_layer_have_bits_of_their_own(
 def test_images_are_quantized_with_a_sign_on_request(
     tiny_network: nn.Module, images: Tensor
 ) -> None:
-    made = make_quantizable(tiny_network, (4,), QatSpec(quantize_images=True), images)
+    spec = QatSpec(quantize_images=True, clip_start="release")
+    made = make_quantizable(tiny_network, (4,), spec, images)
     quantizers = {n: m.input_quantizer for n, m in quantized_layers(made).items()}
     signed = {n: q is not None and q.signed for n, q in quantizers.items()}
     assert signed == {"convs.0": True, "convs.1": False, "convs.2": False, "head": False}
@@ -199,7 +206,7 @@ def test_a_switch_that_is_impossible_changes_nothing(
     assert {m.bits for m in quantized_layers(made).values()} == {32}
 
 
-@pytest.mark.parametrize("spec", [QatSpec(), LEARNED, QatSpec(private_batchnorm=False)])
+@pytest.mark.parametrize("spec", [QatSpec(), LEARNED, QatSpec(batchnorm="shared")])
 def test_a_float_state_is_loaded(tiny_network: nn.Module, images: Tensor, spec: QatSpec) -> None:
     made = make_quantizable(tiny_network, BITS, spec, images)
     other = copy.deepcopy(tiny_network)
@@ -309,7 +316,7 @@ def test_one_layer_is_the_first() -> None:
 def test_signed_inputs_at_one_bit_are_refused_by_layer() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     network[0].weight.data = -torch.eye(2)
-    spec = QatSpec(scheme="centered", last_bits=None)
+    spec = QatSpec(weight_quantizer="dorefa", scheme="centered", last_bits=None)
     with pytest.raises(BenchError, match="layer '1': PactActivation has no positive level at 1"):
         make_quantizable(network, (4, 1), spec, torch.full((1, 2), 9.0))
 

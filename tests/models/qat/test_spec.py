@@ -12,7 +12,7 @@ from models.qat.spec import QatSpec
 
 def test_bits_come_back_as_a_tuple() -> None:
     assert QatSpec().check_bits([32, 8, 6, 4, 2]) == (32, 8, 6, 4, 2)
-    assert QatSpec(scheme="centered").check_bits((1,)) == (1,)
+    assert QatSpec(weight_quantizer="dorefa", scheme="centered").check_bits((1,)) == (1,)
 
 
 def test_a_recipe_survives_being_written_down() -> None:
@@ -31,7 +31,7 @@ def test_a_recipe_survives_being_written_down() -> None:
         ([31], "qat.bits=31 is impossible"),
         ([4.0], "qat.bits=4.0; give whole bits"),
         ([True], "qat.bits=True; give whole bits"),
-        ([2, 1], "qat.bits=1 has no meaning with modified weights: .*no positive level"),
+        ([2, 1], "qat.bits=1 has no meaning with lsq weights: .*no positive level"),
     ],
 )
 def test_bits_that_are_refused(bits: list[Any], message: str) -> None:
@@ -49,13 +49,19 @@ def test_bits_that_are_refused(bits: list[Any], message: str) -> None:
         ({"weight_surrogate": "invtan"}, "did you mean 'invtanh'"),
         ({"activation_surrogate": "x"}, "choose one of: acos, ewgs"),
         ({"variant": "paper"}, "choose one of: release, slides"),
-        ({"granularity": "channel"}, "no meaning with qat.weight_quantizer=dorefa"),
+        (
+            {"granularity": "channel", "weight_quantizer": "dorefa"},
+            "no meaning with qat.weight_quantizer=dorefa",
+        ),
         ({"delta": -1.0}, "qat.delta=-1.0; give a number"),
         ({"delta": float("nan")}, "qat.delta=nan"),
         ({"delta": True}, "qat.delta=True"),
-        ({"private_batchnorm": 1}, "qat.private_batchnorm=1; give true or false"),
+        ({"batchnorm": "privat"}, "did you mean 'private'"),
+        ({"clip_start": "max"}, "choose one of: percentile, release"),
+        ({"shared_clip": True, "activation_quantizer": "lsq"}, "lsq, which has no clip; use pact"),
+        ({"shared_clip": 1}, "qat.shared_clip=1; give true or false"),
         ({"first_bits": 20}, "qat.first_bits=20 is impossible"),
-        ({"last_bits": 1, "weight_quantizer": "lsq"}, "qat.last_bits=1 has no meaning with lsq"),
+        ({"last_bits": 1}, "qat.last_bits=1 has no meaning with lsq"),
     ],
 )
 def test_choices_that_are_refused(given: dict[str, Any], message: str) -> None:

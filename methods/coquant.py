@@ -1,0 +1,214 @@
+"""CoQuant: each bit-width chooses its teacher and borrows blocks of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.training.base import TrainedMethod
+from methods.training.strategy import Moment, Strategy
+from models.qat.batchnorm import statistics_kept
+from models.qat.network import blocks, quantized_layers, set_bits
+
+
+class Collaborative(Strategy):
+    """Selective teachers and block swapping, the bit-widths in descending order.
+
+    The highest bit-width learns the labels. Each other one, b, has the teacher i among the higher
+    ones with the least H(y_i) + lambda sum_l mean |W_i^l - W_b^l|: H is the mean entropy of the
+    teacher's prediction in nats, W^l the quantized weights of layer l, lambda grows linearly from
+    0 to `distance_weight`. Each block l of b is the teacher's with probability 1 - p_l; p_l grows
+    linearly from `keep_first` (first block) .. `keep_last` (last block) to 1 at the fraction
+    `swap_until` of the training. The loss is that of the labels plus `distillation` times T^2
+    KL(teacher || student) at temperature T.
+
+    The scores of a step choose the teachers of the next one: reading them when they are computed
+    would make the host wait for the device. A borrowed BatchNorm normalises by the batch and keeps
+    the running statistics of its own network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        bits: Sequence[int],
+        smoothing: float,
+        distance_weight: float,
+        keep_first: float,
+        keep_last: float,
+        swap_until: float,
+        distillation: float,
+        temperature: float,
+    ) -> None:
+        super().__init__(network, bits, smoothing)
+        self.blocks = blocks(network)
+        self.layers = [m for m in quantized_layers(network).values() if m.fixed_bits is None]
+        self.distance_weight = distance_weight
+        depth = max(1, len(self.blocks) - 1)
+        spread = [keep_first + (keep_last - keep_first) * at / depth for at in range(depth + 1)]
+        self.keep_from = spread[: len(self.blocks)]
+        self.swap_until = swap_until
+        self.distillation = distillation
+        self.temperature = temperature
+        # Entropies by teacher, then distances by student and teacher; of the step before.
+        pairs = len(self.bits) * (len(self.bits) - 1) // 2
+        device = next(network.parameters()).device
+        self.seen = torch.zeros(len(self.bits) - 1 + pairs, device=device)
+        self.on_host = self.seen.cpu()
+        self.ready: torch.cuda.Event | None = None
+        self.counts = self._no_counts()
+        self.lambda_now = 0.0
+        self.keep_now = self.keep_from
+
+    def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+        self.lambda_now = self.distance_weight * moment.fraction
+        grown = min(1.0, moment.fraction / self.swap_until) if self.swap_until else 1.0
+        self.keep_now = [start + (1 - start) * grown for start in self.keep_from]
+        teachers = self._teachers(moment.step)
+        total = torch.zeros((), device=images.device)
+        predictions: dict[int, Tensor] = {}
+        for bits in self.bits:
+            teacher = teachers.get(bits)
+            logits = self._pass(images, bits, teacher, moment.generator)
+            loss = self.hard_loss(logits, targets)
+            if teacher is not None:
+                loss = loss + self.distillation * self._divergence(logits, predictions[teacher])
+            loss.backward()
+            predictions[bits] = logits.detach()
+            total += loss.detach()
+        self._look(predictions)
+        return total / len(self.bits)
+
+    def _teachers(self, step: int) -> dict[int, int]:
+        """Return the teacher of each bit-width but the highest; at first the highest."""
+        if self.ready is not None:
+            self.ready.synchronize()  # of the step before: long done
+        entropies = self.on_host[: len(self.bits) - 1].tolist()
+        distances = iter(self.on_host[len(self.bits) - 1 :].tolist())
+        chosen = {}
+        for at, bits in enumerate(self.bits[1:], start=1):
+            scores = [entropies[i] + self.lambda_now * next(distances) for i in range(at)]
+            teacher = self.bits[scores.index(min(scores))] if step else self.bits[0]
+            chosen[bits] = teacher
+            self.counts[str(bits)][str(teacher)] += 1
+        return chosen
+
+    def _pass(
+        self, images: Tensor, bits: int, teacher: int | None, generator: torch.Generator
+    ) -> Tensor:
+        wanted = {"": bits}
+        if teacher is not None:
+            keep = torch.rand(len(self.blocks), generator=generator).tolist()
+            pairs = zip(self.blocks, keep, self.keep_now, strict=True)
+            wanted |= {block: teacher for block, draw, p in pairs if draw >= p}
+        set_bits(self.network, wanted)
+        borrowed = [self.network.get_submodule(block) for block in wanted if block]
+        with statistics_kept(borrowed):
+            logits: Tensor = self.network(images)
+        return logits
+
+    def _divergence(self, logits: Tensor, teacher: Tensor) -> Tensor:
+        t = self.temperature
+        student, wanted = (logits / t).log_softmax(1), (teacher / t).log_softmax(1)
+        return t**2 * functional.kl_div(student, wanted, log_target=True, reduction="batchmean")
+
+    @torch.no_grad()
+    def _look(self, predictions: dict[int, Tensor]) -> None:
+        """Score the teachers for the next step; the numbers cross to the host meanwhile."""
+        entropies = [_entropy(predictions[bits]) for bits in self.bits[:-1]]
+        distances = [
+            self._distance(teacher, bits)
+            for at, bits in enumerate(self.bits[1:], start=1)
+            for teacher in self.bits[:at]
+        ]
+        self.seen = torch.stack([*entropies, *distances]).float()
+        if self.seen.device.type == "cuda":
+            self.on_host = self.seen.to("cpu", non_blocking=True)
+            self.ready = torch.cuda.Event()
+            self.ready.record()
+        else:
+            self.on_host = self.seen
+
+    def _distance(self, teacher: int, student: int) -> Tensor:
+        weights = [
+            (layer.quantized_weight(teacher), layer.quantized_weight(student))
+            for layer in self.layers
+        ]
+        return torch.stack([(a - b).abs().mean() for a, b in weights]).sum()
+
+    def state(self) -> dict[str, Tensor]:
+        return {"seen": self.seen}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.seen = state["seen"]
+        self.on_host = self.seen.cpu()
+
+    def record(self) -> dict[str, Any]:
+        said = {"teachers": self.counts, "lambda": self.lambda_now, "keep": self.keep_now}
+        self.counts = self._no_counts()
+        return said
+
+    def _no_counts(self) -> dict[str, dict[str, int]]:
+        students = enumerate(self.bits[1:], start=1)
+        return {str(bits): {str(t): 0 for t in self.bits[:at]} for at, bits in students}
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    log = logits.log_softmax(dim=1)
+    return -(log.exp() * log).sum(dim=1).mean()
+
+
+@dataclass(frozen=True)
+class CoQuant(TrainedMethod):
+    """Collaborative knowledge transfer between the bit-widths of one weight set.
+
+    distance_weight: lambda at the end; it grows linearly from 0.
+    keep_first, keep_last: p_l of the first and the last block at the start, linear between them.
+    swap_until: fraction of the training at which every p_l has become 1; 0 for no swapping.
+    distillation: weight of the teacher's prediction beside the labels. temperature: of both.
+
+    Source: Sun et al., "Improved Techniques for Quantizing Deep Networks with Adaptive Bit-Widths"
+    (WACV 2024; arXiv 2103.01435), teacher selection and block swapping. Its code is not public. The
+    order of the passes, all constants, the mean in the distance, private BatchNorm and the
+    quantizers are choices made here.
+    """
+
+    name = "coquant"
+    strategy_class = Collaborative
+    prescribed: ClassVar[dict[str, Any]] = {"batchnorm": "private"}
+    least_bits = 2
+    bibtex = """@inproceedings{sun2024improved,
+  title={Improved Techniques for Quantizing Deep Networks with Adaptive Bit-Widths},
+  author={Sun, Ximeng and Panda, Rameswar and Chen, Chun-Fu and Wang, Naigang and Pan, Bowen and
+    Oliva, Aude and Feris, Rogerio and Saenko, Kate},
+  booktitle={WACV},
+  year={2024}
+}"""
+
+    distance_weight: float = 1.0
+    keep_first: float = 0.5
+    keep_last: float = 1.0
+    swap_until: float = 0.5
+    distillation: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, least, most in (
+            ("distance_weight", 0, float("inf")),
+            ("keep_first", 0, 1),
+            ("keep_last", 0, 1),
+            ("swap_until", 0, 1),
+            ("distillation", 0, float("inf")),
+        ):
+            if not least <= getattr(self, key) <= most:
+                raise ValueError(f"{key}={getattr(self, key)}; give {least}..{most}")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature={self.temperature}; give a positive number")
+
+    @property
+    def strategy_options(self) -> dict[str, Any]:
+        keys = ("distance_weight", "keep_first", "keep_last", "swap_until", "distillation")
+        return {key: getattr(self, key) for key in (*keys, "temperature")}

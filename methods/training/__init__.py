@@ -1,0 +1,1 @@
+"""Training a network at one or several bit-widths."""

@@ -1,0 +1,158 @@
+"""What a method that trains is: one weight set at several bit-widths, a cell looks at one."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.base import Calibration, Context, Method
+from methods.training.fresh import drawn_anew
+from methods.training.schedule import Schedule
+from methods.training.strategy import Strategy
+from models.errors import BenchError
+from models.qat.network import make_quantizable, set_bits
+from models.qat.spec import QatSpec
+from models.quantize.spec import QuantSpec
+
+Trained = Mapping[str, Tensor]
+"""State dict of a trained network."""
+
+RealImages = Callable[[int], Tensor]
+"""Gives n preprocessed training images, (n, C, H, W)."""
+
+
+@dataclass(frozen=True)
+class TrainedMethod(Method):
+    """A network trained while it is quantized; a cell evaluates it at one of its bit-widths.
+
+    images: training images looked at before training, for where ranges and clips start.
+    bits: the bit-widths that share the weights, descending; a cell is W = A = one of them.
+    init: `pretrained` starts from the weights of the cell's model, `scratch` from new ones.
+    qat: the quantizers. schedule: optimiser, learning rate, augmentation.
+
+    prescribed: what the method demands of `qat`; it is what tells it from its neighbours.
+    least_bits: how many bit-widths it needs.
+    """
+
+    needs_real_images = True
+    prescribed: ClassVar[Mapping[str, Any]] = {}
+    least_bits: ClassVar[int] = 1
+
+    images: int = 256
+    bits: tuple[int, ...] = (8, 6, 4, 2)
+    init: Literal["pretrained", "scratch"] = "pretrained"
+    qat: QatSpec = field(default_factory=QatSpec)
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.qat.check_bits(self.bits)
+        if len(self.bits) < self.least_bits:
+            raise ValueError(
+                f"bits={list(self.bits)}; {self.name} needs {self.least_bits} bit-widths or more: "
+                "each but the highest learns from a higher one"
+            )
+        for key, value in self.prescribed.items():
+            if getattr(self.qat, key) != value:
+                raise ValueError(
+                    f"qat.{key}={getattr(self.qat, key)!r}; with anything but {value!r} it is "
+                    f"another method than {self.name}"
+                )
+
+    def check(self, spec: QuantSpec) -> None:
+        """Raise BenchError unless the method trains a network that `spec` can be a cell of."""
+        if spec.w_bits != spec.a_bits or spec.w_bits not in self.usable_bits:
+            usable = ", ".join(f"W{bits}A{bits}" for bits in self.usable_bits)
+            raise BenchError(
+                f"method {self.name} is used at {usable}, "
+                f"not at W{spec.w_bits}A{spec.a_bits}; set quant.w_bits and a_bits, or method.bits"
+            )
+        if spec.identity() != QuantSpec(spec.w_bits, spec.a_bits).identity():
+            raise BenchError(
+                f"recipe= and quant.* but the bits have no effect on method {self.name}, whose "
+                "quantizers are method.qat.*; leave the recipe at its default"
+            )
+
+    @property
+    def usable_bits(self) -> tuple[int, ...]:
+        return self.bits
+
+    def together(self, wanted: int) -> tuple[int, ...]:
+        """Return the bit-widths of the training that a cell at `wanted` bits looks at."""
+        return self.bits
+
+    def training_spec(self, wanted: int) -> QatSpec:
+        """Return the quantizers of the training that a cell at `wanted` bits looks at."""
+        return self.qat
+
+    @property
+    def strategy_options(self) -> dict[str, Any]:
+        """What `strategy` depends on besides the network, the bits and the schedule."""
+        return {}
+
+    def identity_of_training(self, wanted: int) -> dict[str, Any]:
+        """Return what the training behind a cell at `wanted` bits depends on, of the method.
+
+        Methods whose trainings are equal here share them.
+        """
+        return {
+            "strategy": self.strategy_class.__name__,
+            **self.strategy_options,
+            "bits": list(self.together(wanted)),
+            "qat": asdict(self.training_spec(wanted)),
+            "schedule": asdict(self.schedule),
+            "images": self.images,
+            "init": self.init,
+        }
+
+    @property
+    @abstractmethod
+    def strategy_class(self) -> type[Strategy]: ...
+
+    def strategy(self, network: nn.Module, wanted: int) -> Strategy:
+        """Return how a step treats the bit-widths of `network`, what `trainable` returned."""
+        smoothing = self.schedule.label_smoothing
+        return self.strategy_class(
+            network, self.together(wanted), smoothing, **self.strategy_options
+        )
+
+    def trainable(
+        self, network: nn.Module, wanted: int, images: Tensor, generator: torch.Generator
+    ) -> nn.Module:
+        """Return what is trained for a cell at `wanted` bits: a copy of `network`, quantizable.
+
+        images: (N, C, H, W) normalised, what `calibrate` returned. generator: for new weights.
+        """
+        if self.init == "scratch":
+            network = drawn_anew(network, generator)
+        made = make_quantizable(network, self.together(wanted), self.training_spec(wanted), images)
+        return made.to(memory_format=torch.channels_last).train()
+
+    def used_at(
+        self,
+        network: nn.Module,
+        trained: Trained,
+        wanted: int,
+        images: Tensor,
+        real_images: RealImages,
+    ) -> nn.Module:
+        """Return a quantizable network with the state `trained`, set to `wanted` bits, for use.
+
+        network: the float network that training started from. images: as for `trainable`.
+        real_images: gives n more training images.
+        """
+        made = make_quantizable(network, self.together(wanted), self.training_spec(wanted), images)
+        made.load_state_dict(dict(trained))
+        set_bits(made, wanted)
+        return made.to(memory_format=torch.channels_last).eval()
+
+    def calibrate(self, network: nn.Module, context: Context) -> Calibration:
+        return Calibration(context.real_images(self.images))
+
+
+def float_spec(spec: QatSpec) -> QatSpec:
+    """Return `spec` with nothing quantized at 32 bits, first and last layer included."""
+    return replace(spec, first_bits=None, last_bits=None)

@@ -1,0 +1,245 @@
+"""The training loop of all methods: epochs, checkpoints, and what to say when it diverges."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from methods.base import Progress, no_progress
+from methods.training.augment import augment
+from methods.training.schedule import Schedule, learning_rate, optimiser
+from methods.training.strategy import Moment, Strategy
+from models.errors import BenchError
+from models.qat.layers import quantized_weights
+from models.qat.network import project
+
+State = dict[str, Any]
+
+
+class Checkpoints(Protocol):
+    """Where the state of a training is kept after each epoch."""
+
+    def load(self) -> State | None: ...
+
+    def save(self, state: State) -> None: ...
+
+    @property
+    def place(self) -> str: ...
+
+
+class InMemory:
+    """Keeps the last state, for as long as the process lives."""
+
+    place = "memory"
+
+    def __init__(self) -> None:
+        self._state: State | None = None
+
+    def load(self) -> State | None:
+        return copy.deepcopy(self._state)
+
+    def save(self, state: State) -> None:
+        self._state = copy.deepcopy(state)
+
+
+class Workers(Protocol):
+    """The processes that share each batch: this one's place, and the mean over all of them."""
+
+    rank: int
+    count: int
+
+    def average(self, tensors: Sequence[Tensor]) -> None: ...
+
+
+class Alone:
+    """One process."""
+
+    rank = 0
+    count = 1
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """The mean over one is itself."""
+
+
+@dataclass
+class Training:
+    """Everything that one training is made of.
+
+    network: trained in place, in training mode, on the device of `pixels`.
+    pixels: (N, 3, H, W) uint8. targets: (N,) int64. normalise: pixels 0..255 as float32 to the
+    input of the network. generator: CPU; orders and changes the images and is what strategies draw
+    from.
+    """
+
+    network: nn.Module
+    strategy: Strategy
+    pixels: Tensor
+    targets: Tensor
+    normalise: Callable[[Tensor], Tensor]
+    schedule: Schedule
+    generator: torch.Generator
+    checkpoints: Checkpoints = field(default_factory=InMemory)
+    workers: Workers = field(default_factory=Alone)
+    progress: Progress = no_progress
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train to the end, from the last checkpoint if there is one; return one record an epoch.
+
+        Raises BenchError when there are fewer images than one batch, and when the loss is no longer
+        finite; it then names the step, the layer and the last good checkpoint.
+        """
+        size, count = self.schedule.batch_size, self.workers.count
+        if len(self.pixels) < size:
+            raise BenchError(
+                f"{len(self.pixels)} training images do not fill one batch of {size}; lower "
+                "batch_size"
+            )
+        if size % count:
+            raise BenchError(f"batch_size={size} cannot be shared by {count} processes equally")
+        self.batches = len(self.pixels) // size
+        self.optimiser = optimiser(self.network, self.schedule)
+        decay = self.schedule.ema
+        self.averaged = (
+            AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            if decay
+            else None
+        )
+        self.history: list[dict[str, Any]] = []
+        with _repeatable():
+            kept = self.checkpoints.load()
+            if kept is None:
+                # For layers that draw by themselves, such as dropout.
+                torch.manual_seed(self.generator.initial_seed())
+                self.checkpoints.save(self._state())
+            else:
+                self._restore(kept)
+            while len(self.history) < self.schedule.epochs:
+                self._epoch()
+                self.checkpoints.save(self._state())
+        if self.averaged is not None:
+            self.network.load_state_dict(self.averaged.module.state_dict())
+        return self.history
+
+    def _epoch(self) -> None:
+        epoch = len(self.history)
+        order = torch.randperm(len(self.pixels), generator=self.generator)
+        losses = torch.zeros(self.batches, device=self.pixels.device)
+        for batch in range(self.batches):
+            losses[batch] = self._step(order, batch)
+            self.progress(epoch * self.batches + batch + 1, self._steps)
+        self.workers.average([losses])
+        mean = float(losses.mean())
+        if not math.isfinite(mean):
+            step = int(torch.isfinite(losses).logical_not().nonzero()[0])
+            raise BenchError(self._diverged(epoch, step, float(losses[step])))
+        self.history.append({"epoch": epoch + 1, "loss": mean, **self.strategy.record()})
+        self.progress((epoch + 1) * self.batches, self._steps, mean)
+
+    @property
+    def _steps(self) -> int:
+        return self.schedule.epochs * self.batches
+
+    def _step(self, order: Tensor, batch: int) -> Tensor:
+        size, workers = self.schedule.batch_size, self.workers
+        device = self.pixels.device
+        chosen = order[batch * size :][:size].to(device)
+        changed = augment(self.pixels[chosen].float(), self.schedule, self.generator)
+        mine = slice(workers.rank, None, workers.count)
+        inputs = self.normalise(changed[mine]).to(memory_format=torch.channels_last)
+        step = len(self.history) * self.batches + batch
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.schedule, step, self._steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        with (
+            quantized_weights(self.network),
+            torch.autocast(device.type, torch.bfloat16, enabled=self.schedule.amp),
+        ):
+            moment = Moment(step, self._steps, self.generator)
+            loss = self.strategy.step(inputs, self.targets[chosen][mine], moment)
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        workers.average(gradients)
+        self.optimiser.step()
+        project(self.network)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+        return loss
+
+    def _state(self) -> State:
+        device = self.pixels.device
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
+            "strategy": self.strategy.state(),
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "history": self.history,
+        }
+
+    def _restore(self, state: State) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.strategy.restore(state["strategy"])
+        self.generator.set_state(state["generator"].cpu())
+        torch.set_rng_state(state["random"].cpu())
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.pixels.device)
+        self.history = list(state["history"])
+
+    def _diverged(self, epoch: int, step: int, loss: float) -> str:
+        """Return what to say: the epoch is run again from its checkpoint to find the layer."""
+        said = (
+            f"training diverged: the loss of step {step + 1} of {self.batches} in epoch "
+            f"{epoch + 1} is {loss}"
+        )
+        kept = self.checkpoints.load()
+        if kept is not None and self.workers.count == 1:
+            self._restore(kept)
+            order = torch.randperm(len(self.pixels), generator=self.generator)
+            for batch in range(step):
+                self._step(order, batch)
+            layer = _first_not_finite(self.network, lambda: self._step(order, step))
+            said += f"; the first layer that is not finite is {layer!r}" if layer else ""
+        return (
+            f"{said}; the last good checkpoint is that of epoch {epoch}, in "
+            f"{self.checkpoints.place}; lower the learning rate (now {self.schedule.lr})"
+        )
+
+
+def _first_not_finite(network: nn.Module, step: Callable[[], object]) -> str | None:
+    """Return the name of the first layer, as they are called, with a value that is not finite."""
+    found: list[str] = []
+
+    def note(name: str, module: nn.Module, output: object) -> None:
+        values: list[Tensor] = [*module.parameters(recurse=False)]
+        values += [output] if isinstance(output, Tensor) else []
+        if not found and not all(bool(torch.isfinite(v).all()) for v in values):
+            found.append(name)
+
+    hooks = [
+        module.register_forward_hook(lambda m, _, out, name=name: note(name, m, out))
+        for name, module in network.named_modules()
+        if name
+    ]
+    try:
+        step()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+    with flags, torch.random.fork_rng():
+        yield

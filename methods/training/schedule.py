@@ -1,0 +1,103 @@
+"""How a network is trained: optimiser, learning rate, augmentation, averaging."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from models.errors import BenchError
+from models.qat.network import quantizer_parameters
+
+Augmentation = Literal["affine", "crop_flip", "none"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Epochs, optimiser and augmentation; the default is the project's own recipe for digits.
+
+    epochs: passes over the training images; the weights after the last one are the result.
+    batch_size: images a step, over all processes; an incomplete last batch of an epoch is left out.
+    optimizer: `sgd` (momentum, nesterov) or `adam`.
+    decay: `cosine`: the learning rate rises to `lr` over the `warmup` fraction (0..1, exclusive of
+        1) of all steps by half a cosine from zero and falls to zero by the other half; `step`:
+        after the same rise it is multiplied by `gamma` at each of `milestones` (fractions of all
+        steps).
+    weight_decay: on weights, not on BatchNorm, biases and what quantizers learn.
+    label_smoothing: 0..1, the share of the target spread over all classes.
+    augment: `affine` (a warp uniform within max_shift pixels each axis, max_rotation degrees and
+        max_scale, a fraction below 1; black outside), `crop_flip` (a shift by up to max_shift whole
+        pixels, black outside, and a mirror image in half of the cases) or `none`.
+    ema: decay of an exponential average of the weights that is the result; 0 for none.
+    amp: whether the network computes in bfloat16 where autocast deems that safe.
+    """
+
+    epochs: int = 12
+    batch_size: int = 64
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = 0.2
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decay: Literal["cosine", "step"] = "cosine"
+    warmup: float = 0.25
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.1
+    label_smoothing: float = 0.05
+    augment: Augmentation = "affine"
+    max_shift: float = 2.0
+    max_rotation: float = 10.0
+    max_scale: float = 0.1
+    ema: float = 0.0
+    amp: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises BenchError naming the field that is out of range."""
+        increasing = list(self.milestones) == sorted(set(self.milestones))
+        accepted = {
+            "epochs": self.epochs >= 1,
+            "batch_size": self.batch_size >= 2,
+            "lr": 0 < self.lr < math.inf,
+            "momentum": 0 <= self.momentum < 1 and (self.momentum > 0 or not self.nesterov),
+            "weight_decay": 0 <= self.weight_decay < math.inf,
+            "warmup": 0 <= self.warmup < 1,
+            "milestones": increasing and all(0 < m < 1 for m in self.milestones),
+            "gamma": 0 < self.gamma <= 1,
+            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "max_shift": 0 <= self.max_shift < math.inf,
+            "max_rotation": 0 <= self.max_rotation <= 180,
+            "max_scale": 0 <= self.max_scale < 1,
+            "ema": 0 <= self.ema < 1,
+        }
+        for field, fine in accepted.items():
+            if not fine:
+                raise BenchError(
+                    f"training schedule: {field}={getattr(self, field)!r} is out of range; "
+                    "see methods.training.schedule.Schedule for the range of each field"
+                )
+
+
+def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
+    """Return the learning rate of `step` (0..steps-1)."""
+    peak = schedule.warmup * steps
+    # The middle of the step, so that neither the first nor the last has a rate of zero.
+    time = step + 0.5
+    if time < peak:
+        return schedule.lr * 0.5 * (1 - math.cos(math.pi * time / peak))
+    if schedule.decay == "step":
+        passed = sum(time >= milestone * steps for milestone in schedule.milestones)
+        return schedule.lr * schedule.gamma**passed
+    return schedule.lr * 0.5 * (1 + math.cos(math.pi * (time - peak) / (steps - peak)))
+
+
+def optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """Return the optimiser of all parameters of `network`; only weights decay."""
+    learned = set(quantizer_parameters(network))
+    decayed = [p for p in network.parameters() if p.ndim > 1 and p not in learned]
+    others = [p for p in network.parameters() if p.ndim <= 1 or p in learned]
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    shared: dict[str, Any] = {"lr": schedule.lr, "weight_decay": schedule.weight_decay}
+    if schedule.optimizer == "adam":
+        return torch.optim.Adam(groups, **shared)
+    return torch.optim.SGD(groups, **shared, momentum=schedule.momentum, nesterov=schedule.nesterov)

@@ -1,0 +1,85 @@
+"""What a method brings to a training step: how bit-widths take part in it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.qat.network import set_bits
+
+
+class Moment(NamedTuple):
+    """When a step happens: `step` of 0..`steps`-1, and a seeded CPU generator for its draws."""
+
+    step: int
+    steps: int
+    generator: torch.Generator
+
+    @property
+    def fraction(self) -> float:
+        """How much of the training has passed, 0..1."""
+        return self.step / max(1, self.steps - 1)
+
+
+class Strategy(ABC):
+    """One training step of a network at its bit-widths, and what it remembers between steps.
+
+    bits: descending. smoothing: of the labels, 0..1.
+    """
+
+    def __init__(self, network: nn.Module, bits: Sequence[int], smoothing: float) -> None:
+        self.network = network
+        self.bits = tuple(bits)
+        self.hard_loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
+
+    @abstractmethod
+    def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+        """Run forward and backward passes; return the loss, (), without a gradient.
+
+        images: (N, C, H, W), normalised. targets: (N,) class indices. It runs within
+        `models.qat.layers.quantized_weights`, and nothing in it waits for the device.
+        """
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what is remembered between steps."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most remember nothing
+        """Remember `state` again."""
+
+    def record(self) -> dict[str, Any]:
+        """Return what is worth knowing of the epoch that ends, as JSON, and begin a new one."""
+        return {}
+
+
+class HardLabels(Strategy):
+    """Cross-entropy with the labels at each bit-width; the gradients add up."""
+
+    def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+        total = torch.zeros((), device=images.device)
+        for bits in self.bits:
+            set_bits(self.network, bits)
+            loss = self.hard_loss(self.network(images), targets)
+            loss.backward()
+            total += loss.detach()
+        return total / len(self.bits)
+
+
+class Plain(HardLabels):
+    """Cross-entropy of a network without bit-widths."""
+
+    def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
+        loss: Tensor = self.hard_loss(self.network(images), targets)
+        loss.backward()
+        return loss.detach()
+
+
+def soft_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean cross-entropy of `logits` with softmax(`wanted`), both (N, K).
+
+    No gradient goes to `wanted`.
+    """
+    target = wanted.detach().softmax(dim=1)
+    return -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()

@@ -1,0 +1,190 @@
+"""Trainings: kept for all bit-widths, resumed after a kill, refused when something does not fit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench import training as module
+from bench.cell import plan
+from bench.config import read_config
+from bench.experiments import compose_raw
+from bench.run import run_cell
+from bench.training import OnDisk, training_identity
+from methods.training.base import TrainedMethod
+from methods.training.loop import Training
+from models.errors import BenchError
+
+SMALL = (
+    *("tracking=none", "data.subset=80", "data.limit=40", "method.images=8"),
+    *("method.schedule.epochs=2", "method.schedule.batch_size=20", "runtime.threads=1"),
+)
+
+
+def config(outputs: Path, *overrides: str) -> Any:
+    return read_config(compose_raw([*overrides, *SMALL, f"paths.outputs={outputs}"]))
+
+
+def key(outputs: Path, *overrides: str) -> str:
+    cell = plan(config(outputs, *overrides))
+    assert isinstance(cell.method, TrainedMethod)
+    return module.digest(training_identity(cell, cell.method))
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
+    """Trainings that were run, in order."""
+    seen: list[Training] = []
+    run = Training.run
+    monkeypatch.setattr(Training, "run", lambda self: seen.append(self) or run(self))  # type: ignore[func-returns-value]
+    return seen
+
+
+def test_one_training_serves_every_bit_width(tmp_path: Path, trainings: list[Training]) -> None:
+    found = [
+        run_cell(config(tmp_path, "method=adabits", "method.bits=[4,2]", f"quant=w{b}a{b}")).result
+        for b in (4, 2)
+    ]
+    assert len(trainings) == 1
+    assert [result and result.status for result in found] == ["done", "done"]
+    (folder,) = (tmp_path / "cache" / "training").iterdir()
+    assert sorted(p.name for p in folder.iterdir()) == [
+        *("history.json", "identity.json", "lock", "trained.safetensors")
+    ]
+    result = found[1]
+    assert result is not None
+    assert result.recipe["quantizer"]["weight_quantizer"] == "lsq"
+    assert result.recipe["batchnorm"] == "private, float"
+    said = json.loads((tmp_path / "cells" / result.id / "training.json").read_bytes())
+    assert said["key"] == folder.name
+    assert [record["epoch"] for record in said["epochs"]] == [1, 2]
+    assert (tmp_path / "cells" / result.id / "training.png").stat().st_size > 1000
+    # resnet20: 432 and 640 weights of the first and the last layer at 8 bits, 269,824 more at 2.
+    assert result.size_mb == pytest.approx((1072 * 8 + 269824 * 2) / 8 / 2**20)
+
+
+def test_which_trainings_are_one(tmp_path: Path) -> None:
+    at = {
+        name: key(tmp_path, *overrides)
+        for name, overrides in {
+            "individual 8": ("method=individual", "quant=w8a8"),
+            "individual 4": ("method=individual", "quant=w4a4"),
+            "dq 8 at 4": ("method=dq_8", "quant=w4a4"),
+            "dq_bn 8 at 2": ("method=dq_bn_8", "quant=w2a2"),
+            "dq at 4": ("method=dq", "quant=w4a4"),
+            "dq_bn at 2": ("method=dq_bn", "quant=w2a2"),
+            "other seed": ("method=individual", "quant=w8a8", "seed=1"),
+            "other surrogate": (
+                *("method=individual", "quant=w8a8", "method.qat.weight_surrogate=ewgs"),
+            ),
+        }.items()
+    }
+    assert at["individual 8"] == at["dq 8 at 4"] == at["dq_bn 8 at 2"]
+    assert at["dq at 4"] == at["dq_bn at 2"]
+    assert len(set(at.values())) == 5
+
+
+class Killed(BaseException):
+    """Stands for a process that dies."""
+
+
+def test_a_killed_training_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ("method=coquant", "method.bits=[4,2]", "quant=w2a2", "method.schedule.ema=0.5")
+    whole = run_cell(config(tmp_path / "whole", *wanted)).result
+    assert whole is not None and whole.status == "done"
+
+    step, calls = Training._step, []
+
+    def dying(self: Training, order: torch.Tensor, batch: int) -> torch.Tensor:
+        calls.append(batch)
+        if len(calls) == 7:  # within the second epoch of four steps
+            raise Killed
+        return step(self, order, batch)
+
+    monkeypatch.setattr(Training, "_step", dying)
+    with pytest.raises(Killed):
+        run_cell(config(tmp_path / "killed", *wanted))
+    (folder,) = (tmp_path / "killed" / "cache" / "training").iterdir()
+    assert (folder / "checkpoint.pt").exists()
+    again = run_cell(config(tmp_path / "killed", *wanted)).result
+    assert again is not None and again.correct == whole.correct
+    assert len(calls) == 7 + 4  # the second epoch alone was run again
+    assert not (folder / "checkpoint.pt").exists()
+    (unbroken,) = (tmp_path / "whole" / "cache" / "training").iterdir()
+    assert unbroken.name == folder.name
+    one, other = (load_file(f / "trained.safetensors") for f in (unbroken, folder))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (unbroken / "history.json").read_bytes() == (folder / "history.json").read_bytes()
+
+
+def test_divergence_names_step_layer_and_checkpoint(tmp_path: Path) -> None:
+    wanted = config(tmp_path, "method=individual", "quant=w4a4", "method.schedule.lr=1e30")
+    result = run_cell(wanted).result
+    assert result is not None and result.status == "failed" and result.reason is not None
+    (folder,) = (tmp_path / "cache" / "training").iterdir()
+    assert result.reason.startswith("training diverged: the loss of step ")
+    assert " in epoch 1 is nan; the first layer that is not finite is 'features." in result.reason
+    assert f"that of epoch 0, in {folder / 'checkpoint.pt'}; lower the learning" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("method=adabits", "quant=w3a3"), "adabits is used at W8A8, W6A6, W4A4, W2A2, not at W3A3"),
+        (("method=adabits", "quant=w4a8"), "not at W4A8"),
+        (("method=adabits", "recipe=deploy"), "recipe= and quant.* but the bits have no effect"),
+        (("method=coquant", "method.bits=[4]", "quant=w4a4"), "coquant needs 2 bit-widths or more"),
+        (("method=coquant", "method.bits=[4,4]"), r"qat.bits=[4, 4] repeats a bit-width"),
+        (("method=coquant", "method.bits=[2,4]"), "must descend; give [4, 2]"),
+        (("method=coquant", "method.bits=[17,4]"), "qat.bits=17 is impossible; give 1..16"),
+        (("method=joint", "method.qat.batchnorm=private"), "it is another method than joint"),
+        (("method=dq", "+method.qat.weight_quantiser=lsq"), "'qat.weight_quantiser'; did you mean"),
+        (("method=dq", "method.schedule.lr=0"), "training schedule: lr=0.0 is out of range"),
+        (("method=dq", "method.schedule.batch_size=81"), "80 training images of mnist5k do not"),
+        (("method=zeroq", "model.weights=none"), "model.weights=none is an untrained network"),
+        (("method=dq", "model.weights=none"), "or a method that trains with method.init=scratch"),
+    ],
+)
+def test_what_is_refused_before_training(
+    tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    small = [each for each in SMALL if not overrides[0].endswith("zeroq") or "schedule" not in each]
+    given = [*small, *overrides]
+    with pytest.raises(BenchError) as caught:
+        plan(read_config(compose_raw([*given, f"paths.outputs={tmp_path}"])))
+    assert message in str(caught.value)
+
+
+def test_from_scratch_without_weights(tmp_path: Path) -> None:
+    scratch = ("method.init=scratch", "model.weights=none", "method.schedule.epochs=1")
+    given = [*SMALL, "method=individual", "quant=w4a4", *scratch, f"paths.outputs={tmp_path}"]
+    result = run_cell(read_config(compose_raw(given))).result
+    assert result is not None and result.status == "done", result
+    assert result.fp32_top1 is None and result.weights_sha256 is None
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    files = OnDisk(path, torch.device("cpu"))
+    assert files.load() is None
+    files.save({"history": [], "network": {"w": torch.ones(2)}})
+    state = files.load()
+    assert state is not None and torch.equal(state["network"]["w"], torch.ones(2))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BenchError, match=rf"cannot read the checkpoint {path}: .*remove it"):
+        files.load()
+
+
+def test_a_folder_of_another_recipe_is_named(tmp_path: Path) -> None:
+    wanted = config(tmp_path, "method=individual", "quant=w4a4")
+    folder = tmp_path / "cache" / "training" / key(tmp_path, "method=individual", "quant=w4a4")
+    folder.mkdir(parents=True)
+    (folder / "identity.json").write_text("{}")
+    result = run_cell(wanted).result
+    assert result is not None and result.reason is not None
+    assert "holds the training of another recipe than its name says" in result.reason

@@ -1,0 +1,76 @@
+"""Learning rates, ranges, which parameters decay."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from methods.training.schedule import Schedule, learning_rate, optimiser
+from models.errors import BenchError
+from models.qat.network import make_quantizable, quantizer_parameters
+from models.qat.spec import QatSpec
+
+
+def test_config_equals_the_defaults() -> None:
+    path = Path(__file__).parents[3] / "conf" / "train" / "default.yaml"
+    wanted = asdict(Schedule()) | {"milestones": [0.5, 0.75]}
+    assert OmegaConf.to_container(OmegaConf.load(path)) == wanted
+
+
+def test_learning_rate_is_one_cycle() -> None:
+    schedule = Schedule(lr=0.2, warmup=0.25)
+    rates = [learning_rate(schedule, step, 1000) for step in range(1000)]
+    assert max(rates) == pytest.approx(0.2, rel=1e-4)
+    assert abs(rates.index(max(rates)) - 250) <= 1
+    assert 0 < rates[0] < 1e-5
+    assert 0 < rates[-1] < 1e-5
+    assert rates[125] == pytest.approx(0.1, rel=0.02)
+    flat = Schedule(warmup=0)
+    assert learning_rate(flat, 0, 10) == pytest.approx(0.2 * 0.5 * (1 + math.cos(0.05 * math.pi)))
+
+
+def test_learning_rate_in_steps() -> None:
+    schedule = Schedule(lr=0.1, decay="step", warmup=0, milestones=(0.5, 0.75), gamma=0.1)
+    rates = [learning_rate(schedule, step, 8) for step in range(8)]
+    assert rates == pytest.approx([0.1] * 4 + [0.01] * 2 + [0.001] * 2)
+    warmed = Schedule(lr=0.1, decay="step", warmup=0.25, milestones=(0.5,))
+    assert learning_rate(warmed, 0, 8) == pytest.approx(0.1 * 0.5 * (1 - math.cos(math.pi / 4)))
+    assert learning_rate(warmed, 2, 8) == 0.1
+
+
+def test_only_weights_decay(tiny_network: nn.Module) -> None:
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    spec = QatSpec(granularity="channel")  # its learned steps have four dimensions
+    made = make_quantizable(tiny_network, (4, 2), spec, images)
+    decayed, others = optimiser(made, Schedule(weight_decay=0.1)).param_groups
+    weights = [made.get_parameter(f"convs.{i}.weight") for i in range(3)]
+    assert decayed["weight_decay"] == 0.1
+    assert others["weight_decay"] == 0
+    assert set(decayed["params"]) == {*weights, made.get_parameter("head.weight")}
+    assert set(quantizer_parameters(made)) < set(others["params"])
+    adam = optimiser(made, Schedule(optimizer="adam", weight_decay=0.1))
+    assert isinstance(adam, torch.optim.Adam)
+    assert [group["weight_decay"] for group in adam.param_groups] == [0.1, 0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("lr", math.nan),
+        ("momentum", 0.0),
+        ("warmup", 1.0),
+        ("ema", 1.0),
+        ("gamma", 0.0),
+        ("milestones", (0.5, 0.5)),
+        ("milestones", (1.0,)),
+    ],
+)
+def test_schedule_out_of_range(field: str, value: float) -> None:
+    with pytest.raises(BenchError, match=f"{field}=.* is out of range"):
+        Schedule(**{field: value})  # type: ignore[arg-type]
