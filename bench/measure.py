@@ -75,7 +75,9 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
         if isinstance(cell.method, TrainedMethod) and training is not None:
             with clock.phase("train") as progress:
                 cache = None if fresh else caches / "training"
-                used = trained(cell, cell.method, network, batch, training, cache, progress)
+                processes = config.runtime.processes
+                how = (training, cache, processes, progress)
+                used = trained(cell, cell.method, network, batch, *how)
             network, size = used.network, weights_size_mb(used.network)
             training_record = {"key": used.key, "epochs": used.history}
         else:

@@ -1,9 +1,11 @@
 """Trained networks: trained once for all bit-widths, kept, and taken up again after a kill."""
 
+import copy
 import json
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,13 +18,16 @@ from bench.cell import Cell, digest
 from bench.data import ImageSet, calibration_indices
 from bench.seeds import numpy_generator, torch_generator
 from bench.store import write_whole
-from methods.base import Progress
+from bench.workers import Together, launch
+from methods.base import Progress, no_progress
 from methods.training.base import TrainedMethod
-from methods.training.loop import Checkpoints, InMemory, State, Training
+from methods.training.loop import Alone, InMemory, State, Training, Workers
 from models.errors import BenchError
 from models.qat.network import freeze
+from models.qat.sync import synced
 
 History = list[dict[str, Any]]
+Trained = tuple[dict[str, Tensor], History]
 
 
 class Used(NamedTuple):
@@ -49,13 +54,14 @@ def trained(
     images: Tensor,
     training_set: ImageSet,
     cache: Path | None,
+    processes: int,
     progress: Progress,
 ) -> Used:
     """Return the trained network of `cell`, at its bits, for evaluation.
 
     network: float, on the device to train on. images: what `method.calibrate` returned.
     cache: where trainings are kept, each in a folder of its own; None to train again and keep
-        nothing.
+        nothing. processes: that share each batch.
 
     Raises BenchError for a training that diverges, and for files in `cache` that are not of it.
     """
@@ -64,33 +70,29 @@ def trained(
     key = digest(identity)
     _check_classes(network, training_set, images)
 
-    def train(checkpoints: Checkpoints) -> tuple[dict[str, Tensor], History]:
-        generator = torch_generator(cell.seed, "training")
-        made = method.trainable(network, wanted, images, generator)
-        history = Training(
-            network=made,
-            strategy=method.strategy(made, wanted),
-            pixels=torch.tensor(np.ascontiguousarray(training_set.images), device=images.device),
-            targets=torch.tensor(training_set.labels, device=images.device),
-            normalise=cell.weights.preprocessing.normalise,
-            schedule=method.schedule,
-            generator=generator,
-            checkpoints=checkpoints,
-            progress=progress,
-        ).run()
-        return {name: value.contiguous() for name, value in made.state_dict().items()}, history
+    own = network if processes == 1 else copy.deepcopy(network).cpu()
+    task = _Task(cell, method, own, images.cpu(), np.ascontiguousarray(training_set.images))
+
+    def train(checkpoint: Path | None) -> Trained:
+        if processes == 1:
+            return _train(Alone(), images.device, task, checkpoint, progress)
+        # Through a file: what a process returns has to fit into a pipe.
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "trained"
+            launch(processes, images.device, _train_together, task, checkpoint, path)
+            return cast("Trained", torch.load(path, weights_only=True))
 
     if cache is None:
-        state, history = train(InMemory())
+        state, history = train(None)
     else:
         folder = cache / key
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             _check_identity(folder / "identity.json", identity)
             if not (folder / "trained.safetensors").exists():
-                files = OnDisk(folder / "checkpoint.pt", images.device)
-                _keep(folder, *train(files))
-                files.remove()
+                checkpoint = folder / "checkpoint.pt"
+                _keep(folder, *train(checkpoint))
+                checkpoint.unlink(missing_ok=True)
             state, history = _kept(folder, images.device)
 
     def real_images(count: int) -> Tensor:
@@ -103,12 +105,60 @@ def trained(
     return Used(freeze(used).requires_grad_(False), key, history)
 
 
-class OnDisk:
-    """The last state of a training in one file, written whole."""
+class _Task(NamedTuple):
+    """What the processes of one training are given."""
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    cell: Cell
+    method: TrainedMethod
+    network: nn.Module
+    images: Tensor
+    pixels: np.ndarray
+
+
+def _train(
+    workers: Workers,
+    device: torch.device,
+    task: _Task,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> Trained:
+    cell, method, wanted = task.cell, task.method, int(task.cell.spec.w_bits)
+    assert cell.calibration is not None
+    generator = torch_generator(cell.seed, "training")
+    images = task.images.to(device).contiguous(memory_format=torch.channels_last)
+    made = method.trainable(task.network.to(device), wanted, images, generator)
+    if workers.count > 1:
+        synced(made)
+    history = Training(
+        network=made,
+        strategy=method.strategy(made, wanted),
+        pixels=torch.tensor(task.pixels, device=device),
+        targets=torch.tensor(cell.calibration.labels, device=device),
+        normalise=cell.weights.preprocessing.normalise,
+        schedule=method.schedule,
+        generator=generator,
+        checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, device, workers.rank),
+        workers=workers,
+        progress=progress,
+    ).run()
+    return {name: value.cpu().contiguous() for name, value in made.state_dict().items()}, history
+
+
+def _train_together(fabric: Any, task: _Task, checkpoint: Path | None, result: Path) -> None:
+    """Train as one of several processes; a progress callback does not travel to them."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // fabric.world_size))
+    done = _train(Together(fabric), fabric.device, task, checkpoint, no_progress)
+    if fabric.global_rank == 0:
+        torch.save(done, result)
+
+
+class OnDisk:
+    """The last state of a training in one file, written whole, by the first of the processes."""
+
+    def __init__(self, path: Path, device: torch.device, rank: int = 0) -> None:
         self.path = path
         self.device = device
+        self.rank = rank
 
     @property
     def place(self) -> str:
@@ -127,12 +177,11 @@ class OnDisk:
         return state
 
     def save(self, state: State) -> None:
+        if self.rank:
+            return
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.path)
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
 
 
 def _check_classes(network: nn.Module, training_set: ImageSet, images: Tensor) -> None:
@@ -160,7 +209,7 @@ def _keep(folder: Path, state: dict[str, Tensor], history: History) -> None:
     write_whole(folder / "history.json", json.dumps(history))
     # The weights come last: where they are, everything is.
     partial = folder / "trained.partial"
-    save_file({name: value.cpu() for name, value in state.items()}, partial)
+    save_file(state, partial)
     partial.replace(folder / "trained.safetensors")
 
 

@@ -124,6 +124,7 @@ class Collaborative(Strategy):
             for teacher in self.bits[:at]
         ]
         self.seen = torch.stack([*entropies, *distances]).float()
+        self.average([self.seen])
         if self.seen.device.type == "cuda":
             self.on_host = self.seen.to("cpu", non_blocking=True)
             self.ready = torch.cuda.Event()

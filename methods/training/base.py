@@ -17,6 +17,9 @@ from models.qat.network import make_quantizable, set_bits
 from models.qat.spec import QatSpec
 from models.quantize.spec import QuantSpec
 
+FINE_TUNING = Schedule(epochs=2, lr=0.05, weight_decay=1e-4, warmup=0.1, label_smoothing=0.0)
+"""The schedule of `conf/schedule/digits.yaml`: minutes on a CPU, from trained weights."""
+
 Trained = Mapping[str, Tensor]
 """State dict of a trained network."""
 
@@ -45,7 +48,7 @@ class TrainedMethod(Method):
     bits: tuple[int, ...] = (8, 6, 4, 2)
     init: Literal["pretrained", "scratch"] = "pretrained"
     qat: QatSpec = field(default_factory=QatSpec)
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: Schedule = FINE_TUNING
 
     def __post_init__(self) -> None:
         super().__post_init__()

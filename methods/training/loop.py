@@ -103,6 +103,7 @@ class Training:
         if size % count:
             raise BenchError(f"batch_size={size} cannot be shared by {count} processes equally")
         self.batches = len(self.pixels) // size
+        self.strategy.average = self.workers.average
         self.optimiser = optimiser(self.network, self.schedule)
         decay = self.schedule.ema
         self.averaged = (

@@ -1,7 +1,7 @@
 """What a method brings to a training step: how bit-widths take part in it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +33,8 @@ class Strategy(ABC):
         self.network = network
         self.bits = tuple(bits)
         self.hard_loss = nn.CrossEntropyLoss(label_smoothing=smoothing)
+        # Of tensors over the processes that share the batch; the loop sets it where there are some.
+        self.average: Callable[[Sequence[Tensor]], None] = _alone
 
     @abstractmethod
     def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
@@ -52,6 +54,10 @@ class Strategy(ABC):
     def record(self) -> dict[str, Any]:
         """Return what is worth knowing of the epoch that ends, as JSON, and begin a new one."""
         return {}
+
+
+def _alone(tensors: Sequence[Tensor]) -> None:
+    """The mean over one process is itself."""
 
 
 class HardLabels(Strategy):
