@@ -1,9 +1,8 @@
 """The composed configuration, checked and typed."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -16,6 +15,9 @@ from pydantic import (
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
 from models.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 class _Strict(BaseModel):
@@ -30,6 +32,7 @@ class ModelConfig(_Strict):
 class RuntimeConfig(_Strict):
     """How a cell is run; recorded beside its number, not part of its identity.
 
+    processes: that share each batch of a training, one GPU each where there are GPUs.
     precision: of the network while a method distils images. It is part of the identity of a cell
         whose method heeds it, when it is not fp32: the images are others.
     """
@@ -40,6 +43,7 @@ class RuntimeConfig(_Strict):
     workers: PositiveInt = 4
     channels_last: bool = True
     precision: Literal["fp32", "bf16"] = "fp32"
+    processes: PositiveInt = 1
 
 
 class TrackingConfig(_Strict):
@@ -85,15 +89,16 @@ class Config(_Strict):
         return QuantSpec(**self.quant)
 
 
-def read_config(composed: DictConfig | dict[str, Any]) -> Config:
+def read_config(composed: "DictConfig | dict[str, Any]") -> Config:
     """Resolve and check what Hydra composed, or what a record holds.
 
     Raises BenchError, in one line, for the first value that does not fit.
     """
-    if isinstance(composed, DictConfig):
-        plain: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    else:
-        plain = composed
+    plain: Any = composed
+    if not isinstance(composed, dict):
+        from omegaconf import OmegaConf
+
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
