@@ -12,7 +12,7 @@ Make = Callable[..., Config]
 def test_the_default_config(make_config: Make) -> None:
     config = make_config()
     assert config.model.name == "resnet20"
-    assert config.data == {"name": "mnist5k", "limit": None}
+    assert config.data == {"name": "mnist5k", "limit": None, "subset": None}
     assert config.method["name"] == "zeroq"
     assert (config.spec.w_bits, config.spec.a_bits, config.spec.sites) == (8, 8, "relu")
     assert (config.seed, config.gate, config.force, config.group) == (0, "stop", False, "adhoc")
