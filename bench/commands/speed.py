@@ -10,7 +10,7 @@ from bench.config import read_config
 from bench.console import say, show_log
 from bench.experiments import compose_raw
 from bench.machine import prepare_device
-from bench.speed import cells, distillation, evaluation
+from bench.speed import cells, distillation, evaluation, training
 from bench.speed.ratio import Ratio
 from bench.speed.report import document, machine, plot, table
 from bench.speed.workplace import Measure, Workplace
@@ -19,7 +19,9 @@ from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
-MEASURES: list[Measure] = [*distillation.MEASURES, *cells.MEASURES, *evaluation.MEASURES]
+_PARTS = (distillation, cells, evaluation, training)
+
+MEASURES: list[Measure] = [measure for part in _PARTS for measure in part.MEASURES]
 """In the order in which they are measured and shown."""
 
 

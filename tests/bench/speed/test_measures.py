@@ -8,7 +8,7 @@ import torch
 
 from bench.commands.speed import MEASURES
 from bench.config import RuntimeConfig
-from bench.speed import cells, distillation, evaluation
+from bench.speed import cells, distillation, evaluation, training
 from bench.speed.workplace import Workplace
 from methods.batchnorm import check_statistics
 from models.errors import BenchError
@@ -26,6 +26,8 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillation, "_SECONDS", 0.0)
     monkeypatch.setattr(distillation, "_IMAGES", 1)
     monkeypatch.setattr(evaluation, "_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_IMAGES", 2)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY))
 
 
@@ -54,6 +56,14 @@ def test_steps(place: Workplace) -> None:
     assert all(side.seconds > 0 for side in (to_bare.above, to_bare.below, to_half.below))
     assert to_bare.details == {"images": 1, "pixels": 32}
     assert distillation._BF16_AT_LEAST == {"efficientnet_lite0": 1.5}
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_training(place: Workplace) -> None:
+    several, choice = training.of_network("resnet20", place)
+    assert (several.target, choice.target) == ("<= 1.1", "<= 1.03")
+    assert several.details == {"images": 2, "pixels": 32, "bits": [8, 6, 4, 2]}
+    assert all(side.seconds > 0 for r in (several, choice) for side in (r.above, r.below))
 
 
 @pytest.mark.usefixtures("_in_no_time")
@@ -90,6 +100,8 @@ def test_a_cell_that_fails_is_said(
     place: Workplace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="bench")
+    monkeypatch.setattr(training, "_SECONDS", 0.0)
+    monkeypatch.setattr(training, "_IMAGES", 2)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY, "method.learning_rate=1e30"))
     with pytest.raises(BenchError, match=r"^a cell that is timed failed: the loss is "):
         cells.more_recipes(place)

@@ -1,0 +1,97 @@
+"""What a training step at several bit-widths costs over single ones, and the choice of teachers."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from bench.speed.ratio import Ratio, Side
+from bench.speed.timing import alternate
+from bench.speed.workplace import Measure, Workplace
+from methods.adabits import AdaBits
+from methods.coquant import Collaborative, CoQuant
+from methods.training.schedule import optimiser
+from methods.training.strategy import Moment, Strategy
+from models.qat.layers import quantized_weights
+from models.qat.network import project
+from models.zoo import entry
+
+_BITS = (8, 6, 4, 2)
+_IMAGES = 64
+_SECONDS = 40.0
+_NETWORKS = ("resnet20",)
+_MULTI_AT_MOST = 1.1
+_CHOICE_AT_MOST = 1.03
+
+
+class _ToldTeachers(Collaborative):
+    """CoQuant without the scores that choose its teachers."""
+
+    def _look(self, predictions: dict[int, Tensor]) -> None:
+        """Leave the scores of the step before as they are."""
+
+
+def _stepping(strategy: Strategy, images: Tensor, targets: Tensor) -> Callable[[], None]:
+    """Return a whole training step: weights, passes, optimiser."""
+    # A rate so small that the network stays what it is, and takes the same time, to the end.
+    schedule = AdaBits().schedule
+    update = optimiser(strategy.network, schedule)
+    for group in update.param_groups:
+        group["lr"] = 1e-9
+    # The middle of a training: some blocks are borrowed.
+    moment = Moment(1, 5, torch.Generator().manual_seed(0))
+
+    def step() -> None:
+        update.zero_grad(set_to_none=True)
+        with quantized_weights(strategy.network):
+            strategy.step(images, targets, moment)
+        update.step()
+        project(strategy.network)
+
+    return step
+
+
+def steps(network: nn.Module, images: Tensor, place: Workplace) -> dict[str, float]:
+    """Return seconds of a step at each bit-width alone, at all of them, and of CoQuant's steps."""
+    targets = torch.arange(len(images), device=images.device) % 10
+
+    def strategy(bits: Sequence[int], kind: type[Strategy], **options: float) -> Strategy:
+        made = AdaBits(bits=tuple(bits)).trainable(network, bits[0], images, torch.Generator())
+        return kind(made, bits, 0.0, **options)
+
+    options = CoQuant().strategy_options
+    hard = AdaBits().strategy_class
+    sides = {str(bits): strategy((bits,), hard) for bits in _BITS}
+    sides["all"] = strategy(_BITS, hard)
+    sides["coquant"] = strategy(_BITS, Collaborative, **options)
+    sides["told"] = strategy(_BITS, _ToldTeachers, **options)
+    stepping = {name: _stepping(side, images, targets) for name, side in sides.items()}
+    return alternate(stepping, _SECONDS, place.device)
+
+
+def of_network(name: str, place: Workplace) -> list[Ratio]:
+    """Return the ratios of a multi-bit step to single steps, and of CoQuant's with its choice."""
+    size = entry(name).preprocessing.size
+    seconds = steps(place.network(name), place.noise(_IMAGES, size), place)
+    what = f"{name}, {_IMAGES} images of {size} px, bits {', '.join(map(str, _BITS))}"
+    details = {"images": _IMAGES, "pixels": size, "bits": list(_BITS)}
+    return [
+        Ratio(
+            f"multi-bit training step / sum of single-bit steps: {what}",
+            Side("AdaBits step", seconds["all"]),
+            Side("steps at each bit-width alone", sum(seconds[str(bits)] for bits in _BITS)),
+            goal=_MULTI_AT_MOST,
+            details=details,
+        ),
+        Ratio(
+            f"CoQuant step / the same with teachers told: {what}",
+            Side("CoQuant step", seconds["coquant"]),
+            Side("without the scores of teachers", seconds["told"]),
+            goal=_CHOICE_AT_MOST,
+            details=details,
+        ),
+    ]
+
+
+MEASURES = [Measure(f"training steps of {n}", partial(of_network, n)) for n in _NETWORKS]
