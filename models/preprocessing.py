@@ -1,6 +1,6 @@
 """What an image goes through before a network sees it; weights carry theirs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Preprocessing:
         return (3, self.size, self.size)
 
     def as_dict(self) -> dict[str, object]:
-        return asdict(self)
+        return dict(vars(self))
 
     def normalise(self, pixels: "Tensor") -> "Tensor":
         """Turn `pixels` (N, 3, H, W), uint8, into a float32 network input on the same device.

@@ -173,12 +173,12 @@ def copy_private(network: nn.Module, source: int) -> None:
 def float_state(network: nn.Module, bits: int) -> dict[str, Tensor]:
     """Return the state dict of the float network with the weights, and the BatchNorm of `bits`."""
     own = network.state_dict()
-    found: dict[str, Tensor] = {}
-    for key, float_key in _float_keys(network, own).items():
-        of_others = ".of_bits." in key and not key.split(".of_bits.")[1].startswith(f"{bits}.")
-        if not of_others:
-            found[float_key] = own[key]
-    return found
+    wanted = (str(bits), f"{bits}_{bits}")  # private, transitional
+    return {
+        float_key: own[key]
+        for key, float_key in _float_keys(network, own).items()
+        if ".of_bits." not in key or key.split(".of_bits.")[1].split(".")[0] in wanted
+    }
 
 
 def freeze(network: nn.Module) -> nn.Module:

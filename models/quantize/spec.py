@@ -1,7 +1,7 @@
 """What a quantized network is quantized to: the part of a recipe that the quantizer carries out."""
 
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 from models.errors import BenchError
@@ -151,14 +151,19 @@ class QuantSpec:
 
         What a new field leaves at its default stays what it was, so no old result loses its name.
         """
-        default = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict().items()
+        default = _defaults().items()
         bits: dict[str, Any] = {"w_bits": self.w_bits, "a_bits": self.a_bits}
         if self.effective().rounding == "adaround":
             bits["rounding_version"] = _ADAROUND_VERSION
         return bits | dict(self.effective().as_dict().items() - default)
 
     def as_dict(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return dict(vars(self))
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
 
 
 # The thousands of cells of a table share a few specs.
@@ -166,7 +171,7 @@ class QuantSpec:
 def _effective(spec: QuantSpec) -> QuantSpec:
     if spec.is_float:
         return QuantSpec(FLOAT_BITS, FLOAT_BITS)
-    defaults = QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
+    defaults = _defaults()
     special = any(bits != FLOAT_BITS for bits in spec._special_bits)
     idle: dict[str, Any] = {}
     if not spec.is_mixed:

@@ -87,8 +87,11 @@ def test_statistics_are_estimated_from_training_images(
     assert [_batch(n) for n in (1, 100, 127, 1024, 1000)] == [1, 100, 127, 128, 125]
 
 
-def test_the_float_state_of_one_bit_width(tiny_network: nn.Module, images: Tensor) -> None:
-    method = replace(Individual(), bits=(8, 4), qat=QatSpec())
+@pytest.mark.parametrize("batchnorm", ["shared", "private", "transitional"])
+def test_the_float_state_of_one_bit_width(
+    tiny_network: nn.Module, images: Tensor, batchnorm: str
+) -> None:
+    method = replace(Individual(), bits=(8, 4), qat=QatSpec(batchnorm=batchnorm))
     made = method.trainable(tiny_network, 8, images, torch.Generator())
     found = float_state(made, 8)
     assert found.keys() == tiny_network.state_dict().keys()
