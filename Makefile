@@ -2,11 +2,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo bench test test-slow lint clean
+.PHONY: demo bench test test-slow test-browser lint clean
 
 demo: .venv/installed
 	$(BIN)/bench run -m experiment=demo
 	$(BIN)/bench table demo
+	$(BIN)/bench dashboard
 
 bench: .venv/installed
 	$(BIN)/bench speed
@@ -16,6 +17,14 @@ test: .venv/installed lint
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
+
+# Needs a Chromium (Debian: apt-get install chromium).
+test-browser: .venv/browser
+	$(BIN)/pytest -m browser
+
+.venv/browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	touch $@
 
 lint: .venv/installed
 	$(BIN)/ruff check .

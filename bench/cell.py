@@ -113,7 +113,7 @@ def plan(config: Config) -> Cell:
 
 
 def _check_training(cell: Cell) -> None:
-    """Raise BenchError for what cannot be trained as asked for, and for a network left untrained."""
+    """Raise BenchError for what cannot be trained as asked, and for a network left untrained."""
     from methods.training.base import TrainedMethod
 
     method = cell.method

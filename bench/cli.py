@@ -73,21 +73,83 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--experiment", metavar="NAME")
     status.set_defaults(action=_lazy("bench.commands.status", "status"))
 
-    table = commands.add_parser("table", help="print what an experiment measured")
-    table.add_argument("name", metavar="NAME", help="of an experiment")
+    table = commands.add_parser("table", help="a paper's table, or what an experiment measured")
+    table.add_argument("name", metavar="NAME", help="of a table or an experiment: bench ls tables")
     table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
-    table.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the terminal")
+    table.add_argument("--missing", action="store_true", help="commands for what is not run, only")
     table.set_defaults(action=_lazy("bench.commands.table", "table"))
+
+    ledger = commands.add_parser("ledger", help="what of each paper is reproduced")
+    ledger.add_argument("--format", choices=["text", "md", "html"], default="text")
+    ledger.set_defaults(action=_lazy("bench.commands.ledger", "ledger"))
+    for view in (table, ledger):
+        view.add_argument("--from", dest="source", metavar="wandb:ENTITY/PROJECT", help="W&B runs")
+        view.add_argument(
+            "--out", type=Path, metavar="FILE", help="write there, not to the terminal"
+        )
+
     recipe = commands.add_parser("recipe", help="one recipe as a card, or where two differ")
     recipe.add_argument("first", metavar="ID", help="of a cell, or the name of a recipe preset")
     recipe.add_argument("second", metavar="ID", nargs="?")
     recipe.set_defaults(action=_lazy("bench.commands.recipe", "recipe"))
 
+    compare = commands.add_parser("compare", help="who wins, and whether that is resolved")
+    compare.add_argument("first", metavar="NAME", help="of an experiment, or the id of a cell")
+    compare.add_argument("second", metavar="ID", nargs="?", help="of another cell")
+    compare.add_argument("--format", choices=["text", "md"], default="text")
+    compare.add_argument("--out", type=Path, metavar="FILE", help="write there")
+    compare.set_defaults(action=_lazy("bench.commands.compare", "compare"))
+
+    dashboard = commands.add_parser("dashboard", help="all results as one HTML file, offline")
+    dashboard.add_argument("--open", action="store_true", help="show it in a browser")
+    dashboard.add_argument("--out", type=Path, metavar="FILE", help="outputs/dashboard.html if not")
+    dashboard.add_argument("--experiment", metavar="NAME", help="only its cells")
+    dashboard.set_defaults(action=_lazy("bench.commands.dashboard", "dashboard"))
+
+    wandb = commands.add_parser("wandb", help="an experiment in Weights & Biases: beyond its runs")
+    views = wandb.add_subparsers(metavar="WHAT", required=True)
+    for what, words in (
+        ("report", "save a report and a workspace"),
+        ("artifacts", "keep the table, made of the bitmaps of its cells"),
+    ):
+        view = views.add_parser(what, help=words)
+        view.add_argument("name", metavar="NAME", help="of an experiment")
+        view.add_argument(
+            "--dry-run", action="store_true", help="write what would be sent, as JSON"
+        )
+        view.add_argument("--out", type=Path, metavar="FILE", help="of a dry run")
+        view.add_argument("--config-dir", type=Path, metavar="DIR", help="your own configs")
+        view.set_defaults(action=_lazy("bench.commands.wandb", what))
+
+    cache = commands.add_parser("cache", help="what is kept to be used again, and room for more")
+    jobs = cache.add_subparsers(metavar="WHAT", required=True)
+    listing = jobs.add_parser("ls", help="entries and size by kind")
+    listing.set_defaults(action=_lazy("bench.commands.cache", "ls"))
+    cleaning = jobs.add_parser("clean", help="remove what was not used for longest; never results")
+    cleaning.add_argument(
+        "--max-gb", type=float, required=True, metavar="N", help="what may stay, in 10^9 bytes"
+    )
+    cleaning.add_argument("--dry-run", action="store_true", help="only say what would go")
+    cleaning.set_defaults(action=_lazy("bench.commands.cache", "clean"))
+
+    merge = commands.add_parser("merge", help="results of several machines in one folder")
+    merge.add_argument("folders", nargs="+", metavar="DIR", help="of results, left as it is")
+    merge.add_argument("--dry-run", action="store_true", help="only say what would be copied")
+    merge.set_defaults(action=_lazy("bench.commands.merge", "merge"))
+
+    cite = commands.add_parser("cite", help="BibTeX for a paper, or for what an experiment uses")
+    cite.add_argument("name", metavar="NAME", help="of an experiment, or of a paper")
+    cite.set_defaults(action=_lazy("bench.commands.cite", "cite"))
+
+    docs = commands.add_parser("docs", help="put the kept results into a checkout's pages")
+    docs.add_argument("--check", action="store_true", help="only name what is stale, and fail")
+    docs.set_defaults(action=_lazy("bench.commands.docs", "docs"))
+
     speed = commands.add_parser("speed", help="ratios of times on this machine, and their goals")
     speed.add_argument("--out", type=Path, metavar="DIR", default=Path("outputs/speed"))
     speed.set_defaults(action=_lazy("bench.commands.speed", "speed"))
 
-    for reader in (validate, ls, status, table, recipe):
+    for reader in (validate, ls, status, table, recipe, compare, ledger, dashboard, cite):
         reader.add_argument("--config-dir", type=Path, metavar="DIR", help="your own configs")
     return parser
 

@@ -2,26 +2,30 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config import Config, read_config
 from bench.configs import config_folder, options
-from bench.plugins import register_methods
-from bench.sweep import jobs_of
+from bench.grids import jobs_of, jobs_of_grids
+from bench.plain import Composer, NotPlain
 from models.errors import BenchError
 from models.registry import did_you_mean
 
+if TYPE_CHECKING:  # tables of plain configs do not import Hydra
+    from omegaconf import DictConfig
+
 DEFAULT_OUTPUTS = "outputs"
 
-COMPOSE_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
-"""What Hydra raises for a command line that means nothing; it has a ValueError for some."""
+
+def compose_errors() -> tuple[type[Exception], ...]:
+    """Return what Hydra raises for a command line that means nothing; ValueError for some."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return HydraException, OmegaConfBaseException, ValueError
 
 
 def compose_raw(
@@ -29,23 +33,28 @@ def compose_raw(
     with_hydra: bool = False,
     name: str = "config",
     own: Path | None = None,
-) -> DictConfig:
+) -> "DictConfig":
     """Compose `overrides` as `bench run` does, over the shipped primary config called `name`.
 
     own: a folder of the user's own configs (`--config-dir`).
 
     Raises BenchError, in one line, when they do not compose.
     """
+    from hydra import compose, initialize_config_dir
+
     search = [] if own is None else [f"hydra.searchpath=[file://{own.resolve()}]"]
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             return compose(name, [*overrides, *search], return_hydra_config=with_hydra)
-    except COMPOSE_ERRORS as error:
+    except compose_errors() as error:
         raise BenchError(explain(error)) from error
 
 
 def explain(error: Exception) -> str:
     """Return one line for an error of Hydra's or OmegaConf's, with the closest known name."""
+    from hydra.errors import MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
@@ -59,6 +68,8 @@ def explain(error: Exception) -> str:
 
 
 def _unknown_key(key: str) -> str:
+    from omegaconf import OmegaConf
+
     composed: Any = OmegaConf.to_container(compose_raw([]))
     group, _, last = key.partition(".")
     if not last or not isinstance(composed.get(group), dict):
@@ -76,6 +87,12 @@ class Job(NamedTuple):
     config: Config
 
 
+def run_command(job: Job, own: Path | None = None) -> str:
+    """Return what to type to measure the cell of `job`."""
+    given = [] if own is None else ["--config-dir", str(own)]
+    return "bench run " + shlex.join([*given, *job.overrides])
+
+
 def experiment_jobs(name: str, overrides: Sequence[str] = (), own: Path | None = None) -> list[Job]:
     """Return the cells of an experiment, with `overrides` as given on the command line.
 
@@ -86,18 +103,38 @@ def experiment_jobs(name: str, overrides: Sequence[str] = (), own: Path | None =
     known = options("experiment", own)
     if name not in known:
         raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, known)}")
-    fixed = [f"experiment={name}", *_not_swept(overrides)]
+    try:
+        return _plain_jobs(name, overrides, Composer(own))
+    except NotPlain:
+        return _hydra_jobs(name, overrides, own)
+
+
+def _plain_jobs(name: str, overrides: Sequence[str], composer: Composer) -> list[Job]:
+    jobs = _jobs(name, overrides, composer.sweeper(name))
+    return [Job(job, read_config(composer.compose(job))) for job in jobs]
+
+
+def _hydra_jobs(name: str, overrides: Sequence[str], own: Path | None) -> list[Job]:
+    from omegaconf import OmegaConf
+
+    from bench.plugins import register_methods
+
+    fixed = [f"experiment={name}", *(o for o in overrides if len(jobs_of([o])) == 1)]
     register_methods(overrides)
     composed = compose_raw(fixed, with_hydra=True, own=own)
-    params: dict[str, Any] = OmegaConf.to_container(composed.hydra.sweeper.params) or {}  # type: ignore[assignment]
-    swept = [f"{key}={value}" for key, value in params.items()]
-    register_methods(swept)
-    jobs = jobs_of([f"experiment={name}", *swept, *overrides])
+    sweeper: Any = OmegaConf.to_container(composed.hydra.sweeper)
+    jobs = _jobs(name, overrides, sweeper)
+    register_methods([override for job in jobs for override in job])
     return [Job(job, read_config(compose_raw(job, own=own))) for job in jobs]
 
 
-def _not_swept(overrides: Sequence[str]) -> list[str]:
-    return [override for override in overrides if len(jobs_of([override])) == 1]
+def _jobs(name: str, overrides: Sequence[str], sweeper: dict[str, Any]) -> list[list[str]]:
+    """Return the overrides of each job, first of them the experiment."""
+    if sweeper.get("grids"):
+        typed = jobs_of_grids(sweeper["grids"], overrides)
+        return [[f"experiment={name}", *job] for job in typed]
+    swept = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    return jobs_of([f"experiment={name}", *swept, *overrides])
 
 
 def outputs_of(overrides: Sequence[str]) -> Path:

@@ -13,20 +13,36 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from bench.result import Result
 from models.errors import BenchError
+
+if TYPE_CHECKING:  # what only reads results is there at once
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
 
 class Busy(Exception):
     """Another process is measuring the cell."""
+
+
+class Found(NamedTuple):
+    """The records of a store in the order of their ids, and a line on each entry that is none."""
+
+    results: list[Result]
+    left_out: list[str]
+
+    def note(self) -> str | None:
+        """Return what a count of the results must say of the entries that it does not have."""
+        if not self.left_out:
+            return None
+        count = len(self.left_out)
+        what = "1 entry is" if count == 1 else f"{count} entries are"
+        return f"{what} not counted: no whole result of this version, see the warnings"
 
 
 class Store:
@@ -48,14 +64,14 @@ class Store:
         """
         path = self.folder(id) / "result.json"
         try:
-            result = Result.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
+            result = Result.model_validate_json(content)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise BenchError(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:
-            raise BenchError(
-                f"{path} is not a result file of this version ({error.error_count()} keys do not "
-                "fit); move its folder away to measure the cell again"
-            ) from error
+            raise BenchError(f"{path} {_unreadable(content, error)}") from error
         if result.id != id:
             raise BenchError(
                 f"{path} is the record of another cell, {result.id}; move its folder away to "
@@ -64,17 +80,36 @@ class Store:
         return result
 
     def results(self) -> list[Result]:
-        """Return every readable record, in the order of ids; unreadable ones are warned of."""
-        found = []
-        for folder in sorted(self.cells.glob("*")):
+        """Return every readable record, in the order of ids; what is none is warned of."""
+        return self.found().results
+
+    def found(self) -> Found:
+        """Return every record and what else lies among them; warn of each of the latter.
+
+        Entries whose name begins with a dot are none of the project's and are passed over.
+        """
+        results: list[Result] = []
+        left_out: list[str] = []
+        names = sorted(os.listdir(self.cells)) if self.cells.is_dir() else []  # noqa: PTH208
+        for name in names:
+            if name.startswith("."):
+                continue
             try:
-                result = self.read(folder.name)
+                result = self.read(name)
             except BenchError as error:
-                log.warning("%s", error)
+                left_out.append(str(error))
                 continue
             if result is not None:
-                found.append(result)
-        return found
+                results.append(result)
+            elif self.folder(name).is_dir():
+                left_out.append(
+                    f"{self.folder(name)} holds no result.json: half-written, or foreign"
+                )
+            elif self.folder(name).exists():  # else it went away meanwhile
+                left_out.append(f"{self.folder(name)} is no folder of a cell")
+        for line in left_out:
+            log.warning("warning: not counted: %s", line)
+        return Found(results, left_out)
 
     def find(self, prefix: str) -> Result:
         """Return the record whose id starts with `prefix`.
@@ -94,11 +129,13 @@ class Store:
             raise BenchError(f"{self.folder(ids[0])} holds no result.json; remove the folder")
         return result
 
-    def correctness(self, id: str) -> dict[str, np.ndarray]:
+    def correctness(self, id: str) -> "dict[str, np.ndarray]":
         """Return boolean arrays `top1` and `top5`, one value an image, in evaluation order.
 
         Raises BenchError when the file is missing or damaged.
         """
+        import numpy as np
+
         path = self.folder(id) / "correct.npz"
         try:
             with np.load(path) as packed:
@@ -117,6 +154,8 @@ class Store:
 
         With wait=False raises Busy when another process does.
         """
+        from filelock import FileLock, Timeout
+
         self._locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._locks / id)
         try:
@@ -195,6 +234,29 @@ class Store:
         partial.parent.rmdir()
 
 
+def _unreadable(content: bytes, error: ValidationError) -> str:
+    """Return what is wrong with the content of a result file, and what to do."""
+    version = _schema_version(content)
+    if version is not None and version > (known := Result.model_fields["schema_version"].default):
+        return (
+            f"is of a newer version of this project (schema {version}, known is {known}); update "
+            "the project to read it"
+        )
+    return (
+        f"is not a result file of this version ({error.error_count()} keys do not fit); move its "
+        "folder away to measure the cell again"
+    )
+
+
+def _schema_version(content: bytes) -> int | None:
+    try:
+        record = json.loads(content)
+    except ValueError:
+        return None
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    return version if isinstance(version, int) else None
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that a kill leaves the old one, or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,8 +269,10 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
-def save_correctness(folder: Path, top1: np.ndarray, top5: np.ndarray) -> None:
+def save_correctness(folder: Path, top1: "np.ndarray", top5: "np.ndarray") -> None:
     """Write two boolean arrays of one value an image, eight to a byte."""
+    import numpy as np
+
     np.savez(
         folder / "correct.npz",
         top1=np.packbits(top1),

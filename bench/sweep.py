@@ -5,50 +5,23 @@ sweep's folder, which every process of the sweep can see, so that progress and t
 not depend on the launcher.
 """
 
-import itertools
 import json
 import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from bench.grids import jobs_of, jobs_of_grids
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
 _JOURNAL = "QUANTIZATION_BENCH_JOURNAL"
-
-
-def jobs_of(overrides: Sequence[str], params: dict[str, Any] | None = None) -> list[list[str]]:
-    """Return the overrides of every job of a multirun, in Hydra's order.
-
-    params: lists an experiment sweeps by itself (hydra.sweeper.params); `overrides`, as typed,
-    win over them.
-
-    Raises BenchError for a sweep of a kind without a fixed list of jobs.
-    """
-    lines = [f"{key}={value}" for key, value in (params or {}).items()] + list(overrides)
-    choices: dict[str, list[str]] = {}
-    for override in OverridesParser.create().parse_overrides(lines):
-        key = override.get_key_element()
-        choices[key] = [f"{key}={value}" for value in _values(override)]
-    return [list(job) for job in itertools.product(*choices.values())]
-
-
-def _values(override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [override.get_value_element_as_str()]
-    if not override.is_discrete_sweep():
-        raise BenchError(f"{override.input_line}: give a list of values, not an interval")
-    return list(override.sweep_string_iterator())
 
 
 class Entry(NamedTuple):
@@ -126,8 +99,10 @@ class StartJournal(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
-            params = dict(config.hydra.sweeper.get("params") or {})
-            total = len(jobs_of(config.hydra.overrides.task, params))
+            typed, sweeper = config.hydra.overrides.task, config.hydra.sweeper
+            grids = sweeper.get("grids")
+            params = dict(sweeper.get("params") or {})
+            total = len(jobs_of_grids(grids, typed) if grids else jobs_of(typed, params))
         except BenchError:  # another sweeper's own kinds: the number of jobs stays unknown
             total = None
         Journal.start(Path(config.hydra.sweep.dir) / f"jobs-{os.getpid()}.jsonl", total)

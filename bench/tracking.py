@@ -17,8 +17,11 @@ from typing import Any
 from bench.calibration import read_curve
 from bench.config import Config
 from bench.mixed import MIXED_PLOT
+from bench.plots.training import TRAINING_PLOT
+from bench.record import RECORD, record_text
 from bench.result import Result
 from bench.store import Store
+from bench.wandb_artifacts import attach
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,17 @@ _SUMMARY = (
     *("w_bits", "a_bits", "seed", "top1", "top5", "correct", "correct_top5", "total", "classes"),
     *("ci_low", "ci_high", "fp32_top1", "fp32_expected", "size_mb", "peak_memory_bytes"),
 )
-_PHASES = ("float", "load", "decode", "synthesise", "sensitivity", "quantize", "evaluate", "total")
+_PHASES = (
+    "float",
+    "load",
+    "decode",
+    "synthesise",
+    "sensitivity",
+    "train",
+    "quantize",
+    "evaluate",
+    "total",
+)
 
 
 def effective_mode(mode: str) -> str:
@@ -128,8 +141,10 @@ def _write_run_into(partial: Path, result: Result, config: Config, store: Store)
     ) as run:
         if result.calibration_key is not None:
             _log_calibration(run, config.paths.outputs, result.calibration_key)
-        if (plot := store.folder(result.id) / MIXED_PLOT).exists():
-            run.log({"mixed/bits": wandb.Image(str(plot))})
+        for key, name in (("mixed/bits", MIXED_PLOT), ("training/course", TRAINING_PLOT)):
+            if (plot := store.folder(result.id) / name).exists():
+                run.log({key: wandb.Image(str(plot))})
+        attach(run, result, store)
         run.summary.update(summary(result))
         folder = Path(run.settings.sync_dir)
         if result.status == "failed":
@@ -144,6 +159,7 @@ def run_config(result: Result, config: Config) -> dict[str, Any]:
         **resolved,
         "recipe": result.recipe,
         "cell_id": result.id,
+        RECORD: record_text(result),
         "weights_sha256": result.weights_sha256,
         "git_sha": result.git_sha,
         "versions": result.versions,

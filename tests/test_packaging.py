@@ -30,14 +30,25 @@ def test_what_is_in_it(wheel: Path) -> None:
     shipped = {f"bench/{path.relative_to(TOP)}" for path in (TOP / "conf").rglob("*.yaml")}
     assert "bench/conf/config.yaml" in shipped
     assert shipped <= names
+    references = TOP / "bench" / "tables" / "references"
+    published = {str(path.relative_to(TOP)) for path in references.iterdir()}
+    assert "bench/tables/references/papers.bib" in published
+    assert published <= names
+    tables = {str(path.relative_to(TOP)) for path in (TOP / "bench/tables/papers").iterdir()}
+    assert "bench/tables/papers/zeroq_w8a8.yaml" in tables
+    assert tables <= names
+    assets = {str(path.relative_to(TOP)) for path in (TOP / "bench/dashboard/assets").iterdir()}
+    assert "bench/dashboard/assets/page.html" in assets
+    assert assets <= names
     code = {
         str(path.relative_to(TOP))
-        for package in ("bench", "methods", "models")
+        for package in ("bench", "hydra_plugins", "methods", "models")
         for path in (TOP / package).rglob("*.py")
     }
     assert code <= names
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {
         "bench",
+        "hydra_plugins",
         "methods",
         "models",
     }

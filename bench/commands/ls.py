@@ -12,7 +12,7 @@ _GROUPS = {
     "recipes": "recipe",
     "data": "data",
     "experiments": "experiment",
-    "tables": "experiment",  # every experiment has a table of its cells
+    "tables": "experiment",  # every experiment has a table of its cells, and so have papers
 }
 
 
@@ -23,7 +23,11 @@ def ls(arguments: Namespace) -> int:
         from methods.registry import METHODS
 
         found |= {name: f"installed: {path}" for name, path in METHODS.installed().items()}
+    if arguments.what == "tables":
+        from bench.tables.definition import load_definition, table_names
+
+        found |= {name: load_definition(name).title for name in table_names()}
     width = max(map(len, found), default=0)
-    for name, description in found.items():
+    for name, description in sorted(found.items()):
         say(f"{name:<{width}}  {description}".rstrip())
     return 0

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from bench.configs import config_folder
 from bench.console import show_log
-from bench.experiments import COMPOSE_ERRORS, explain
+from bench.experiments import compose_errors, explain
+from bench.grids import with_choices
 from bench.plugins import register_methods
 from models.errors import BenchError
 
@@ -28,13 +29,13 @@ def run(args: Sequence[str]) -> int:
     register_methods(args)
     verbose = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be one line
-    sys.argv = ["bench run", *args]
+    sys.argv = ["bench run", *with_choices(args)]
     session = Session()
     main = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
     try:
         main(session.job)()
         entries = session.finish()
-    except COMPOSE_ERRORS as error:
+    except compose_errors() as error:
         if verbose:
             raise
         raise BenchError(explain(error)) from error

@@ -5,17 +5,24 @@ from collections import Counter
 
 from bench.cell import request_id
 from bench.console import say
-from bench.experiments import Job, experiment_jobs, outputs_of
+from bench.experiments import experiment_jobs, outputs_of, run_command
 from bench.result import Result
 from bench.store import Store
 
 
 def status(arguments: Namespace) -> int:
     """Print counts by status, then what is missing or failed; always returns 0."""
-    results = Store(outputs_of(arguments.overrides)).results()
+    found = Store(outputs_of(arguments.overrides)).found()
     if arguments.experiment:
-        jobs = experiment_jobs(arguments.experiment, arguments.overrides, arguments.config_dir)
-        return _of_experiment(arguments.experiment, jobs, results)
+        _of_experiment(arguments, found.results)
+    else:
+        _of_everything(found.results)
+    if (note := found.note()) is not None:
+        say(note)
+    return 0
+
+
+def _of_everything(results: list[Result]) -> None:
     if not results:
         say("no cell is measured yet; `bench run -m experiment=demo` measures some")
     for group in sorted({result.group for result in results}):
@@ -26,20 +33,20 @@ def status(arguments: Namespace) -> int:
                 f"{cell.top1:.2f} %" if cell.status == "done" else f"{cell.status}: {cell.reason}"
             )
             say(f"  {cell.id}  {cell.label}  {what}")
-    return 0
 
 
-def _of_experiment(name: str, jobs: list[Job], results: list[Result]) -> int:
+def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
+    name, own = arguments.experiment, arguments.config_dir
+    jobs = experiment_jobs(name, arguments.overrides, own)
     by_request = {result.request_id: result for result in results}
     found = [by_request.get(request_id(job.config)) for job in jobs]
     counts = Counter(result.status if result else "missing" for result in found)
     say(f"{name}: {len(jobs)} cells: {_counts(counts)}")
     for job, result in zip(jobs, found, strict=True):
         if result is None:
-            say(f"  missing  bench run {' '.join(job.overrides)}")
+            say(f"  missing  {run_command(job, own)}")
         elif result.status != "done":
             say(f"  {result.status}  {result.label}: {result.reason}")
-    return 0
 
 
 def _counts(counts: Counter[str]) -> str:

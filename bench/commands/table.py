@@ -1,34 +1,48 @@
-"""`bench table`: the cells of an experiment as a table."""
+"""`bench table`: the numbers of a paper or of an experiment as a table."""
 
 from argparse import Namespace
 
 from bench.console import say
-from bench.experiments import experiment_jobs, outputs_of
-from bench.store import Store, write_whole
-from bench.tables.collect import collect
-from bench.tables.notes import footnotes, heading
+from bench.experiments import outputs_of
+from bench.store import Found, Store, write_whole
 from bench.tables.render import render
-from bench.tables.summarise import summarise, wide
+from bench.tables.table import Table, make_table
 
 
 def table(arguments: Namespace) -> int:
-    """Print or write the table; return 0.
+    """Print or write the table, or with --missing the commands for what is not run; return 0.
 
-    Raises BenchError for an unknown experiment.
+    Raises BenchError for an unknown table, and for W&B runs that cannot be read.
     """
-    results = Store(outputs_of(arguments.overrides)).results()
-    cells = collect(
-        experiment_jobs(arguments.name, arguments.overrides, arguments.config_dir), results
+    found = results_of(arguments)
+    made = make_table(arguments.name, arguments.overrides, found.results, arguments.config_dir)
+    if not arguments.missing:
+        return show(made, found, arguments)
+    return _put("".join(f"{command}\n" for command in made.missing), arguments)
+
+
+def results_of(arguments: Namespace) -> Found:
+    """Return what a table or the ledger is made of: the local result files, or W&B runs."""
+    if arguments.source is None:
+        return Store(outputs_of(arguments.overrides)).found()
+    from bench.tables.runs import results_of_runs
+
+    return results_of_runs(arguments.source)
+
+
+def show(made: Table, found: Found, arguments: Namespace) -> int:
+    """Print a table in the asked format, or write it; return 0."""
+    uncounted = found.note()
+    notes = made.notes if uncounted is None else [*made.notes, uncounted]
+    return _put(
+        render(made.shown, made.rows, made.heading, notes, arguments.format, made.best), arguments
     )
-    text = render(
-        wide(summarise(cells)),
-        cells,
-        heading(cells),
-        footnotes(results, cells),
-        arguments.format,
-    )
+
+
+def _put(text: str, arguments: Namespace) -> int:
     if arguments.out is None:
-        say(text.rstrip("\n"))
+        if text:
+            say(text.rstrip("\n"))
     else:
         write_whole(arguments.out, text)
         say(f"wrote {arguments.out}")

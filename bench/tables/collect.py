@@ -1,13 +1,14 @@
 """Join the cells an experiment asks for with the results there are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.cell import normalised, reported_name, request_id
 from bench.config import Config
-from bench.experiments import Job
+from bench.experiments import Job, run_command
 from bench.result import Result
 from models.quantize.spec import MIXED, w_label
 
@@ -16,21 +17,28 @@ _MEASURED = (
     *("fp32_top1", "fp32_expected", "weights_sha256"),
 )
 
+_SAID = ("name", "label", "root")  # by the columns `method` and `data`, or no part of a cell
 
-def collect(jobs: Sequence[Job], results: Sequence[Result]) -> pd.DataFrame:
+
+def collect(
+    jobs: Sequence[Job], results: Sequence[Result], own: Path | None = None
+) -> pd.DataFrame:
     """Return one row a cell, in the order of `jobs`: what it is, and what it came to.
 
     What it is: `model`, `weights`, `data`, `w_bits`, `a_bits`, `seed`, and every other value of
-    its configuration as `data.*`, `method.*` or `quant.*` (NaN where a cell has no such value).
+    its configuration as `data.*`, `method.*` or `quant.*` (NaN where a cell has no such value;
+    nested ones under longer names, lists as tuples).
     What it came to: `status` ("missing" when there is no result), `images` (fingerprint of the
-    evaluation set) and the numbers of `Result`. Of two results for one cell, measured on
-    different copies of the data, the newer one counts.
+    evaluation set), the numbers of `Result`, and `command`, which measures it. Of two results for
+    one cell, measured on different copies of the data, the newer one counts.
+
+    own: the folder of the user's own configs that the jobs were composed with.
     """
     newest = {result.request_id: result for result in sorted(results, key=_age)}
     rows = []
     for job in jobs:
         result = newest.get(request_id(job.config))
-        rows.append({**_asked(job.config), **_found(result), "command": _command(job)})
+        rows.append({**_asked(job.config), **_found(result), "command": run_command(job, own)})
     if not any(isinstance(row["w_bits"], str) for row in rows):
         for row in rows:
             del row["quant.w_candidates"]
@@ -54,8 +62,17 @@ def _asked(config: Config) -> dict[str, Any]:
         "seed": config.seed,
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):
-        row |= {f"{group}.{k}": v for k, v in values.items() if k not in ("name", "label", "root")}
+        kept = {key: value for key, value in values.items() if key not in _SAID}
+        row |= dict(_flat(kept, f"{group}."))
     return row
+
+
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, tuple(value) if isinstance(value, list) else value
 
 
 def _w_text(quant: dict[str, Any]) -> int | str:
@@ -67,10 +84,6 @@ def _w_text(quant: dict[str, Any]) -> int | str:
 def _found(result: Result | None) -> dict[str, Any]:
     if result is None:
         return {"status": "missing", "images": None} | dict.fromkeys(_MEASURED)
-    record = result.model_dump()
     images = result.recipe["evaluation"]["fingerprint"]
-    return {"status": result.status, "images": images} | {key: record[key] for key in _MEASURED}
-
-
-def _command(job: Job) -> str:
-    return "bench run " + " ".join(job.overrides)
+    measured = {key: getattr(result, key) for key in _MEASURED}
+    return {"status": result.status, "images": images} | measured

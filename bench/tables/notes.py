@@ -1,36 +1,49 @@
 """What a reader must know about the numbers of a table: images, float top-1, recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from bench.result import Result
 from bench.stats import wilson_interval
+from models.quantize.spec import FLOAT_BITS
 
 _METHOD_WORDS = ("name", "version")
+_MANY = 5
 
 
 def heading(cells: pd.DataFrame) -> list[str]:
     """Return the lines above the table: networks, images, float top-1, what a number is."""
+    seeds = sorted(cells["seed"].unique())
+    if len(seeds) > 1:
+        meaning = f"top-1 in %, mean ± standard deviation over seeds {_numbers(seeds)}"
+    else:
+        meaning = "top-1 in % [95 % Wilson interval]"
+    return [*measured_on(cells), meaning]
+
+
+def measured_on(cells: pd.DataFrame) -> list[str]:
+    """Return a line a network and data set: its images and its float top-1."""
     done = cells[cells["status"] == "done"]
     lines = []
     for (model, data), group in done.groupby(["model", "data"], sort=False):
         total, classes = int(group["total"].iloc[0]), int(group["classes"].iloc[0])
         line = f"{model} on {data}: {int(total):,} images of {int(classes)} classes"
-        for top1 in group["fp32_top1"].unique():
+        for top1 in group["fp32_top1"].dropna().unique():
             low, high = wilson_interval(round(top1 * total / 100), int(total))
             line += f"; float top-1 {top1:.2f} % [{low:.2f}, {high:.2f}]"
         lines.append(line)
         if len(group["images"].unique()) > 1:
             lines.append("WARNING: these cells were measured on different images")
-    seeds = sorted(cells["seed"].unique())
-    if len(seeds) > 1:
-        numbers = ", ".join(map(str, seeds))
-        lines.append(f"top-1 in %, mean ± standard deviation over seeds {numbers}")
-    else:
-        lines.append("top-1 in % [95 % Wilson interval]")
     return lines
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    """Return them all, or of many without a gap the first and the last."""
+    if len(seeds) > _MANY and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
@@ -51,12 +64,36 @@ def _recipe_lines(result: Result) -> list[str]:
     weights, quantizer = recipe["weights"], recipe["quantizer"]
     unsaid = ("w_bits", "a_bits", "fold", "size_mb", "mean_bits")
     shared = {k: v for k, v in quantizer.items() if k not in unsaid and v is not None}
+    network = f"{result.model}: {weights['source']}" + _sha256(weights["sha256"])
+    if (result.w_bits, result.a_bits) == (FLOAT_BITS, FLOAT_BITS):
+        return [network]
     parameters = {k: v for k, v in recipe["method"].items() if k not in _METHOD_WORDS}
+    # Said where it is not float32.
+    precision = recipe.get("calibration", {}).get("synthesis_precision")
+    if precision is not None:
+        parameters["synthesis_precision"] = precision
+    # What several methods share, such as the schedule of a training, is a line of its own.
+    parts = {k: v for k, v in parameters.items() if isinstance(v, Mapping)}
+    own = {k: v for k, v in parameters.items() if k not in parts}
     return [
-        f"{result.model}: {weights['source']}" + _sha256(weights["sha256"]),
-        f"quantizer: {_pairs(shared)}; BatchNorm {recipe['batchnorm']}",
-        f"{result.method}: {_pairs(parameters)}",
+        network,
+        f"quantizer: {_pairs(_with_effect(shared))}; BatchNorm {recipe['batchnorm']}",
+        *(f"{name}: {_pairs(values)}" for name, values in parts.items()),
+        f"{result.method}: {_pairs(own)}",
     ]
+
+
+def _with_effect(quantizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what matters of a quantizer: all of it, or of one for training what its kind heeds."""
+    if not {"weight_quantizer", "weight_surrogate", "activation_quantizer"} <= quantizer.keys():
+        return dict(quantizer)
+    dorefa = quantizer["weight_quantizer"] == "dorefa"
+    pact = quantizer["activation_quantizer"] == "pact"
+    surrogates = {quantizer["weight_surrogate"], quantizer["activation_surrogate"]}
+    without = {"batchnorm", *(("granularity",) if dorefa else ("scheme", "rescale"))}
+    without |= {"delta", "variant"} if surrogates == {"ste"} else set()
+    without |= set() if pact else {"clip_start", "shared_clip"}
+    return {key: value for key, value in quantizer.items() if key not in without}
 
 
 def _sha256(sha256: str | None) -> str:
@@ -64,8 +101,9 @@ def _sha256(sha256: str | None) -> str:
     return f", sha256 {sha256[:12]}" if sha256 else ""
 
 
-def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{key} ({_pairs(value)})" if isinstance(value, dict) else f"{key} {value}"
+def _pairs(values: Mapping[str, Any], prefix: str = "") -> str:
+    pairs = [
+        _pairs(value, f"{prefix}{key}.") if isinstance(value, Mapping) else f"{prefix}{key} {value}"
         for key, value in values.items()
-    )
+    ]
+    return ", ".join(pairs)

@@ -1,11 +1,9 @@
 """From one row a cell to one row a method and one column a bit-width."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-
-from bench.stats import mean_and_spread
 
 _AXES = ("w_bits", "a_bits", "seed")
 _ASKED = ("model", "weights", "data", "method")
@@ -50,45 +48,48 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     are measured.
     """
     keys = [*row_keys(cells), "w_bits", "a_bits"]
-    rows = [
-        {**dict(zip(keys, values, strict=True)), **_together(group)}
-        for values, group in cells.groupby(keys, sort=False, dropna=False)
-    ]
-    return pd.DataFrame(rows)
+    place = cells.groupby(keys, sort=False, dropna=False).ngroup()
+    first = cells[~place.duplicated()].reset_index(drop=True)
+    done = cells[cells["status"] == "done"]
+    place_done = place[done.index]
+    numbers = done.groupby(place_done)["top1"].agg(done="count", mean="mean", spread="std")
+    one = done.assign(place=place_done)[~place_done.duplicated()].set_index("place")
+    one.loc[numbers["done"] > 1, ["ci_low", "ci_high"]] = None
+    together = first[[*keys, "status"]].assign(seeds=place.value_counts())
+    together = together.join([numbers, one[["ci_low", "ci_high", "fp32_top1"]]])
+    together["status"] = together["status"].mask(together["done"].notna(), "done")
+    together["done"] = together["done"].fillna(0).astype(int)
+    return together[[*keys, *_TOGETHER]]
 
 
-def _together(group: pd.DataFrame) -> dict[str, Any]:
-    done = group[group["status"] == "done"]
-    mean, spread = mean_and_spread(list(done["top1"])) if len(done) else (None, None)
-    single = done.iloc[0] if len(done) == 1 else None
-    return {
-        "seeds": len(group),
-        "done": len(done),
-        "mean": mean,
-        "spread": spread,
-        "ci_low": None if single is None else single["ci_low"],
-        "ci_high": None if single is None else single["ci_high"],
-        "fp32_top1": done["fp32_top1"].iloc[0] if len(done) else None,
-        "status": "done" if len(done) else group["status"].iloc[0],
-    }
+def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the table that people read: texts, one column for each pair of bit-widths.
 
-
-def wide(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the table that people read: texts, one column for each pair of bit-widths."""
+    texts: what stands for each row of `summary`, where that is not `cell_text`.
+    """
+    if texts is None:
+        texts = [cell_text(row) for row in summary.to_dict("records")]
     numbers = ("w_bits", "a_bits", *_TOGETHER)
     keys = [column for column in summary.columns if column not in numbers]
     table = summary.assign(
         bits=list(map(_bits_text, summary["w_bits"], summary["a_bits"])),
-        text=[cell_text(row) for row in summary.to_dict("records")],
+        text=texts,
     )
     columns = list(dict.fromkeys(table["bits"]))
     # NaN marks a parameter that a method does not have; as a group key it would drop the row.
-    table[keys] = table[keys].astype(object).where(table[keys].notna(), "")
+    table[keys] = table[keys].astype(object).map(_shown)
     rows = []
     for values, group in table.groupby(keys, sort=False):
-        texts = dict(zip(group["bits"], group["text"], strict=True))
-        rows.append([*values, *(texts.get(bits, "") for bits in columns)])
+        at = dict(zip(group["bits"], group["text"], strict=True))
+        rows.append([*values, *(at.get(bits, "") for bits in columns)])
     return pd.DataFrame(rows, columns=[*(key.split(".")[-1] for key in keys), *columns])
+
+
+def _shown(value: Any) -> Any:
+    """Return a parameter as it was given: beside a NaN, pandas makes floats of integers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return "" if value is None or value != value else value
 
 
 def _bits_text(w_bits: object, a_bits: object) -> str:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import models.pytorchcv_zoo
+import models.zoo
 from bench.cell import plan, request_id
 from bench.config import Config
 from bench.recipe import recipe
@@ -74,6 +75,8 @@ def test_a_record_has_the_sha256_of_the_fetched_file(
     monkeypatch.setattr(models.pytorchcv_zoo, "NETWORKS", networks)
     monkeypatch.setattr(models.pytorchcv_zoo, "RELEASES", "http://127.0.0.1:9")
     monkeypatch.setattr("models.fetch.ATTEMPTS", 1)
+    changed = models.zoo._entries.__wrapped__()
+    monkeypatch.setattr(models.zoo, "_entries", lambda: changed)
     config = make_fast(model("shufflenet") | {"data.limit": 4})
 
     failed = run_cell(config).result

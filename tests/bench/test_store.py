@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -206,7 +207,19 @@ def test_a_record_in_the_folder_of_another_cell(store: Store, make_result: Make)
         store.read(B)
 
 
-def test_results_leave_out_what_is_no_record(
+def test_a_record_of_a_newer_version(store: Store, make_result: Make) -> None:
+    put(store, make_result(A))
+    path = store.folder(A) / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99, "new": 1}))
+    with pytest.raises(BenchError) as error:
+        store.read(A)
+    assert str(error.value) == (
+        f"{path} is of a newer version of this project (schema 99, known is 1); update the project "
+        "to read it"
+    )
+
+
+def test_what_is_no_record_is_named_and_counted(
     store: Store, make_result: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
@@ -217,9 +230,27 @@ def test_results_leave_out_what_is_no_record(
     (store.folder(A) / "result.json").write_text("{}")
     (store.cells / ".DS_Store").write_text("")
     (store.cells / "empty").mkdir()
-    assert [result.id for result in store.results()] == [B]
-    assert len(lines) == 1
-    assert lines[0].startswith(f"{store.folder(A)}/result.json is not a result file")
+    (store.cells / "file.txt").write_text("")
+    (store.cells / "folder" / "result.json").mkdir(parents=True)
+    found = store.found()
+    assert [result.id for result in found.results] == [B]
+    assert found.left_out == [
+        f"{store.folder(A)}/result.json is not a result file of this version (14 keys do not fit); "
+        "move its folder away to measure the cell again",
+        f"{store.cells}/empty holds no result.json: half-written, or foreign",
+        f"{store.cells}/file.txt is no folder of a cell",
+        f"{store.cells}/folder/result.json cannot be read: Is a directory",
+    ]
+    assert lines == [f"warning: not counted: {line}" for line in found.left_out]
+    assert found.note() == (
+        "4 entries are not counted: no whole result of this version, see the warnings"
+    )
+
+
+def test_nothing_is_left_out(store: Store, make_result: Make) -> None:
+    put(store, make_result(A))
+    assert store.found() == ([make_result(A)], [])
+    assert store.found().note() is None
 
 
 @pytest.mark.parametrize("total", [1, 7, 8, 9, 100, 1003])

@@ -12,6 +12,7 @@ import wandb
 
 import bench.tracking
 from bench.config import Config
+from bench.record import read_record
 from bench.result import Result
 from bench.run import run_cell
 from bench.store import Store
@@ -91,6 +92,7 @@ def test_an_offline_run_agrees_with_the_record(
     assert found["name"] == "resnet20-mnist5k-gaussian-w8a8-s0"
     assert found["tags"] == ["gaussian", "mnist5k", "resnet20", "w8a8"]
     assert found["config"]["cell_id"] == result.id
+    assert read_record(found["config"]) == Store(outputs).read(result.id)
     wanted = {key: value for key, value in summary(result).items() if value is not None}
     assert wanted.items() <= found["summary"].items()
     # The preview of the calibration images went along.

@@ -135,7 +135,10 @@ def test_divergence_names_step_layer_and_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("method=adabits", "quant=w3a3"), "adabits is used at W8A8, W6A6, W4A4, W2A2, not at W3A3"),
+        (
+            ("method=adabits", "quant=w3a3"),
+            "is used at W8A8, W6A6, W4A4, W2A2, not at W3A3",
+        ),
         (("method=adabits", "quant=w4a8"), "not at W4A8"),
         (("method=adabits", "recipe=deploy"), "recipe= and quant.* but the bits have no effect"),
         (("method=coquant", "method.bits=[4]", "quant=w4a4"), "coquant needs 2 bit-widths or more"),

@@ -45,7 +45,12 @@ def test_config_file_equals_the_defaults(name: str) -> None:
 
 
 def test_every_config_file_has_its_method() -> None:
-    presets = ["dq_8", "dq_bn_8"]  # methods with another value of a parameter
+    presets = [
+        "dq_8",
+        "dq_bn_8",
+        "dsg_label",
+        "dsg_label_prior",
+    ]  # methods with another value of a parameter
     found = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
     assert found == sorted([*METHODS_WITH_IMAGES, *presets])
 

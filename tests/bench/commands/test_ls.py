@@ -25,7 +25,7 @@ def listed(done: Finished) -> dict[str, str]:
         ("recipes", {"zeroq_release", "all_inputs"}),
         ("data", {"mnist5k", "cifar10", "imagenet", "folder"}),
         ("experiments", {"demo"}),
-        ("tables", {"demo"}),
+        ("tables", {"demo", "dsg_resnet18", "coquant_minikinetics_resnet18"}),
     ],
 )
 def test_names_with_what_they_are(bench_main: Bench, what: str, some: set[str]) -> None:
@@ -36,8 +36,9 @@ def test_names_with_what_they_are(bench_main: Bench, what: str, some: set[str]) 
 
 def test_every_model_and_method_there_is_can_be_named(bench_main: Bench) -> None:
     assert listed(bench_main("ls", "models")).keys() == zoo().keys()
+    # Methods with another value of a parameter.
+    presets = {"dq_8", "dq_bn_8", "dsg_label", "dsg_label_prior"}
     # `float` is what W32A32 cells have; it is not to be chosen.
-    presets = {"dq_8", "dq_bn_8"}  # methods with another value of a parameter
     assert listed(bench_main("ls", "methods")).keys() == {*METHODS.names()} - {"float"} | presets
 
 

@@ -1,6 +1,5 @@
 """The way from result records to a printed table, on hand-made records."""
 
-import re
 from io import StringIO
 from pathlib import Path
 
@@ -8,10 +7,8 @@ import pandas as pd
 import pytest
 
 from bench.cell import request_id
-from bench.cli import main
 from bench.experiments import Job, experiment_jobs
 from bench.result import Result
-from bench.store import Store
 from bench.tables.collect import collect
 from bench.tables.notes import footnotes, heading
 from bench.tables.render import render
@@ -166,6 +163,60 @@ def test_heading_warns_of_different_images(jobs, results):
     assert "WARNING: these cells were measured on different images" in heading(collect(jobs, mixed))
 
 
+def test_footnotes_say_a_precision_that_is_not_float32(jobs, results):
+    recipe = {**results[0].recipe, "calibration": {"images": 16, "synthesis_precision": "bf16"}}
+    odd = record(jobs[0], 180, recipe=recipe)
+    assert "gaussian: images 16, synthesis_precision bf16" in footnotes([odd], collect(jobs, [odd]))
+
+
+def test_footnotes_say_nested_parameters_and_no_quantizer_of_a_float_network(jobs, results):
+    method = {**results[0].recipe["method"], "schedule": {"epochs": 2, "lr": 0.1}}
+    trained = record(jobs[0], 180, recipe={**results[0].recipe, "method": method})
+    notes = footnotes([trained], collect(jobs, [trained]))
+    assert {"gaussian: images 16", "schedule: epochs 2, lr 0.1"} <= set(notes)
+    floats = record(jobs[0], 190, w_bits=32, a_bits=32)
+    assert footnotes([floats], collect(jobs[:1], [floats])) == [
+        "resnet20: a file, sha256 0123456789ab"
+    ]
+
+
+def test_heading_names_many_seeds_by_the_first_and_the_last(jobs):
+    cells = collect(jobs[:7], [])
+    cells["seed"] = range(7)
+    assert heading(cells) == ["top-1 in %, mean ± standard deviation over seeds 0 to 6"]
+    cells["seed"] = [0, 1, 2, 3, 4, 5, 9]
+    assert heading(cells)[0].endswith("seeds 0, 1, 2, 3, 4, 5, 9")
+
+
+def test_heading_of_a_network_without_float_weights(jobs):
+    cells = collect(jobs[:1], [record(jobs[0], 180, fp32_top1=None)])
+    assert heading(cells)[0] == "resnet20 on mnist5k: 200 images of 10 classes"
+
+
+def test_nested_parameters_have_columns_of_their_own(jobs):
+    def trained(surrogate: str, bits: list[int]) -> Job:
+        method = {"name": "individual", "bits": bits, "qat": {"surrogate": surrogate, "delta": 1.0}}
+        return Job(jobs[0].overrides, jobs[0].config.model_copy(update={"method": method}))
+
+    cells = collect([trained("ste", [4, 2]), trained("ewgs", [4, 2])], [])
+    assert row_keys(cells) == ["method", "method.qat.surrogate"]
+    assert list(cells["method.bits"]) == [(4, 2), (4, 2)]
+    assert list(wide(summarise(cells))["surrogate"]) == ["ste", "ewgs"]
+
+
+def test_integers_stay_so_beside_methods_without_them(jobs):
+    cells = collect(jobs[:3], [])
+    cells["method"] = ["a", "a", "b"]
+    cells["method.source_bits"] = [32, 8, None]
+    assert list(wide(summarise(cells))["source_bits"]) == [32, 8, ""]
+
+
+def test_a_command_names_the_folder_of_own_configs(jobs):
+    job = Job(["experiment=mine", "data.root=/my images"], jobs[0].config)
+    (command,) = collect([job], [], Path("my confs"))["command"]
+    assert command == "bench run --config-dir 'my confs' experiment=mine 'data.root=/my images'"
+
+
 def test_footnotes_give_the_recipe_once_and_count_what_is_missing(jobs, results):
     notes = footnotes(results[:3], collect(jobs, results[:3]))
     assert notes == [
@@ -190,23 +241,3 @@ def test_csv_has_a_line_a_cell_and_keeps_every_digit(jobs, results):
     assert len(frame) == 27
     assert list(frame["correct"][:3]) == [180, 182, 184]
     assert frame["command"].str.contains("bench run experiment=demo").all()
-
-
-def test_command_prints_and_writes(tmp_path, jobs, results, capsys):
-    store = Store(tmp_path)
-    for result in results[:2]:
-        with store.writing(result.id) as folder:
-            (folder / "result.json").write_text(result.model_dump_json())
-    # paths.outputs is no part of what was asked for, so the records are found
-    assert main(["table", "demo", f"paths.outputs={tmp_path}", "--format", "md"]) == 0
-    printed = capsys.readouterr().out
-    assert re.search(r"\| gaussian +\| 90.50 ± 0.71 \(2/3 seeds\)", printed)
-    target = tmp_path / "sub" / "demo.tex"
-    args = ["table", "demo", f"paths.outputs={tmp_path}", "--format", "latex", "--out", str(target)]
-    assert main(args) == 0
-    assert target.read_text().count(r"\\") == 4
-
-
-def test_unknown_table_is_one_line(capsys):
-    assert main(["table", "dmeo"]) == 2
-    assert capsys.readouterr().err == "error: unknown experiment 'dmeo'; did you mean 'demo'?\n"

@@ -1,0 +1,186 @@
+"""`bench compare`: two cells, or all pairs of an experiment's methods, and what is resolved."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.commands.recipe import differences, flat
+from bench.compare import EQUAL, UNRESOLVED, compare_methods
+from bench.console import say
+from bench.experiments import experiment_jobs, outputs_of
+from bench.result import Result
+from bench.significance import (
+    ALPHA,
+    Difference,
+    compare_cells,
+    discordant,
+    smallest_paired_difference,
+    smallest_unpaired_difference,
+)
+from bench.stats import wilson_interval
+from bench.store import Store, write_whole
+from bench.tables.collect import collect
+from models.errors import BenchError
+
+_FORMATS = {"text": "simple", "md": "github"}
+_WIDEST = 44
+
+
+def compare(arguments: Namespace) -> int:
+    """Print the comparison of two cells, or of every pair of methods of an experiment; return 0.
+
+    Raises BenchError for an unknown name, a cell without a number, or cells of different images.
+    """
+    if arguments.second and "=" in arguments.second:  # argparse cannot tell an override from an id
+        arguments.overrides.append(arguments.second)
+        arguments.second = None
+    store = Store(outputs_of(arguments.overrides))
+    if arguments.second is None:
+        text = _experiment(arguments, store)
+    else:
+        first, second = _measured(store, arguments.first), _measured(store, arguments.second)
+        text = "\n".join(_cells(first, second, store))
+    if arguments.out is None:
+        say(text)
+    else:
+        write_whole(arguments.out, text + "\n")
+        say(f"wrote {arguments.out}")
+    return 0
+
+
+def _measured(store: Store, prefix: str) -> Result:
+    result = store.find(prefix)
+    if result.status != "done":
+        raise BenchError(f"cell {result.id} has no number: it {result.status}, {result.reason}")
+    return result
+
+
+def _cells(first: Result, second: Result, store: Store) -> list[str]:
+    images = [r.recipe["evaluation"]["fingerprint"] for r in (first, second)]
+    if images[0] != images[1]:
+        raise BenchError(
+            f"cells {first.id} and {second.id} were measured on different images "
+            f"({images[0][:12]} and {images[1][:12]}), so they cannot be compared"
+        )
+    a, b = (store.correctness(result.id)["top1"] for result in (first, second))
+    return [
+        *_recipes(first, second),
+        "",
+        *(_top1(name, r) for name, r in (("A", first), ("B", second))),
+        "",
+        *_verdict(compare_cells(a, b), a, b),
+    ]
+
+
+def _recipes(first: Result, second: Result) -> list[str]:
+    rows = differences(flat(first.recipe), flat(second.recipe))
+    if not rows:
+        return ["the same recipe"]
+    table = [(key, _short(a), _short(b)) for key, a, b in rows]
+    columns = ["recipe differs in", f"A {first.id[:8]}", f"B {second.id[:8]}"]
+    return pd.DataFrame(table, columns=columns).to_markdown(**_style("text")).splitlines()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 4] + " ..."
+
+
+def _top1(name: str, result: Result) -> str:
+    assert result.correct is not None and result.total is not None
+    low, high = wilson_interval(result.correct, result.total)
+    counts = f"{result.correct:,} of {result.total:,}"
+    return f"{name}  {result.top1:.2f} % [{low:.2f}, {high:.2f}]  {counts}  {result.label}"
+
+
+def _verdict(found: Difference, a: np.ndarray, b: np.ndarray) -> list[str]:
+    p = _p(found.p)
+    only_a, only_b = discordant(a, b)
+    images, differ = len(a), 100 * (only_a + only_b) / len(a)
+    paired = smallest_paired_difference(images, differ)
+    resolves = "no difference" if paired is None else f"{paired:.2f} points"
+    unpaired = smallest_unpaired_difference(images, 50 * (a.mean() + b.mean()))
+    return [
+        f"A - B  {found.points:+.2f} points [{found.low:+.2f}, {found.high:+.2f}], "
+        "95 % by paired bootstrap over images",
+        f"images that only A has right: {only_a:,}, only B: {only_b:,}; exact McNemar p "
+        f"{p if p.startswith('<') else f'= {p}'}",
+        _who(found, only_a + only_b),
+        "",
+        f"{images:,} images of which {differ:.2f} % tell A and B apart resolve {resolves} "
+        f"(unpaired {unpaired:.2f}), at 95 % with a power of 80 %",
+        "images are what is random here; other seeds may differ more",
+    ]
+
+
+def _who(found: Difference, differ: int) -> str:
+    if not differ:
+        return "equal: A and B are right on the same images"
+    leader = "A" if found.points > 0 else "B"
+    if found.p < ALPHA:
+        return f"{leader} wins: resolved at 95 %"
+    if found.points == 0:
+        return "a draw"
+    return f"{leader} is ahead, but unresolved: these images do not tell A and B apart"
+
+
+def _experiment(arguments: Namespace, store: Store) -> str:
+    jobs = experiment_jobs(arguments.first, arguments.overrides, arguments.config_dir)
+    cells = collect(jobs, store.results())
+    pairs = compare_methods(cells, lambda id: store.correctness(id)["top1"])
+    if pairs.empty:
+        raise BenchError(
+            f"experiment {arguments.first!r} asks no two methods the same; compare two of its "
+            "cells by their ids"
+        )
+    measured = pairs[pairs["seeds"] > 0]
+    decided = int((~measured["winner"].isin([UNRESOLVED, EQUAL])).sum())
+    count = f"{len(measured)} of {len(pairs)} pairs of methods are measured, {decided} are resolved"
+    if len(measured) < len(pairs):
+        count += f"; `bench status --experiment {arguments.first}` lists what is missing"
+    lines = [
+        f"{arguments.first}: {count}",
+        "top-1 and difference (first - second) in %, with a 95 % interval not corrected for the "
+        "number of pairs",
+        "one seed: exact McNemar test and bootstrap over images, other seeds may differ more; "
+        "several: t-test over images and seeds",
+        f"p (Holm) is corrected for {len(measured)} pairs, and decides",
+    ]
+    if arguments.format == "md":
+        lines = [f"{line}  " for line in lines]
+    body = _shown(measured).to_markdown(**_style(arguments.format))
+    return "\n".join([*lines, "", body]) if len(measured) else lines[0]
+
+
+def _style(to: str) -> dict[str, Any]:
+    return {"index": False, "tablefmt": _FORMATS[to], "disable_numparse": True}
+
+
+def _shown(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the table that people read: texts."""
+    numbers = pairs.columns[list(pairs.columns).index("first") :]
+    asked = pairs.drop(columns=[*numbers, "w_bits", "a_bits"])
+    rows = [_texts(row) for row in pairs.to_dict("records")]
+    said = asked.rename(columns=lambda key: key.split(".")[-1]).astype(str)
+    return pd.concat([said, pd.DataFrame(rows, index=pairs.index)], axis=1)
+
+
+def _texts(row: Mapping[Any, Any]) -> dict[str, str]:
+    w_bits, a_bits = row["w_bits"], row["a_bits"]
+    return {
+        "bits": f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}",
+        "first": row["first"],
+        "second": row["second"],
+        "seeds": str(row["seeds"]),
+        "top-1": f"{row['top1_first']:.2f}, {row['top1_second']:.2f}",
+        "difference": f"{row['points']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]",
+        "p": _p(row["p"]),
+        "p (Holm)": _p(row["p_holm"]),
+        "winner": row["winner"],
+    }
+
+
+def _p(p: float) -> str:
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"

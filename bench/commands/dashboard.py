@@ -1,0 +1,70 @@
+"""`bench dashboard`: all results as one HTML file that needs neither network nor account."""
+
+import webbrowser
+from argparse import Namespace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import __version__
+from bench.cell import request_id
+from bench.console import say
+from bench.dashboard.collect import collect
+from bench.dashboard.page import page
+from bench.experiments import experiment_jobs, outputs_of
+from bench.result import Result
+from bench.store import Store, write_whole
+from bench.tables.published import load_published
+from models.errors import BenchError
+
+
+def dashboard(arguments: Namespace) -> int:
+    """Write the page, say where; with --open show it in a browser. Returns 0.
+
+    Raises BenchError for an unknown experiment, and when the file cannot be written.
+    """
+    store = Store(outputs_of(arguments.overrides))
+    found = store.found()
+    results = found.results
+    missing: list[str] = []
+    if arguments.experiment:
+        results, missing = _of_experiment(results, arguments)
+    title = arguments.experiment or "All results"
+    document = collect(store, results, load_published())
+    document["warnings"] += found.left_out
+    document["about"] = _about(title, missing, store)
+    out: Path = arguments.out or store.root / "dashboard.html"
+    text = page(title, document)
+    try:
+        write_whole(out, text)
+    except OSError as error:
+        raise BenchError(f"cannot write {out}: {error.strerror}; name another file") from error
+    done = sum(result.status == "done" for result in results)
+    say(f"wrote {out}: {done} cells, {len(text) / 2**20:.1f} MiB")
+    if arguments.open and not webbrowser.open(out.resolve().as_uri()):
+        say("there is no browser to show it in")
+    return 0
+
+
+def _about(title: str, missing: list[str], store: Store) -> dict[str, Any]:
+    return {
+        "title": title,
+        "missing": missing,
+        "outputs": str(store.root),
+        "version": __version__,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _of_experiment(results: list[Result], arguments: Namespace) -> tuple[list[Result], list[str]]:
+    """Return the records of an experiment's cells with their float ones, and what is missing.
+
+    What is missing is the commands that measure it.
+    """
+    jobs = experiment_jobs(arguments.experiment, arguments.overrides, arguments.config_dir)
+    by_request = {result.request_id: result for result in results}
+    asked = [(job, by_request.get(request_id(job.config))) for job in jobs]
+    known = [result for _, result in asked if result is not None]
+    wanted = {result.id for result in known} | {result.fp32_id for result in known}
+    missing = [f"bench run {' '.join(job.overrides)}" for job, result in asked if result is None]
+    return [result for result in results if result.id in wanted], missing

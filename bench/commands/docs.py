@@ -1,0 +1,34 @@
+"""`bench docs`: the tables of a checkout's pages, made again from its kept results."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from bench.console import say
+from bench.pages import fill, kept_table, shown_names
+from bench.store import write_whole
+from models.errors import BenchError
+
+_RESULTS = Path("docs/results")
+_PAGES = (Path("README.md"), Path("docs/results.md"))
+
+
+def docs(arguments: Namespace) -> int:
+    """Write the tables that differ, or with --check only name them, and then return 1.
+
+    Raises BenchError outside a checkout, and for a table without its files.
+    """
+    if not _RESULTS.is_dir():
+        raise BenchError(f"there is no {_RESULTS} here; `bench docs` is for a checkout of the code")
+    pages = {page: page.read_text() for page in _PAGES}
+    names = dict.fromkeys(name for page in pages.values() for name in shown_names(page))
+    tables = {name: kept_table(_RESULTS, name) for name in names}
+    wanted = {page: fill(text, tables.__getitem__) for page, text in pages.items()}
+    wanted |= {_RESULTS / f"{name}.md": table for name, table in tables.items()}
+    stale = [file for file, text in wanted.items() if file.read_text() != text]
+    for file in stale:
+        if not arguments.check:
+            write_whole(file, wanted[file])
+        say(f"{file} is stale; `bench docs` writes it" if arguments.check else f"wrote {file}")
+    if not stale:
+        say(f"{len(tables)} tables are those of {_RESULTS}")
+    return int(bool(stale) and arguments.check)

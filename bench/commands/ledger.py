@@ -1,0 +1,17 @@
+"""`bench ledger`: how many published numbers of each paper are reproduced here."""
+
+from argparse import Namespace
+
+from bench.commands.table import results_of, show
+from bench.tables.ledger import make_ledger
+from bench.tables.published import load_published
+
+
+def ledger(arguments: Namespace) -> int:
+    """Print or write the ledger; return 0.
+
+    Raises BenchError for W&B runs that cannot be read.
+    """
+    found = results_of(arguments)
+    overrides, own = arguments.overrides, arguments.config_dir
+    return show(make_ledger(load_published(), overrides, found.results, own), found, arguments)

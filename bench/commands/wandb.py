@@ -1,0 +1,125 @@
+"""`bench wandb`: an experiment in Weights & Biases, beyond the runs of its cells."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from bench.config import TrackingConfig
+from bench.console import say
+from bench.experiments import experiment_jobs, outputs_of
+from bench.result import Result
+from bench.store import Store, write_whole
+from bench.tables.collect import collect
+from models.errors import BenchError
+
+
+def report(arguments: Namespace) -> int:
+    """Save a report and a workspace, or with --dry-run write their specification; return 0.
+
+    Raises BenchError when no cell is measured, wandb-workspaces is missing or W&B refuses.
+    """
+    from bench.wandb_report import build_report, build_workspace, specification
+
+    known = _measured(arguments)
+    given = arguments.name, known.cells, known.tracking.project
+    if arguments.dry_run:
+        entity = known.tracking.entity or ""
+        made = build_report(*given, entity), build_workspace(*given, entity)
+        return _write(specification(*made), arguments, known.store, "report")
+    try:
+        entity = known.tracking.entity or _default_entity()
+        page = build_report(*given, entity, ask=True)
+        view = build_workspace(*given, entity)
+        page.save()
+        view.save()
+    except Exception as error:  # whatever a service out of reach makes of a request
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BenchError(
+            f"W&B took no report: {lines[0]}; --dry-run writes what would be sent"
+        ) from error
+    say(f"report     {page.url}\nworkspace  {view.url}")
+    return 0
+
+
+def artifacts(arguments: Namespace) -> int:
+    """Write the run that makes the table of its cells' bitmaps, and upload it; return 0.
+
+    With --dry-run write which run uses and makes which artifact. Without a key the run is kept
+    offline.
+
+    Raises BenchError when no cell is measured.
+    """
+    from bench.wandb_artifacts import lineage, write_table_run
+
+    known = _measured(arguments)
+    results = [known.results[id] for id in known.cells["id"]]
+    if arguments.dry_run:
+        runs = lineage(arguments.name, results, known.store)
+        return _write({"runs": runs}, arguments, known.store, "artifacts")
+    files = _tables(arguments, known)
+    run = write_table_run(arguments.name, results, files, known.tracking, known.store)
+    from bench.tracking import Uploads, effective_mode
+
+    say(f"wrote {run}")
+    if effective_mode(known.tracking.mode) == "online":
+        uploads = Uploads()
+        uploads.add(run)
+        if not uploads.finish(_UPLOAD_SECONDS):
+            say("uploaded")
+            return 0
+    say(f"upload it with: wandb sync {run}")
+    return 0
+
+
+_UPLOAD_SECONDS = 60
+
+
+class _Known(NamedTuple):
+    """The measured cells of an experiment, their records, and where they are tracked."""
+
+    cells: pd.DataFrame
+    results: dict[str, Result]
+    tracking: TrackingConfig
+    store: Store
+
+
+def _measured(arguments: Namespace) -> _Known:
+    store = Store(outputs_of(arguments.overrides))
+    jobs = experiment_jobs(arguments.name, arguments.overrides, arguments.config_dir)
+    results = store.results()
+    cells = collect(jobs, results)
+    cells = cells[cells["id"].notna()]
+    if cells.empty:
+        raise BenchError(
+            f"no cell of {arguments.name} is measured; bench run -m experiment={arguments.name}"
+        )
+    by_id = {result.id: result for result in results}
+    return _Known(cells, by_id, jobs[0].config.tracking, store)
+
+
+def _tables(arguments: Namespace, known: _Known) -> list[Path]:
+    from bench.tables.render import render
+    from bench.tables.table import make_table
+
+    results = list(known.results.values())
+    made = make_table(arguments.name, arguments.overrides, results, arguments.config_dir)
+    files = [known.store.root / "reports" / f"{arguments.name}.{to}" for to in ("md", "csv")]
+    for file in files:
+        write_whole(file, render(made.shown, made.rows, made.heading, made.notes, file.suffix[1:]))
+    return files
+
+
+def _default_entity() -> str:
+    import wandb
+
+    return wandb.Api().default_entity or ""
+
+
+def _write(content: dict[str, Any], arguments: Namespace, store: Store, what: str) -> int:
+    file = arguments.out or store.root / "reports" / f"{arguments.name}.{what}.json"
+    write_whole(file, json.dumps(content, indent=1) + "\n")
+    say(f"wrote {file}")
+    return 0

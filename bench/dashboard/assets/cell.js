@@ -1,0 +1,129 @@
+// The page of one cell: what it is, how to measure it again, and where it was wrong.
+
+const ELSEWHERE = ["weights", "weight_bits"]; // they have panels of their own
+const TOPICS = ["quantizer", "method", "calibration", "preprocessing", "evaluation", "batchnorm", "biases", "seed"];
+
+function plain(value) {
+  if (value === null || value === undefined) return "none";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.map(plain).join(", ");
+  if (typeof value === "object") return Object.entries(value).map(([key, of]) => `${key} ${plain(of)}`).join(", ");
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
+  return String(value);
+}
+
+function facts(pairs) {
+  return el("dl", { class: "facts" }, pairs.filter(([, value]) => value !== "" && value !== null && value !== undefined)
+    .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+const panel = (title, ...children) => el("section", { class: "panel" }, el("h2", {}, title), ...children);
+
+function recipePanel(cell) {
+  const topics = [...TOPICS.filter((topic) => topic in cell.card), ...Object.keys(cell.card).filter((topic) => !TOPICS.includes(topic) && !ELSEWHERE.includes(topic))];
+  return panel("Recipe", ...topics.map((topic) => {
+    const value = card(cell, topic);
+    const pairs = value !== null && typeof value === "object" && !Array.isArray(value) ? Object.entries(value) : [["", value]];
+    return el("div", { class: "topic" }, el("h3", {}, topic.replace("_", " ")),
+      facts(pairs.map(([key, of]) => [key, plain(of)])));
+  }));
+}
+
+function weightsPanel(cell) {
+  const weights = ("weights" in cell.card && card(cell, "weights")) || {};
+  const published = weights.published;
+  return panel("Weights", facts([
+    ["name", cell.weights],
+    ["source", weights.source],
+    ["sha256", cell.weights_sha256 && el("code", { class: "hash" }, cell.weights_sha256)],
+    ["float top-1 here", cell.fp32_top1 !== null && `${fixed(cell.fp32_top1)} %`],
+    ["expected on these images", cell.fp32_expected !== null && `${fixed(cell.fp32_expected)} %`],
+    ["published float top-1", published && `${plain(published.top1)} % on ${plain(published.data)}, ${plain(published.images)} images`],
+    ["published in", published?.source],
+    ["float cell", cell.fp32_id && cell.fp32_id !== cell.id && (CELLS.has(cell.fp32_id) ? link(CELLS.get(cell.fp32_id), cell.fp32_id) : cell.fp32_id)],
+  ].filter(([, value]) => value)));
+}
+
+function reproducePanel(cell) {
+  const place = DATA.about.outputs === "outputs" ? "" : ` paths.outputs=${DATA.about.outputs}`;
+  return panel("Reproduce",
+    cell.command ? [el("p", {}, "Measure it anywhere:"), copyable(cell.command)]
+      : el("p", { class: "empty" }, "Its configuration names something that does not ship with the project; repeat it from its record."),
+    cell.command?.includes("FOLDER") ? el("p", { class: "note" }, "FOLDER is where the images lie.") : null,
+    el("p", {}, "Repeat it from its record and compare image by image:"), copyable(`bench rerun ${cell.id}${place}`));
+}
+
+function timePanel(cell) {
+  const phases = Object.entries(cell.seconds).filter(([name]) => name !== "total");
+  const total = cell.seconds.total ?? phases.reduce((sum, [, value]) => sum + value, 0);
+  const bars = phases.map(([name, value]) => el("div", { class: "phase" }, el("span", {}, name),
+    el("span", { class: "bar", "--share": `${(100 * value) / (total || 1)}%`, "aria-hidden": "true" }), el("span", { class: "number" }, seconds(value))));
+  const memory = cell.peak_memory_bytes ? `${(cell.peak_memory_bytes / 2 ** 30).toFixed(2)} GiB` : "";
+  return panel("Time", ...bars, facts([["total", seconds(total)], ["peak memory", memory]]));
+}
+
+function environmentPanel(cell) {
+  const runtime = Object.entries(DATA.values[cell.runtime]).map(([key, value]) => [key, plain(value)]);
+  const versions = Object.entries(DATA.values[cell.versions]);
+  return panel("Environment", facts([["started", moment(cell.started_at)], ["commit", cell.git_sha && el("code", { class: "hash" }, cell.git_sha)], ...runtime]),
+    disclosure("Versions", () => facts(versions)));
+}
+
+function calibrationPanel(cell) {
+  const of = DATA.calibrations[cell.calibration_key];
+  if (!of) return null;
+  const holder = el("div", { class: "holder" });
+  const parts = [];
+  if (of.picture) parts.push(picture(of, `Grid of the synthetic images of ${cell.method_label}, seed ${cell.seed}`));
+  else if (of.photographs) parts.push(el("p", { class: "note" }, "Photographs of a training set; which ones is in the recipe above."));
+  if (of.curve.length) {
+    parts.push(holder);
+    whenLaidOut(holder, () => draw(holder, { ...curvesSpec([{ method: cell.method_label, seed: cell.seed, curve: of.curve }], 300), height: 220 }));
+  }
+  return parts.length ? panel("Calibration images", el("div", { class: "pair" }, ...parts)) : null;
+}
+
+function layersPanel(cell) {
+  if (!cell.layers) {
+    const bits = "weight_bits" in cell.card && card(cell, "weight_bits");
+    return bits ? panel("Bits of each layer", disclosure("As chosen", () => facts(Object.entries(bits)))) : null;
+  }
+  const [frontier, layers] = [el("div", { class: "holder" }), el("div", { class: "holder" })];
+  whenLaidOut(frontier, () => draw(frontier, frontierSpec(cell.layers)));
+  whenLaidOut(layers, () => draw(layers, layersSpec(cell.layers, layers.clientWidth)));
+  return panel("Bits of each layer", frontier, layers, disclosure("The same as a table", () => layerRows(cell.layers)));
+}
+
+function verdict(cell) {
+  if (!done(cell)) {
+    return [el("p", { class: "number-line" }, el("span", { class: `tag ${cell.status}` }, cell.status), ` ${cell.reason ?? ""}`),
+      cell.traceback ? disclosure("Traceback", () => el("pre", {}, cell.traceback)) : ""];
+  }
+  const loss = drop(cell);
+  return [
+    el("p", { class: "number-line" }, el("b", {}, fixed(cell.top1)), " % top-1", intervalBar(cell)),
+    facts([
+      ["95 % Wilson interval", `${fixed(cell.low)} to ${fixed(cell.high)} %`],
+      ["correct", `${cell.correct.toLocaleString("en")} of ${cell.total.toLocaleString("en")}`],
+      ["top-5", cell.top5 !== null && `${fixed(cell.top5)} %`],
+      ["against float", loss !== null && `${signed(loss)} points`],
+      ["size of the weights", cell.size_mb !== null && `${fixed(cell.size_mb)} MiB`],
+    ].filter(([, value]) => value)),
+  ];
+}
+
+function drawCell(cell) {
+  const page = byId("cell");
+  page.replaceChildren(
+    el("p", { class: "back" }, el("a", { href: "#leaderboard" }, "\u2190 All cells")),
+    el("h1", { tabindex: "-1" }, cell.method_label, el("span", { class: "bits" }, cell.bits)),
+    el("p", { class: "summary" }, [context(cell).label, cell.recipe, `seed ${cell.seed}`, cell.group].filter(Boolean).join(" \u00b7 "),
+      " \u00b7 ", el("code", {}, cell.id)),
+    el("div", { class: "verdict" }, ...verdict(cell)),
+    el("div", { class: "columns" },
+      el("div", {}, reproducePanel(cell), weightsPanel(cell), timePanel(cell), environmentPanel(cell)),
+      el("div", {}, recipePanel(cell))),
+    ...[wrongSection(cell)].filter((parts) => parts.length).map((parts) => el("section", { class: "panel" }, ...parts)),
+    ...[calibrationPanel(cell), layersPanel(cell)].filter(Boolean));
+  page.querySelector("h1").focus({ preventScroll: true });
+}

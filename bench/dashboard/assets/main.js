@@ -1,0 +1,68 @@
+// Heading, notices, and which of the two views is shown: everything, or one cell.
+
+const { about } = DATA;
+let scrolled = 0;
+
+function drawHead() {
+  byId("title").textContent = about.title;
+  const finished = DATA.cells.filter(done);
+  const models = new Set(finished.map((cell) => cell.model));
+  const methods = new Set(finished.map((cell) => cell.method).filter((method) => method !== FLOAT));
+  const failed = DATA.cells.filter((cell) => cell.status === "failed").length;
+  const skipped = DATA.cells.filter((cell) => cell.status === "skipped").length;
+  byId("summary").textContent = [
+    `${count(finished.length, "cell")} measured`, failed && `${failed} failed`, skipped && `${skipped} skipped`,
+    count(models.size, "network"), count(methods.size, "method"), moment(about.made_at),
+  ].filter(Boolean).join(" \u00b7 ");
+  const list = (items) => () => el("ul", {}, items.map((item) => el("li", {}, el("code", {}, item))));
+  if (about.missing.length) byId("notices").append(disclosure(`${count(about.missing.length, "cell")} of this experiment not run: the commands`, list(about.missing)));
+  if (DATA.warnings.length) byId("notices").append(disclosure(`${count(DATA.warnings.length, "record")} left out or in doubt`, list(DATA.warnings)));
+  byId("foot").append(el("p", {}, `Made by quantization-bench ${about.version} on ${moment(about.made_at)}. Nothing here is fetched from a network.`));
+}
+
+function route() {
+  const id = new URLSearchParams(location.hash.slice(1)).get("cell");
+  const cell = CELLS.get(id);
+  const wasCell = !byId("cell").hidden;
+  if (cell && !wasCell) scrolled = scrollY;
+  byId("overview").hidden = byId("sections").hidden = Boolean(cell);
+  document.querySelector(".masthead").classList.toggle("small", Boolean(cell));
+  byId("cell").hidden = !cell;
+  if (cell) {
+    document.title = `${cell.method_label} ${cell.bits}: ${about.title}`;
+    drawCell(cell);
+    scrollTo(0, 0);
+    return;
+  }
+  document.title = about.title;
+  if (!wasCell) return;
+  byId("cell").replaceChildren();
+  scrollTo(0, scrolled);
+  document.querySelector(`#board a[href="#cell=${CSS.escape(route.last ?? "")}"]`)?.focus({ preventScroll: true });
+}
+
+function empty() {
+  byId("overview").replaceChildren(el("section", {}, el("h2", {}, "No cell is measured yet"),
+    el("p", {}, "Measure some, then make this page again:"), copyable("bench run -m experiment=demo"), copyable("bench dashboard")));
+  byId("sections").hidden = true;
+}
+
+drawHead();
+if (DATA.cells.length) setUpBoard();
+else empty();
+addEventListener("hashchange", () => {
+  route();
+  route.last = new URLSearchParams(location.hash.slice(1)).get("cell") ?? route.last;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !byId("cell").hidden) location.hash = "leaderboard";
+});
+// The charting library is the next script: it is there when the document is.
+addEventListener("DOMContentLoaded", () => {
+  if (DATA.cells.length) {
+    drawPapers();
+    if (charted.length) drawScope();
+  }
+  route();
+  route.last = new URLSearchParams(location.hash.slice(1)).get("cell");
+});

@@ -1,0 +1,79 @@
+"""What is kept of calibration images: a small picture of synthetic ones, and the loss curve."""
+
+import base64
+import io
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench.dashboard.thin import thinned
+from bench.result import Result
+
+_KEY = re.compile(r"[0-9a-f]{16}")  # a record is read by others, and its key names a folder here
+_SIDE = 288  # pixels
+_COLUMNS = 4  # of a preview, a grid of 16 images
+_LEGIBLE = 100  # pixels of an image: larger ones are shown four at a time
+_QUALITY = 60
+_POINTS = 160
+
+
+def calibrations(results: Iterable[Result], cache: Path, budget_bytes: int) -> dict[str, Any]:
+    """Return what there is by calibration key.
+
+    cache: the folder of calibration images. budget_bytes: of all pictures together; those that
+        come after it is spent are left out, and `left_out` says so.
+
+    Photographs of a training set are not shown: a page is passed on where a data set must not be.
+    """
+    found: dict[str, Any] = {}
+    for result in results:
+        key = result.calibration_key
+        if key is None or key in found or not _KEY.fullmatch(key):
+            continue
+        said: dict[str, Any] = {"curve": _curve(cache / key / "curve.json")}
+        if "set" in result.recipe.get("calibration", {}):
+            said["photographs"] = True
+        elif (shown := _picture(cache / key / "preview.png")) is not None:
+            if len(shown["picture"]) <= budget_bytes:
+                budget_bytes -= len(shown["picture"])
+                said |= shown
+            else:
+                said["left_out"] = True
+        found[key] = said
+    return found
+
+
+def _curve(path: Path) -> list[list[float]]:
+    """Return (iteration, loss) of some points of the curve, the first and the last among them."""
+    try:
+        losses = [float(loss) for loss in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return []
+    points = [[i, loss] for i, loss in enumerate(losses, start=1) if math.isfinite(loss)]
+    return thinned(points, _POINTS)
+
+
+def _picture(path: Path) -> dict[str, Any] | None:
+    """Return a preview as the address of an embedded picture, and how many images it shows.
+
+    Returns None without a readable one. The number is None where it is that of the preview.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    half = image.width // 2
+    cropped = image.width // _COLUMNS >= _LEGIBLE and image.height >= half
+    if cropped:
+        image = image.crop((0, 0, half, half))
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=_QUALITY)
+    address = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return {"picture": address, "pictured": 4 if cropped else None}

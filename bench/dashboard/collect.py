@@ -1,0 +1,161 @@
+"""All that a dashboard shows, as plain JSON values."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.cell import normalised
+from bench.config import Config, read_config
+from bench.dashboard.calibrations import calibrations
+from bench.dashboard.command import command
+from bench.dashboard.groups import seed_groups
+from bench.dashboard.labels import bits_order, method_labels, presets, recipe_label
+from bench.dashboard.layers import layer_choice
+from bench.dashboard.papers import paper_differences
+from bench.dashboard.pool import Pool
+from bench.dashboard.wrong import bitmap, image_set
+from bench.result import Result
+from bench.store import Store
+from bench.tables.published import Published
+from models.errors import BenchError
+
+PICTURE_BYTES = 6_000_000
+"""Of all pictures of synthetic images in one page."""
+
+BITMAP_BYTES = 8_000_000
+"""Of all correctness bitmaps in one page, as base 64: those of 960 cells on 50,000 images."""
+
+NAMED_IMAGES = 60_000
+"""Images whose names and classes are in one page."""
+
+_COPIED = (
+    *("id", "status", "reason", "traceback", "model", "weights", "weights_sha256", "method"),
+    *("data", "bits", "seed", "group", "top1", "top5", "correct", "total", "fp32_top1"),
+    *("fp32_expected", "fp32_id", "size_mb", "calibration_key", "seconds", "peak_memory_bytes"),
+    *("git_sha", "started_at", "w_bits", "a_bits"),
+)
+
+
+def collect(
+    store: Store, results: Sequence[Result], published: Sequence[Published]
+) -> dict[str, Any]:
+    """Return what a dashboard shows of `results`, records of `store`.
+
+    Pictures, bitmaps and names of images are added until their share of a page is spent.
+    """
+    contexts, values, sensitivities = Pool(), Pool(), Pool()
+    places = [contexts.add(_context(result)) for result in results]
+    known = presets()
+    labels = method_labels(results, places, known)
+    configs = [_config(store.folder(result.id)) for result in results]
+    cells = []
+    for result, place, label, config in zip(results, places, labels, configs, strict=True):
+        cell = _cell(result, values) | {"context": place, "method_label": label}
+        cell["recipe"] = recipe_label(result, known)
+        cell["command"] = None if config is None else command(config, known)
+        cell["layers"] = layer_choice(store.read_note(result.id, "mixed"), sensitivities)
+        cells.append(cell)
+    warnings = _add_bitmaps(cells, store, results)
+    groups = seed_groups(cells)
+    found = [_sized(context, results, places, i) for i, context in enumerate(contexts.values)]
+    return {
+        "contexts": _labelled(found),
+        "images": _image_sets(results, configs),
+        "cells": cells,
+        "groups": groups,
+        "papers": paper_differences(groups, {r.id: r for r in results}, published),
+        "calibrations": calibrations(results, store.root / "cache/calibration", PICTURE_BYTES),
+        "sensitivities": sensitivities.values,
+        "values": values.values,
+        "warnings": warnings,
+    }
+
+
+def _add_bitmaps(
+    cells: Sequence[dict[str, Any]], store: Store, results: Sequence[Result]
+) -> list[str]:
+    """Add `bitmap` to the cells that are done; return a line about each that has no right one."""
+    left, warnings = BITMAP_BYTES, []
+    for cell, result in zip(cells, results, strict=True):
+        if result.status != "done":
+            continue
+        try:
+            bits = bitmap(store, result)
+        except BenchError as error:
+            warnings.append(str(error))
+            continue
+        if len(bits) <= left:
+            cell["bitmap"], left = bits, left - len(bits)
+    return warnings
+
+
+def _cell(result: Result, values: Pool) -> dict[str, Any]:
+    """Return what a page says of one record; its recipe is references into `values`, by topic."""
+    cell = {key: getattr(result, key) for key in _COPIED}
+    cell |= {"low": result.ci_low, "high": result.ci_high, "bits_order": bits_order(result)}
+    cell["card"] = {topic: values.add(said) for topic, said in result.recipe.items()}
+    cell["runtime"], cell["versions"] = values.add(result.runtime), values.add(result.versions)
+    return cell
+
+
+def _context(result: Result) -> dict[str, Any]:
+    """Return what cells must share for their numbers to be compared: weights and images."""
+    return {
+        "model": result.model,
+        "weights_sha256": result.weights_sha256,
+        "data": result.data,
+        "fingerprint": result.recipe.get("evaluation", {}).get("fingerprint"),
+    }
+
+
+def _sized(
+    context: dict[str, Any], results: Sequence[Result], places: Sequence[int], place: int
+) -> dict[str, Any]:
+    """Return `context` with what its done cells were measured on, as far as there are any."""
+    members = [r for r, of in zip(results, places, strict=True) if of == place]
+    done = next((r for r in members if r.status == "done"), members[0])
+    said = {"weights": done.weights, "total": done.total, "classes": done.classes}
+    return context | said | {"fp32_top1": done.fp32_top1}
+
+
+def _labelled(contexts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `contexts` with labels that tell them apart."""
+    labels = [f"{c['model']} on {c['data']}" for c in contexts]
+    for detail in ("total", "weights_sha256", "fingerprint"):
+        twice = {label for label in labels if labels.count(label) > 1}
+        for place, context in enumerate(contexts):
+            if labels[place] in twice:
+                value = context[detail]
+                said = f"{value:,} images" if detail == "total" and value else str(value)[:8]
+                labels[place] += f", {said}"
+    return [c | {"label": label} for c, label in zip(contexts, labels, strict=True)]
+
+
+def _config(folder: Path) -> Config | None:
+    """Return the configuration beside a record; None without one that names a cell."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
+    try:
+        said = yaml.load((folder / "config.yaml").read_text(), loader)
+        return normalised(read_config(said)) if isinstance(said, dict) else None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, BenchError):
+        return None
+
+
+def _image_sets(results: Sequence[Result], configs: Sequence[Config | None]) -> dict[str, Any]:
+    """Return names and classes of the evaluated images by fingerprint, where they are here."""
+    found: dict[str, Any] = {}
+    tried: set[tuple[str, str]] = set()
+    left = NAMED_IMAGES
+    for result, config in zip(results, configs, strict=True):
+        fingerprint = result.recipe.get("evaluation", {}).get("fingerprint")
+        if config is None or fingerprint is None or fingerprint in found:
+            continue
+        if (result.total or 0) > left or (fingerprint, str(config.data)) in tried:
+            continue
+        tried.add((fingerprint, str(config.data)))
+        if (said := image_set(config.data, fingerprint)) is not None:
+            found[fingerprint] = said
+            left -= len(said["files"])
+    return found

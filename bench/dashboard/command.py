@@ -1,0 +1,86 @@
+"""What to type to measure a cell again, from nothing but its configuration."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from bench.config import Config
+from bench.configs import options
+from bench.dashboard.labels import Presets, composed, leaves, nearest_preset
+from models.quantize.spec import MIXED
+
+FOLDER = "FOLDER"
+"""Stands for where the images lie: a folder of one machine is no part of a recipe."""
+
+_PLAIN = re.compile(r"[\w./:+-]+")
+
+
+def command(config: Config, known: Presets) -> str | None:
+    """Return the `bench run` line for the normalised configuration of a cell.
+
+    known: the recipe presets, as of `labels.presets`. Returns None where a model, data set or
+    method is not one of the shipped configs: only their owner can name them.
+    """
+    is_float = config.spec.is_float
+    chosen = {"model": config.model.model_dump(), "data": config.data}
+    if not is_float:  # a float cell has no method
+        chosen["method"] = config.method
+    names = {group: values.get("name") for group, values in chosen.items()}
+    if any(name not in _shipped(group) for group, name in names.items()):
+        return None
+    words = [f"{group}={name}" for group, name in names.items()]
+    words += ["quant=fp32"] if is_float else _quantizer(config.quant, known)
+    for group, name in names.items():
+        words += _changes(group, chosen[group], composed(f"{group}={name}")[group])
+    if config.seed:
+        words.append(f"seed={config.seed}")
+    if config.runtime.precision != "fp32":  # it matters to some methods only; to others it is idle
+        words.append(f"runtime.precision={config.runtime.precision}")
+    return " ".join(["bench run", *(shlex.quote(word) for word in words)])
+
+
+@cache
+def _shipped(group: str) -> frozenset[str]:
+    return frozenset(options(group))
+
+
+def _quantizer(quant: Mapping[str, Any], known: Presets) -> list[str]:
+    """Return the overrides for a quantizer: the preset that has most of it, and the rest."""
+    preset, _ = nearest_preset(quant, known)
+    words = [] if preset == next(iter(known)) else [f"recipe={preset}"]
+    base = dict(known[preset])
+    if quant["w_bits"] == MIXED:
+        words.append("quant=mixed")
+        base = composed("quant=mixed")["quant"] | base
+    bits = {key: quant[key] for key in ("w_bits", "a_bits")}
+    # What belongs to mixed precision is no key of other quantizers.
+    rest = {k: v for k, v in quant.items() if k in base and k not in bits}
+    return [*words, *_changes("quant", bits | rest, base)]
+
+
+def _changes(group: str, wanted: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that make `base`, an option of `group`, into `wanted`."""
+    words, there = [], dict(leaves(base))
+    for key, value in leaves(wanted):
+        if key == "root" and value is not None:
+            words.append(f"{group}.root={FOLDER}")
+        elif key != "download" and _literal(there.get(key, ...)) != _literal(value):
+            new = "" if key in there or group == "quant" else "+"
+            words.append(f"{new}{group}.{key}={_literal(value)}")
+    return words
+
+
+def _literal(value: Any) -> str:
+    """Return `value` as Hydra reads it on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_literal, value))}]"
+    if isinstance(value, int | float) or _PLAIN.fullmatch(str(value)):
+        return str(value)
+    quoted = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{quoted}'"

@@ -1,0 +1,143 @@
+"""Short words that tell cells apart: of a recipe, of a method, of bit-widths."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from bench.configs import options
+from bench.experiments import compose_raw
+from bench.plain import Composer, NotPlain
+from bench.result import Result
+
+Presets = Mapping[str, Mapping[str, Any]]
+"""Quantizers by the name of their recipe, first the one that `bench run` takes by itself."""
+
+DEFAULT = "default"
+"""Stands for the first preset, whose name is that of a method too."""
+
+OF_ITS_METHOD = "of its method"
+"""Stands for the recipe of a cell whose quantizer is no preset's: its method trained with it."""
+
+_FIRST = "zeroq_release"
+_BITS = ("w_bits", "a_bits", "w_candidates", "size_mb", "mean_bits")
+
+
+@cache
+def composed(*overrides: str) -> dict[str, Any]:
+    """Return what `overrides` compose to, by Hydra only where nothing faster can."""
+    try:
+        return _composer().compose(overrides)
+    except NotPlain:
+        from omegaconf import OmegaConf
+
+        plain: Any = OmegaConf.to_container(compose_raw(overrides), resolve=True)
+        return plain
+
+
+@cache
+def _composer() -> Composer:
+    return Composer()
+
+
+def presets() -> Presets:
+    """Return the quantizer of each shipped recipe, without its bits."""
+    names = sorted(options("recipe"), key=lambda name: (name != _FIRST, name))
+    quantizers = {name: composed(f"recipe={name}")["quant"] for name in names}
+    return {
+        name: {k: v for k, v in of.items() if k not in _BITS} for name, of in quantizers.items()
+    }
+
+
+def nearest_preset(quantizer: Mapping[str, Any], known: Presets) -> tuple[str, dict[str, Any]]:
+    """Return the preset of `known` that has most of `quantizer`, and what differs from it.
+
+    What a record does not say, because it has no effect on the cell, does not differ.
+    """
+    found = [
+        (name, {k: v for k, v in quantizer.items() if k in preset and v != preset[k]})
+        for name, preset in known.items()
+    ]
+    return min(found, key=lambda pair: len(pair[1]))
+
+
+def recipe_label(result: Result, known: Presets) -> str:
+    """Return such as `default` or `all_inputs, a_range mse`; nothing for a float cell."""
+    quantizer = result.recipe.get("quantizer")
+    if result.method == "float" or not quantizer:
+        return ""
+    if _is_trained(quantizer, known):
+        return OF_ITS_METHOD
+    name, rest = nearest_preset(quantizer, known)
+    said = DEFAULT if name == next(iter(known)) else name
+    return ", ".join([said, *(f"{key} {_word(value)}" for key, value in rest.items())])
+
+
+def _is_trained(quantizer: Mapping[str, Any], known: Presets) -> bool:
+    return not quantizer.keys() <= {*next(iter(known.values())), *_BITS}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def method_labels(results: Sequence[Result], contexts: Sequence[int], known: Presets) -> list[str]:
+    """Return a label a result: method, variant, and the parameters in which its cells differ.
+
+    contexts: of each result, the number of what it was measured on. Cells of one method and one
+    context are compared.
+    """
+    asked = [_parameters(result, known) for result in results]
+    keys = [(result.method, context) for result, context in zip(results, contexts, strict=True)]
+    together: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for key, parameters in zip(keys, asked, strict=True):
+        together.setdefault(key, []).append(parameters)
+    varying = {key: _varying(rows) for key, rows in together.items()}
+    labels = []
+    for key, result, parameters in zip(keys, results, asked, strict=True):
+        said = [f"{k} {_word(parameters[k])}" for k in varying[key] if k in parameters]
+        words = [*([result.variant] if result.variant else []), *said]
+        labels.append(f"{result.method} ({', '.join(words)})" if words else result.method)
+    return labels
+
+
+def _parameters(result: Result, known: Presets) -> dict[str, Any]:
+    """Return the parameters of a method, and what else is no part of a recipe preset."""
+    method = {
+        k: v for k, v in result.recipe.get("method", {}).items() if k not in ("name", "variant")
+    }
+    quantizer = result.recipe.get("quantizer", {})
+    trained = quantizer if _is_trained(quantizer, known) else {}
+    calibration = result.recipe.get("calibration", {})
+    others = {k: calibration[k] for k in ("synthesis_precision", "set") if k in calibration}
+    said = dict(leaves(method)) | {k: v for k, v in trained.items() if k not in _BITS} | others
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def leaves(tree: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings with their keys, joined by dots."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{parent}{key}.")
+        else:
+            yield parent + key, value
+
+
+def _varying(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the keys that have two values or are missing somewhere, in order of appearance."""
+    rows = list(rows)
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({str(row.get(key, ...)) for row in rows}) > 1]
+
+
+def bits_order(result: Result) -> float:
+    """Return the mean of weight and activation bits: few bits come first."""
+    weights: float
+    if result.w_bits == "mixed":
+        quantizer = result.recipe.get("quantizer", {})
+        layers = list(result.recipe.get("weight_bits", {}).values()) or [8]
+        weights = quantizer.get("mean_bits") or sum(layers) / len(layers)
+    else:
+        weights = result.w_bits
+    return (weights + result.a_bits) / 2

@@ -1,0 +1,59 @@
+"""Where cells were wrong: one bit an image, and what the images are."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bench.data import Listing, scan
+from bench.result import Result
+from bench.store import Store
+from models.errors import BenchError
+
+
+def bitmap(store: Store, result: Result) -> str:
+    """Return whether the best class was right, one bit an image (the first is the highest bit of
+    the first byte), in base 64.
+
+    Raises BenchError when the file is missing, damaged or not what the record says.
+    """
+    right = store.correctness(result.id)["top1"]
+    if (len(right), int(np.count_nonzero(right))) != (result.total, result.correct):
+        raise BenchError(
+            f"{store.folder(result.id) / 'correct.npz'} has {np.count_nonzero(right)} of "
+            f"{len(right)} images right and its record {result.correct} of {result.total}; "
+            "measure the cell again with force=true"
+        )
+    return base64.b64encode(np.packbits(right).tobytes()).decode()
+
+
+def image_set(data: Mapping[str, Any], fingerprint: str) -> dict[str, Any] | None:
+    """Return the names and classes of the images that `data`, a configuration, describes.
+
+    Returns None when they are not here, or are others than those of `fingerprint`.
+    """
+    try:
+        listing = scan(data, "eval")
+    except (BenchError, OSError):
+        return None
+    if listing.fingerprint != fingerprint:
+        return None
+    return {
+        "files": list(listing.files),
+        "labels": listing.labels.tolist(),
+        "classes": _class_names(listing),
+    }
+
+
+def _class_names(listing: Listing) -> dict[int, str]:
+    """Return the name of each class that lies in one folder of its own."""
+    folders: dict[int, set[str]] = {}
+    for file, label in zip(listing.files, listing.labels.tolist(), strict=True):
+        folders.setdefault(label, set()).add(file.rpartition("/")[0].rpartition("/")[2])
+    seen = [folder for of in folders.values() for folder in of]
+    return {
+        label: next(iter(of))
+        for label, of in folders.items()
+        if len(of) == 1 and seen.count(next(iter(of))) == 1
+    }

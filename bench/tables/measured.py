@@ -1,0 +1,88 @@
+"""What the cells of a paper's table came to, all seeds of a cell together."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.cell import float_config, request_id
+from bench.configs import options
+from bench.experiments import Job, experiment_jobs
+from bench.result import Result
+from bench.stats import t_interval
+
+_ASKED = ("model", "weights", "data", "method", "w_bits", "a_bits")
+
+
+def table_jobs(
+    name: str, overrides: Sequence[str], own: Path | None = None, floats: bool = True
+) -> list[Job]:
+    """Return the jobs of a table's experiment; a table without an experiment has none.
+
+    floats: put the float networks that they need first.
+
+    Raises BenchError as `experiment_jobs`.
+    """
+    if name not in options("experiment", own):
+        return []
+    jobs = experiment_jobs(name, overrides, own)
+    return [*_float_jobs(jobs), *jobs] if floats else jobs
+
+
+def _float_jobs(jobs: Sequence[Job]) -> list[Job]:
+    found: dict[str, Job] = {}
+    for job in jobs:
+        words = [word for word in job.overrides if not word.startswith(("quant=", "quant."))]
+        config = float_config(job.config)
+        found.setdefault(request_id(config), Job([*words, "quant=fp32"], config))
+    asked = {request_id(job.config) for job in jobs}
+    return [job for id, job in found.items() if id not in asked]
+
+
+def measured_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
+    """Return one row a cell, whatever its seeds; `rows` as of `collect`.
+
+    Columns: what it is, as of `collect`; `cell`, its number; `seeds` and `done` of them; `top1`, a
+    mapping of those done to percent; `status` ("done" when one is); `result`, the record of one
+    that is done; `reason`, why one failed or has no meaning; `missing`, the commands for what is
+    not run or failed.
+    """
+    if rows.empty:
+        return pd.DataFrame({"cell": pd.Series(dtype=float)})
+    groups = ("data.", "method.", "quant.")
+    asked = [key for key in rows.columns if key in _ASKED or key.startswith(groups)]
+    by_id = {result.id: result for result in results}
+    cells_of_rows = rows.groupby(asked, sort=False, dropna=False)
+    cells = [
+        dict(group.iloc[0][asked]) | {"cell": number} | _together(group, by_id)
+        for number, (_, group) in enumerate(cells_of_rows)
+    ]
+    return pd.DataFrame(cells)
+
+
+def _together(group: pd.DataFrame, by_id: Mapping[str, Result]) -> dict[str, Any]:
+    done = group[group["status"] == "done"]
+    return {
+        "seeds": len(group),
+        "done": len(done),
+        "top1": dict(zip(done["seed"], done["top1"], strict=True)),
+        "status": "done" if len(done) else group["status"].iloc[0],
+        "result": by_id[done["id"].iloc[0]] if len(done) else None,
+        "reason": next(iter(group["reason"].dropna()), ""),
+        "missing": list(group.loc[group["status"].isin(["missing", "failed"]), "command"]),
+    }
+
+
+def interval(values: Sequence[float], result: Result | None) -> tuple[float, float, str] | None:
+    """Return the 95 % interval of the mean of `values`, one a seed, and what kind it is.
+
+    Of three seeds or more it is Student's, over seeds ("t"); of one that of `result`, over images
+    ("wilson"); of two there is none.
+    """
+    if len(values) >= 3:
+        return *t_interval(values), "t"
+    if len(values) == 1 and result is not None:
+        assert result.ci_low is not None and result.ci_high is not None  # it is done
+        return result.ci_low, result.ci_high, "wilson"
+    return None

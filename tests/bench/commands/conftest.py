@@ -1,0 +1,39 @@
+"""Cells that were never run, for commands that only read them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.result import Result
+from bench.stats import wilson_interval
+from bench.store import Store, save_correctness
+
+
+@pytest.fixture
+def keep(outputs: Path, make_result: Callable[..., Result]) -> Callable[..., Result]:
+    """Put a cell into the store that is right on the given images."""
+
+    def write(id: str, right: Sequence[bool], images: str = "f" * 64, **changes: Any) -> Result:
+        top1 = np.array(right)
+        correct, total = int(top1.sum()), len(top1)
+        low, high = wilson_interval(correct, total)
+        method = changes.get("method", "gaussian")
+        recipe = {
+            "weights": {"source": "a file", "sha256": "0" * 64},
+            "quantizer": {"sites": "relu"},
+            "batchnorm": "not folded, float",
+            "method": {"name": method},
+            "evaluation": {"fingerprint": images},
+        }
+        numbers = {"top1": 100 * correct / total, "correct": correct, "total": total}
+        given = {"recipe": recipe, "ci_low": low, "ci_high": high, **numbers, **changes}
+        result = make_result(id, **given)
+        with Store(outputs).writing(id) as folder:
+            (folder / "result.json").write_text(result.model_dump_json())
+            save_correctness(folder, top1, np.ones_like(top1))
+        return result
+
+    return write

@@ -1,0 +1,159 @@
+"""`bench compare`: two cells, an experiment, and what is refused."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.cell import request_id
+from bench.experiments import experiment_jobs
+from bench.result import Result
+from tests.bench.conftest import Finished
+
+Bench = Callable[..., Finished]
+ONE_WIDTH = ("quant.w_bits=4", "seed=0")
+
+
+def bits(both: int, only: int, other: int, neither: int, first: bool) -> list[bool]:
+    return [True] * both + [first] * only + [not first] * other + [False] * neither
+
+
+def test_two_cells(bench_main: Bench, outputs: Path, keep: Callable[..., Result]) -> None:
+    keep("aaaa", bits(60, 20, 5, 15, True), method="zeroq")
+    keep("bbbb", bits(60, 20, 5, 15, False), method="real")
+    done = bench_main("compare", "aa", "bb", f"paths.outputs={outputs}")
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["recipe", "differs", "in", "A", "aaaa", "B", "bbbb"]
+    assert lines[2].split() == ["method.name", "zeroq", "real"]
+    assert lines[4:6] == [
+        "A  80.00 % [71.12, 86.66]  80 of 100  resnet20 mnist5k zeroq W4A8 seed 1",
+        "B  65.00 % [55.25, 73.64]  65 of 100  resnet20 mnist5k real W4A8 seed 1",
+    ]
+    assert lines[7].startswith("A - B  +15.00 points [+")
+    assert lines[7].endswith("95 % by paired bootstrap over images")
+    assert lines[8] == "images that only A has right: 20, only B: 5; exact McNemar p = 0.0041"
+    assert lines[9] == "A wins: resolved at 95 %"
+    assert lines[11].startswith(
+        "100 images of which 25.00 % tell A and B apart resolve 13.84 points"
+    )
+    assert "(unpaired 17.6" in lines[11]
+
+
+@pytest.mark.parametrize(
+    ("only", "other", "said"),
+    [
+        (3, 2, "A is ahead, but unresolved: these images do not tell A and B apart"),
+        (2, 3, "B is ahead, but unresolved: these images do not tell A and B apart"),
+        (3, 3, "a draw"),
+        (0, 0, "equal: A and B are right on the same images"),
+        (0, 30, "B wins: resolved at 95 %"),
+    ],
+)
+def test_who_wins(
+    bench_main: Bench,
+    outputs: Path,
+    keep: Callable[..., Result],
+    only: int,
+    other: int,
+    said: str,
+) -> None:
+    for id, first in (("aaaa", True), ("bbbb", False)):
+        keep(id, bits(50, only, other, 50, first))
+    lines = bench_main("compare", "a", "b", f"paths.outputs={outputs}").out.splitlines()
+    assert lines[0] == "the same recipe"
+    assert said in lines
+
+
+def test_other_images_are_refused_in_one_line(
+    bench_main: Bench, outputs: Path, keep: Callable[..., Result]
+) -> None:
+    keep("aaaa", [True, False], images="0" * 64)
+    keep("bbbb", [True, False], images="1" * 64)
+    assert bench_main("compare", "a", "b", f"paths.outputs={outputs}") == Finished(
+        2,
+        "",
+        "error: cells aaaa and bbbb were measured on different images (000000000000 and "
+        "111111111111), so they cannot be compared\n",
+    )
+
+
+def test_a_cell_without_a_number_is_refused(
+    bench_main: Bench, outputs: Path, keep: Callable[..., Result]
+) -> None:
+    keep("aaaa", [True, False])
+    keep("bbbb", [True, False], status="failed", reason="out of memory")
+    done = bench_main("compare", "a", "b", f"paths.outputs={outputs}")
+    assert done.status == 2
+    assert done.err == "error: cell bbbb has no number: it failed, out of memory\n"
+    done = bench_main("compare", "a", "c", f"paths.outputs={outputs}")
+    assert done.err.startswith("error: no cell under ")
+
+
+@pytest.fixture
+def demo(outputs: Path, keep: Callable[..., Result]) -> list[str]:
+    """Keep the three cells of the demo at 4 bits with one seed; return the overrides."""
+    overrides = [*ONE_WIDTH, f"paths.outputs={outputs}"]
+    right = {"gaussian": 900, "zeroq": 890, "real": 500}
+    for job in experiment_jobs("demo", overrides):
+        method = job.config.method["name"]
+        keep(
+            method,
+            np.arange(1000) < right[method],
+            method=method,
+            request_id=request_id(job.config),
+        )
+    return overrides
+
+
+def test_an_experiment(bench_main: Bench, demo: list[str], tmp_path: Path) -> None:
+    done = bench_main("compare", "demo", *demo)
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "demo: 3 of 3 pairs of methods are measured, 3 are resolved"
+    rows = [re.split("  +", line) for line in lines[-3:]]
+    # p = 2 / 2^10 for the first, which is the largest of three and so not corrected any more.
+    assert [[*row[1:5], *row[-3:]] for row in rows] == [
+        ["gaussian", "zeroq", "1", "90.00, 89.00", "0.0020", "0.0020", "gaussian"],
+        ["gaussian", "real", "1", "90.00, 50.00", "<0.0001", "<0.0001", "gaussian"],
+        ["zeroq", "real", "1", "89.00, 50.00", "<0.0001", "<0.0001", "zeroq"],
+    ]
+    differences = [row[5].split(" ")[0] for row in rows]
+    assert differences == ["+1.00", "+40.00", "+39.00"]
+    file = tmp_path / "pairs.md"
+    assert bench_main("compare", "demo", *demo, "--format", "md", "--out", file).status == 0
+    table = [line for line in file.read_text().splitlines() if line.startswith("| W4A4")]
+    assert [line.split("|")[2].strip() for line in table] == ["gaussian", "gaussian", "zeroq"]
+
+
+def test_what_is_not_measured_is_counted(bench_main: Bench, outputs: Path) -> None:
+    done = bench_main("compare", "demo", *ONE_WIDTH, f"paths.outputs={outputs}")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == (
+        "demo: 0 of 3 pairs of methods are measured, 0 are resolved; "
+        "`bench status --experiment demo` lists what is missing\n"
+    )
+
+
+def test_names_that_mean_nothing(bench_main: Bench, outputs: Path) -> None:
+    done = bench_main("compare", "deno", f"paths.outputs={outputs}")
+    assert (done.status, done.err) == (
+        2,
+        "error: unknown experiment 'deno'; did you mean 'demo'?\n",
+    )
+    done = bench_main("compare", "demo", "method=zeroq", *ONE_WIDTH, f"paths.outputs={outputs}")
+    assert done.status == 2
+    assert done.err.startswith("error: experiment 'demo' asks no two methods the same")
+
+
+def test_neither_torch_nor_wandb_is_imported() -> None:
+    code = (
+        "import sys, bench.commands.compare\n"
+        "print(*{'torch', 'torchvision', 'wandb', 'timm'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

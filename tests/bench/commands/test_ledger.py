@@ -1,0 +1,31 @@
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.store import Store
+from tests.bench.conftest import Finished
+from tests.bench.tables.examples import long_results
+
+Bench = Callable[..., Finished]
+
+
+def test_the_ledger(bench_main: Bench, outputs: Path) -> None:
+    store = Store(outputs)
+    for result in long_results():
+        with store.writing(result.id) as folder:
+            (folder / "result.json").write_text(result.model_dump_json())
+    done = bench_main("ledger", f"paths.outputs={outputs}")
+    assert (done.status, done.err) == (0, "")
+    lines = [line.split() for line in done.out.splitlines()]
+    (dsg,) = (line for line in lines if line[:1] == ["dsg"])
+    # Float, which its slide has too, and real are reproduced; ZeroQ, which two more of its tables
+    # have, and DSG are off at W4A4; Integer-Only and ZeroQ at W8A8 are not comparable; DFQ failed.
+    assert dsg[2:7] == ["9", "3", "4", "2", "1"]
+    (total,) = (line for line in lines if line[:2] == ["all", "papers"])
+    assert int(total[2]) > 700
+
+
+def test_to_a_page(bench_main: Bench, outputs: Path) -> None:
+    target = outputs / "ledger.html"
+    done = bench_main("ledger", f"paths.outputs={outputs}", "--format", "html", "--out", target)
+    assert done.out == f"wrote {target}\n"
+    assert "<td>zeroq</td>" in target.read_text()

@@ -1,0 +1,126 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import bench.tables.runs
+from bench.record import RECORD, record_text
+from bench.result import Result
+from bench.store import Store
+from bench.tables.runs import Run
+from tests.bench.conftest import Finished
+from tests.bench.tables.examples import long_results
+from tests.test_imports import imported
+
+Bench = Callable[..., Finished]
+
+
+@pytest.fixture
+def results(outputs: Path) -> list[Result]:
+    """Results of the table dsg_resnet18, kept under `outputs`."""
+    store = Store(outputs)
+    for result in long_results():
+        with store.writing(result.id) as folder:
+            (folder / "result.json").write_text(result.model_dump_json())
+    return long_results()
+
+
+def test_a_table_of_a_paper(bench_main: Bench, outputs: Path, results: list[Result]) -> None:
+    done = bench_main("table", "dsg_resnet18", f"paths.outputs={outputs}", "--format", "md")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("DSG (CVPR 2021): comparison on ImageNet, ResNet-18")
+    (zeroq,) = re.findall(r"^\| ZeroQ +\|.*26\.04.*$", done.out, re.MULTILINE)
+    assert [cell.strip() for cell in zeroq.strip("|").split("|")] == [
+        *("ZeroQ", "✓", "✓", "4", "4", "26.04", "24.40", "[23.41, 25.39]", "-1.64", "off by -1.64")
+    ]
+    assert "- no method here: RVQuant, DFC; docs/baselines.md says why" in done.out
+
+
+def test_a_table_of_an_experiment(bench_main: Bench, outputs: Path) -> None:
+    narrowed = ("data.limit=100", "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
+    bench_main("run", "experiment=demo", "tracking=none", "method=gaussian", *narrowed)
+    done = bench_main("table", "demo", *narrowed, "--format", "md")
+    assert re.search(r"\| gaussian +\| \d+\.\d\d \[", done.out)
+    assert "- 2 of 3 cells are not run, 0 failed" in done.out
+    missing = bench_main("table", "demo", *narrowed, "--missing")
+    assert (missing.status, missing.err) == (0, "")
+    commands = missing.out.splitlines()
+    assert [re.findall(r"method=(\w+)", line) for line in commands] == [["zeroq"], ["real"]]
+    # What is printed can be typed, and fills the cell.
+    again = bench_main(*commands[1].split()[1:], "tracking=none")
+    assert again.status == 0
+    assert len(bench_main("table", "demo", *narrowed, "--missing").out.splitlines()) == 1
+
+
+def test_missing_prints_commands_and_nothing_else(
+    bench_main: Bench, outputs: Path, results: list[Result]
+) -> None:
+    place = (f"paths.outputs={outputs}", "data.root=/my images")
+    done = bench_main("table", "dsg_resnet18", "--missing", *place)
+    lines = done.out.splitlines()
+    # 1 float cell and 12 cells of three seeds, of which 1 + 3 + 3 + 2 + 3 + 1 are done.
+    assert len(lines) == 37 - 13
+    assert all(line.startswith("bench run experiment=dsg_resnet18 recipe=") for line in lines)
+    assert all(f"paths.outputs={outputs} 'data.root=/my\\ images'" in line for line in lines)
+    assert len(set(lines)) == len(lines)
+
+
+def test_to_a_file(bench_main: Bench, outputs: Path) -> None:
+    target = outputs / "sub" / "table.tex"
+    done = bench_main("table", "zeroq_w8a8", "--format", "latex", "--out", target)
+    assert done.out == f"wrote {target}\n"
+    assert target.read_text().startswith("% Compiles as it is.")
+    assert target.read_text().endswith("\\end{document}\n")
+
+
+def test_what_is_no_result_is_named_and_counted(
+    bench_main: Bench, outputs: Path, results: list[Result]
+) -> None:
+    (outputs / "cells" / "foreign").mkdir()
+    (outputs / "cells" / "broken").mkdir()
+    (outputs / "cells" / "broken" / "result.json").write_text("{")
+    done = bench_main("table", "dsg_resnet18", f"paths.outputs={outputs}")
+    assert done.status == 0
+    assert "2 entries are not counted: no whole result of this version, see" in done.out
+    assert "24.40" in done.out
+
+
+def test_from_runs(
+    bench_main: Bench, outputs: Path, results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [Run(f"me/mine/{r.id}", {RECORD: record_text(r)}) for r in results]
+    monkeypatch.setattr(bench.tables.runs, "fetch_runs", lambda project: runs)
+    place = f"paths.outputs={outputs}"
+    local = bench_main("table", "dsg_resnet18", place)
+    remote = bench_main("table", "dsg_resnet18", "--from", "wandb:me/mine", place)
+    assert remote == local
+    wrong = bench_main("table", "dsg_resnet18", "--from", "wandb:mine")
+    assert wrong.status == 2
+    assert wrong.err.startswith("error: --from 'wandb:mine' is no place of runs")
+
+
+def test_an_unknown_table(bench_main: Bench) -> None:
+    wrong = {"dmeo": "demo", "dsg_resnet8": "dsg_resnet18", "coquant_minikinetics": None}
+    for name, close in wrong.items():
+        done = bench_main("table", name)
+        assert (done.status, done.out) == (2, "")
+        assert done.err.startswith(f"error: unknown table '{name}'; did you mean '{close or ''}")
+        assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["table", "demo"],
+        ["table", "dsg_resnet18", "--format", "latex"],
+        ["table", "coquant_cifar10_resnet18"],
+        ["ledger"],
+        ["status"],
+        ["status", "--experiment", "demo"],
+    ],
+    ids=" ".join,
+)
+def test_views_import_neither_torch_nor_wandb(arguments: list[str], tmp_path: Path) -> None:
+    code = f"from bench.cli import main\nmain([*{arguments!r}, 'paths.outputs={tmp_path}'])"
+    assert imported(code) <= {"pandas"}

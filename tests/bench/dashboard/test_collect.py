@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bench.dashboard.collect as module
+from bench.dashboard.collect import collect
+from bench.data import scan
+from bench.store import Store
+from tests.bench.dashboard.made import config_of, made, many, write
+from tests.test_imports import imported
+
+RIGHT = np.array([True] * 7 + [False] * 3)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def collected(store: Store) -> dict[str, Any]:
+    document = collect(store, store.found().results, [])
+    json.dumps(document)
+    return document
+
+
+def test_a_cell_has_its_numbers_its_card_and_its_command(store: Store) -> None:
+    write(store, made("a" * 16, RIGHT), RIGHT, config_of("method=gaussian", "quant.w_bits=4"))
+    document = collected(store)
+    (cell,) = document["cells"]
+    assert (cell["top1"], cell["correct"], cell["total"], cell["bits"]) == (70.0, 7, 10, "W4A8")
+    assert (round(cell["low"], 2), round(cell["high"], 2)) == (39.68, 89.22)
+    assert (cell["method_label"], cell["recipe"]) == ("gaussian", "default")
+    assert cell["command"].startswith("bench run model=resnet20 data=mnist5k method=gaussian ")
+    assert document["values"][cell["card"]["preprocessing"]] == {"size": 32}
+    assert cell["bitmap"] == "/gA="
+    assert [group["cells"] for group in document["groups"]] == [["a" * 16]]
+    assert document["contexts"][0]["label"] == "resnet20 on mnist5k"
+    assert document["warnings"] == []
+
+
+def test_recipes_that_are_equal_are_there_once(store: Store) -> None:
+    many(store, 20, images=16)
+    document = collected(store)
+    assert len(document["cells"]) == 21
+    texts = [json.dumps(value, sort_keys=True) for value in document["values"]]
+    assert len(set(texts)) == len(texts) < 50
+
+
+def test_failed_and_skipped_cells_are_there_with_their_reasons(store: Store) -> None:
+    write(store, made("a" * 16, reason="out of memory", traceback="Traceback ..."))
+    write(store, made("b" * 16, status="skipped", reason="no BatchNorm"))
+    failed, skipped = collected(store)["cells"]
+    assert (failed["status"], failed["reason"]) == ("failed", "out of memory")
+    assert (skipped["status"], skipped["command"], skipped["top1"]) == ("skipped", None, None)
+
+
+def test_a_record_without_recipe_or_config_is_shown(store: Store) -> None:
+    write(store, made("a" * 16, RIGHT, recipe={}), RIGHT)
+    (store.folder("a" * 16) / "config.yaml").write_text("- no\n- config")
+    (cell,) = collected(store)["cells"]
+    assert (cell["recipe"], cell["command"], cell["card"]) == ("", None, {})
+
+
+def test_a_bitmap_that_is_not_the_records_is_named_and_left_out(store: Store) -> None:
+    write(store, made("a" * 16, RIGHT), ~RIGHT)
+    document = collected(store)
+    assert "bitmap" not in document["cells"][0]
+    assert "has 3 of 10 images right and its record 7 of 10" in document["warnings"][0]
+
+
+def test_bitmaps_and_names_stop_at_their_share(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for id in "ab":
+        write(store, made(id * 16, RIGHT), RIGHT, config_of("data.limit=10"))
+    monkeypatch.setattr(module, "BITMAP_BYTES", 4)
+    monkeypatch.setattr(module, "NAMED_IMAGES", 9)
+    monkeypatch.setattr(module, "image_set", lambda *_: 1 / 0)  # not even looked for
+    document = collected(store)
+    assert ["bitmap" in cell for cell in document["cells"]] == [True, False]
+    assert document["images"] == {}
+
+
+def test_images_are_looked_for_where_any_cell_had_them(store: Store) -> None:
+    fingerprint = scan({"name": "mnist5k", "limit": 10}, "eval").fingerprint
+    for id, limit in (("a", 20), ("b", 20), ("c", 10)):
+        result = made(id * 16, RIGHT, evaluation={"fingerprint": fingerprint})
+        write(store, result, RIGHT, config_of(f"data.limit={limit}"))
+    assert len(collected(store)["images"][fingerprint]["files"]) == 10
+
+
+def test_contexts_are_told_apart_by_what_differs(store: Store) -> None:
+    write(store, made("a" * 16, RIGHT), RIGHT)
+    write(store, made("b" * 16, RIGHT[:5]), RIGHT[:5])
+    other = {"fingerprint": "1" * 64}
+    write(store, made("c" * 16, RIGHT[:5], evaluation=other), RIGHT[:5])
+    write(store, made("d" * 16, RIGHT, evaluation=other, weights_sha256="9" * 64), RIGHT)
+    labels = [context["label"] for context in collected(store)["contexts"]]
+    assert len(set(labels)) == 3
+    assert all(label.startswith("resnet20 on mnist5k, ") for label in labels)
+    # "a" and "b" say the same images; numbers of images are no part of a context
+    assert labels[0].split(", ")[1] == "10 images"
+
+
+def test_mixed_precision_is_read_from_its_file(store: Store) -> None:
+    layers = [{"layer": "conv", "bits": 4, "sensitivity": {"4": 0.5}}]
+    said = {"size_mb": 1.0, "cost": 0.5, "frontier": [[1.0, 0.5]], "layers": layers}
+    write(store, made("a" * 16, RIGHT), RIGHT, mixed=said)
+    document = collected(store)
+    assert document["cells"][0]["layers"]["bits"] == [4]
+    assert document["sensitivities"] == [[["conv", {"4": 0.5}]]]
+
+
+def test_nothing_measured_is_an_empty_page(store: Store) -> None:
+    assert collected(store)["cells"] == []
+
+
+def test_no_torch_and_no_account_is_needed() -> None:
+    assert imported("import bench.commands.dashboard, bench.dashboard.page") <= {"hydra"}

@@ -1,0 +1,49 @@
+import copy
+from typing import Any
+
+import pytest
+
+from bench.dashboard.layers import layer_choice
+from bench.dashboard.pool import Pool
+
+SAID: dict[str, Any] = {
+    "budget": {},
+    "size_mb": 1.5,
+    "cost": 0.25,
+    "frontier": [[i, 1000 - i] for i in range(1000)],
+    "layers": [
+        {"layer": "a", "bits": 4, "sensitivity": {"2": 0.5, "4": 0.25}},
+        {"layer": "b", "bits": 8, "sensitivity": None},
+    ],
+}
+
+
+def test_what_is_shown() -> None:
+    pool = Pool()
+    shown = layer_choice(SAID, pool)
+    assert shown is not None
+    assert (shown["size_mb"], shown["cost"], shown["bits"]) == (1.5, 0.25, [4, 8])
+    assert (len(shown["frontier"]), shown["frontier"][-1]) == (120, [999.0, 1.0])
+    assert pool.values == [[["a", {"2": 0.5, "4": 0.25}], ["b", None]]]
+
+
+def test_budgets_share_their_sensitivities() -> None:
+    pool = Pool()
+    other = copy.deepcopy(SAID)
+    other["layers"][0]["bits"] = 2
+    shown = [layer_choice(said, pool) for said in (SAID, other)]
+    assert [one["sensitivities"] for one in shown if one] == [0, 0]
+    assert len(pool.values) == 1
+
+
+@pytest.mark.parametrize("key", ["layers", "size_mb", "frontier", "cost"])
+def test_another_file_is_none(key: str) -> None:
+    assert layer_choice(None, Pool()) is None
+    assert layer_choice({k: v for k, v in SAID.items() if k != key}, Pool()) is None
+    assert layer_choice(SAID | {key: "text"}, Pool()) is None
+
+
+def test_a_pool_keeps_equal_values_once_in_order() -> None:
+    pool = Pool()
+    assert [pool.add(v) for v in ({"a": 1, "b": 2}, "x", {"b": 2, "a": 1}, ["x"])] == [0, 1, 0, 2]
+    assert pool.values == [{"a": 1, "b": 2}, "x", ["x"]]

@@ -1,0 +1,52 @@
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.dashboard.wrong import bitmap, image_set
+from bench.data import scan
+from bench.store import Store
+from models.errors import BenchError
+from tests.bench.dashboard.made import made, write
+from tests.bench.data.images import write_tree
+
+CLASSES = ("cat", "dog")
+RIGHT = np.array([1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1], dtype=bool)
+
+
+def test_the_first_image_is_the_highest_bit(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write(store, result := made("a", RIGHT), RIGHT)
+    assert base64.b64decode(bitmap(store, result)) == bytes([0b10000001, 0b10100000])
+
+
+def test_a_bitmap_that_is_not_the_records_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write(store, made("a", RIGHT), RIGHT)
+    with pytest.raises(BenchError, match="has 4 of 11 images right and its record 7 of 11"):
+        bitmap(store, made("a", ~RIGHT))
+    with pytest.raises(BenchError, match="cannot read"):
+        bitmap(store, made("b", RIGHT))
+
+
+def test_images_are_named_when_they_are_those_that_were_evaluated() -> None:
+    data = {"name": "mnist5k", "limit": 20}
+    listing = scan(data, "eval")
+    said = image_set(data, listing.fingerprint)
+    assert said is not None
+    assert said["files"] == list(listing.files)
+    assert said["labels"] == listing.labels.tolist()
+    assert said["classes"] == {}  # all digits lie in one place
+    assert image_set(data, "other") is None
+    assert image_set({"name": "folder", "root": "/nowhere"}, listing.fingerprint) is None
+    assert image_set({"name": "no such set"}, listing.fingerprint) is None
+
+
+def test_classes_are_named_by_their_folders(tmp_path: Path) -> None:
+    write_tree(tmp_path, {f"{side}/{name}": 2 for side in ("train", "val") for name in CLASSES})
+    data = {"name": "folder", "root": str(tmp_path)}
+    said = image_set(data, scan(data, "eval").fingerprint)
+    assert said is not None
+    assert said["classes"] == {0: "cat", 1: "dog"}
+    assert said["labels"] == [0, 0, 1, 1]

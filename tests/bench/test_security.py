@@ -1,0 +1,121 @@
+"""Files that would run code are refused unrun, and a key of W&B stays in the environment."""
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.config import Config
+from bench.run import run_cell
+from bench.training import OnDisk
+from models.errors import BenchError
+from tests.bench.conftest import FAST, Finished, records
+
+KEY = "feedface" * 5
+
+
+class Trap:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def sprung(tmp_path: Path) -> Path:
+    return tmp_path / "sprung"
+
+
+def raw(path: Path, trap: Trap) -> None:
+    path.write_bytes(pickle.dumps({"weight": trap}, protocol=2))
+
+
+def saved(path: Path, trap: Trap) -> None:
+    torch.save({"weight": trap}, path)
+
+
+def saved_long_ago(path: Path, trap: Trap) -> None:
+    torch.save({"weight": trap}, path, _use_new_zipfile_serialization=False)
+
+
+def altered(path: Path, trap: Trap) -> None:
+    """A good checkpoint whose pickle was replaced."""
+    torch.save({"weight": torch.ones(1)}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(
+                name, pickle.dumps(trap, protocol=2) if name.endswith("data.pkl") else data
+            )
+
+
+WRITERS = [raw, saved, saved_long_ago, altered]
+Writer = Callable[[Path, Trap], None]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_the_trap_works_where_it_is_not_refused(
+    write: Writer, tmp_path: Path, sprung: Path
+) -> None:
+    write(tmp_path / "file.pt", Trap(sprung))
+    if write is raw:
+        pickle.loads((tmp_path / "file.pt").read_bytes())
+    else:
+        torch.load(tmp_path / "file.pt", weights_only=False)
+    assert sprung.exists()
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("name", ["network.pth", "network.safetensors"])
+def test_weights_that_would_run_code(
+    write: Writer, name: str, make_fast: Callable[..., Config], tmp_path: Path, sprung: Path
+) -> None:
+    path = tmp_path / name
+    write(path, Trap(sprung))
+    result = run_cell(make_fast({"model.weights": str(path)})).result
+    assert result is not None and result.reason is not None
+    assert result.status == "failed"
+    assert f"cannot read weights from {path}: " in result.reason
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_checkpoint_of_a_training_that_would_run_code(
+    write: Writer, tmp_path: Path, sprung: Path
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    write(path, Trap(sprung))
+    with pytest.raises(BenchError) as error:
+        OnDisk(path, torch.device("cpu")).load()
+    assert str(error.value) == (
+        f"cannot read the checkpoint {path}: UnpicklingError; remove it to train from the start"
+    )
+    assert not sprung.exists()
+
+
+def test_a_key_is_in_no_file_and_on_no_terminal(
+    bench_main: Callable[..., Finished],
+    outputs: Path,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a sweep with a cell that fails, with its traceback; W&B's own files: test_tracking."""
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    images = "method.images=8,1000000000000"
+    done = bench_main("run", "-m", *FAST, images, f"paths.outputs={outputs}")
+    found = records(outputs).values()
+    assert sorted(record["status"] for record in found) == ["done", "done", "failed"]
+    assert any(record["traceback"] for record in found)
+    assert done.status == 1
+    written = [path for folder in (outputs, workplace) for path in folder.rglob("*")]
+    read = {path: path.read_bytes() for path in written if path.is_file()}
+    assert {"log.txt", "result.json", "config.yaml"} <= {path.name for path in read}
+    assert [path for path, data in read.items() if KEY.encode() in data] == []
+    assert KEY not in done.out + done.err

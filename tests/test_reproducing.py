@@ -1,0 +1,56 @@
+"""docs/reproducing.md names what there is, and says no number that the references do not have."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.citations import paper_names
+from bench.configs import options
+from bench.tables.published import load_published, printable, select
+
+PAGE = (Path(__file__).parents[1] / "docs" / "reproducing.md").read_text()
+
+EXPERIMENTS = sorted(set(re.findall(r"experiment=(\w+)", PAGE)))
+
+
+def test_it_covers_the_tables_of_the_papers() -> None:
+    assert EXPERIMENTS == [
+        "adarounding",
+        "coquant_cifar10_mobilenetv2",
+        "coquant_cifar10_resnet18",
+        "coquant_imagenet_resnet18",
+        "dsg_ablation",
+        "dsg_adaround",
+        "dsg_calibrators",
+        "dsg_inceptionv3",
+        "dsg_resnet18",
+        "dsg_resnet50",
+        "dsg_squeezenext",
+        "spread_resnet18_w4a4",
+        "surrogates_efficientnet_lite0",
+        "zeroq_mixed",
+        "zeroq_w8a8",
+    ]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_it_names_is_there(name: str) -> None:
+    assert name in options("experiment")
+
+
+def test_the_spread_it_quotes_is_published() -> None:
+    label = {"model": "resnet18", "method": "zeroq", "w_bits": 4, "a_bits": 4, "data": "imagenet"}
+    known = {p.value for p in filter(printable, select(load_published(), **label))}
+    paragraph = PAGE[PAGE.index("**26.04 %") : PAGE.index("- Several numbers")]
+    assert {float(n) for n in re.findall(r"\d+\.\d\d", paragraph)} == known
+
+
+def test_the_files_it_links_to_are_there() -> None:
+    links = re.findall(r"\]\(([\w.]+)\)", PAGE)
+    assert links
+    assert all((Path(__file__).parents[1] / "docs" / link).is_file() for link in links)
+
+
+def test_the_paper_of_each_section_can_be_cited() -> None:
+    assert {"zeroq", "dsg", "coquant", "adaround", "surrogates"} <= set(paper_names())
