@@ -75,10 +75,10 @@ def difference_p(first: Measured, second: Measured) -> float:
     return 1 - t_within(ratio, int(min(variance**2 / uncertainty, _ENOUGH)))
 
 
-def best_values(cells: pd.DataFrame) -> pd.DataFrame:
+def best_values(cells: pd.DataFrame, summary: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return which values of `wide(summarise(cells))` may be marked: booleans of its shape."""
     marks = [_MARK if best else "" for best in best_rows(cells)]
-    return wide(summarise(cells), marks) == _MARK
+    return wide(summarise(cells) if summary is None else summary, marks) == _MARK
 
 
 def best_rows(cells: pd.DataFrame) -> list[bool]:

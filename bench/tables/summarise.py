@@ -21,6 +21,8 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
     A parameter that only some methods have does not tell them apart unless it varies within one.
     """
     keys = ["method"]
+    parameters = [column for column in cells.columns if column.startswith("method.")]
+    within = cells.groupby("method")[parameters].nunique(dropna=False).gt(1).any()
     for column in cells.columns:
         if column in _ONLY_WITH:
             other, value = _ONLY_WITH[column]
@@ -28,7 +30,7 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
         elif column in ("model", "weights", "data") or column.startswith(("data.", "quant.")):
             varies = _varies(cells[column])
         elif column.startswith("method."):
-            varies = any(_varies(group[column]) for _, group in cells.groupby("method"))
+            varies = bool(within[column])
         else:
             continue
         if varies:

@@ -64,7 +64,8 @@ def make_table(
 
 def view(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the table of `cells` (of `collect`) as texts, and which of them are the best."""
-    shown, best = wide(summarise(cells)), best_values(cells)
+    summary = summarise(cells)
+    shown, best = wide(summary), best_values(cells, summary)
     delta = delta_b_column(cells)
     if delta is None:
         return shown, best

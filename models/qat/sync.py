@@ -31,8 +31,10 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
-        cumulative = 1.0 / float(self.num_batches_tracked)
-        factor = cumulative if self.momentum is None else self.momentum
+        # A tensor where the mean is cumulative: reading the count would wait for the device.
+        factor: Any = self.momentum
+        if factor is None:
+            factor = 1 / self.num_batches_tracked
         self.running_mean.lerp_(mean, factor)
         self.running_var.lerp_(variance * count / (count - 1), factor)
 
