@@ -21,7 +21,7 @@ from bench.plots.training import TRAINING_PLOT
 from bench.record import RECORD, record_text
 from bench.result import Result
 from bench.store import Store
-from bench.wandb_artifacts import attach
+from bench.wandb_artifacts import attach, quiet_settings
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +130,7 @@ def _write_run_into(partial: Path, result: Result, config: Config, store: Store)
         tags=sorted({*tracking.tags, result.model, result.data, result.method, bits}),
         config=run_config(result, config),
         reinit="create_new",
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,
-            disable_code=True,
-            x_disable_stats=True,
-            x_disable_machine_info=True,
-        ),
+        settings=quiet_settings(),
     ) as run:
         if result.calibration_key is not None:
             _log_calibration(run, config.paths.outputs, result.calibration_key)

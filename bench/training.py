@@ -70,10 +70,9 @@ def trained(
     key = digest(identity)
     _check_classes(network, training_set, images)
 
-    own = network if processes == 1 else copy.deepcopy(network).cpu()
-    task = _Task(cell, method, own, images.cpu(), np.ascontiguousarray(training_set.images))
-
     def train(checkpoint: Path | None) -> Trained:
+        own = network if processes == 1 else copy.deepcopy(network).cpu()
+        task = _Task(cell, method, own, images.cpu(), np.ascontiguousarray(training_set.images))
         if processes == 1:
             return _train(Alone(), images.device, task, checkpoint, progress)
         # Through a file: what a process returns has to fit into a pipe.

@@ -55,6 +55,20 @@ def correctness(result: Result, store: Store) -> Made | None:
     return Made(f"correct-{result.id}", "correctness", files, said)
 
 
+def quiet_settings() -> "wandb.Settings":
+    """Return the settings of every run: nothing printed, nothing said of the machine or code."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+    )
+
+
 def attach(run: "wandb.Run", result: Result, store: Store) -> None:
     """Let the run of a cell use its calibration images and make its correctness bitmap."""
     if images := calibration(result, store):
@@ -111,14 +125,7 @@ def _write_into(
         name=made.name,
         tags=sorted({*tracking.tags, "table"}),
         reinit="create_new",
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,
-            disable_code=True,
-            x_disable_stats=True,
-            x_disable_machine_info=True,
-        ),
+        settings=quiet_settings(),
     ) as run:
         for result in results:
             if bitmap := correctness(result, store):

@@ -11,11 +11,11 @@ from methods.training.strategy import HardLabels
 from models.qat.batchnorm import reestimate
 from models.qat.network import (
     copy_private,
-    float_state,
     make_quantizable,
     set_bits,
 )
 from models.qat.spec import QatSpec
+from models.qat.state import float_state
 from models.quantize.spec import FLOAT_BITS
 
 

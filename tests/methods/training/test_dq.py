@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from methods.dq import DQ, DQBN, _batch
 from methods.individual import Individual
-from models.qat.network import float_state, quantized_layers
+from models.qat.network import quantized_layers
 from models.qat.spec import QatSpec
+from models.qat.state import float_state
 
 
 @pytest.fixture

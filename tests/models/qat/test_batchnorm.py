@@ -41,6 +41,16 @@ def test_a_pair_is_of_the_layer_before_and_of_its_own(
     assert float(norms[0].of_bits["4_8"].weight[0]) == 1.0
 
 
+def test_a_batchnorm_before_the_first_layer_has_no_pairs() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)).eval()
+    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    made = make_quantizable(network, (32, 4), FREE, x)
+    assert [type(module).__name__ for module in made] == [
+        *("BatchNorm2d", "QuantizedConv2d", "TransitionalBatchNorm2d")
+    ]
+    assert torch.equal(made(x), network(x))
+
+
 def test_statistics_are_kept_within_the_block() -> None:
     norm = nn.BatchNorm2d(2).train()
     x = torch.randn(8, 2, 3, 3, generator=torch.Generator().manual_seed(0)) + 5

@@ -14,7 +14,6 @@ from models.qat.batchnorm import PrivateBatchNorm2d
 from models.qat.layers import QuantizedLayer, quantized_weights
 from models.qat.network import (
     copy_private,
-    load_float_state,
     make_quantizable,
     project,
     quantized_layers,
@@ -22,6 +21,7 @@ from models.qat.network import (
     set_bits,
 )
 from models.qat.spec import QatSpec
+from models.qat.state import load_float_state
 
 BITS = (32, 8, 4, 2)
 QUANTIZERS = ("weight_quantizer", "input_quantizer")
