@@ -19,7 +19,9 @@ th, td { text-align: left; padding: .2rem .8rem; border-bottom: 1px solid #ccc; 
 _CLASSES = ("reproduced", "off", "not")
 
 
-_BOLD_LINE = "bold: the best of its column, where it differs from all others with 95 % confidence"
+_BOLD_LINE = (
+    "bold: the best method among values that differ in nothing else, where that is resolved (95 %)"
+)
 
 
 def render(
