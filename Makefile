@@ -2,7 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo bench test test-slow test-browser lint clean
+OUT ?= outputs/speed
+
+.PHONY: demo bench bench-gpu test test-slow test-browser test-compiler test-slurm test-ray lint clean
 
 demo: .venv/installed
 	$(BIN)/bench run -m experiment=demo
@@ -10,7 +12,11 @@ demo: .venv/installed
 	$(BIN)/bench dashboard
 
 bench: .venv/installed
-	$(BIN)/bench speed
+	$(BIN)/bench speed --out $(OUT)
+
+# Half an hour of an NVIDIA GPU at most; random weights, no images.
+bench-gpu: .venv/installed
+	$(BIN)/bench speed --gpu --out $(OUT)/gpu
 
 test: .venv/installed lint
 	$(BIN)/pytest
@@ -18,12 +24,38 @@ test: .venv/installed lint
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
 
+# Needs a C++ compiler (Debian: apt-get install g++).
+test-compiler: .venv/installed
+	$(BIN)/pytest -m compiler
+
 # Needs a Chromium (Debian: apt-get install chromium).
 test-browser: .venv/browser
 	$(BIN)/pytest -m browser
 
 .venv/browser: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	touch $@
+
+# Starts Slurm on this machine and stops it (Debian: apt-get install --no-install-recommends
+# slurmctld slurmd slurm-client munge).
+test-slurm: .venv/slurm
+	$(BIN)/pytest -m slurm
+
+.venv/slurm: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[slurm]'
+	touch $@
+
+# Starts a Ray cluster of two nodes on this machine and stops it.
+test-ray: .venv-ray/installed
+	.venv-ray/bin/python -m pytest -m ray
+
+# Ray's launcher wants older versions of some packages: they are in an environment of their own,
+# before all the others, which are those of .venv.
+.venv-ray/installed: .venv/installed
+	$(PYTHON) -m venv .venv-ray
+	$(BIN)/python -c 'import sysconfig as s; print("import site; site.addsitedir(%r)" % s.get_path("purelib"))' \
+		> $$(.venv-ray/bin/python -c 'import sysconfig as s; print(s.get_path("purelib"))')/shared.pth
+	.venv-ray/bin/python -m pip install --quiet --constraint constraints-ray.txt --editable '.[ray]'
 	touch $@
 
 lint: .venv/installed
@@ -39,4 +71,4 @@ lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv outputs dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-ray outputs dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

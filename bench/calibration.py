@@ -1,6 +1,7 @@
 """Calibration images: made once per model, method and seed, used by every bit-width."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,10 +9,12 @@ import numpy as np
 import torch
 from filelock import FileLock
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.cell import Cell
+from bench.checksum import CHECKSUMS, checksums, folder_fits
 from bench.data import ImageSet, calibration_indices
 from bench.seeds import numpy_generator, torch_generator
 from bench.store import write_whole
@@ -19,8 +22,11 @@ from methods.base import Calibration, Context, Progress
 from models.errors import BenchError, NotApplicable
 from models.preprocessing import Preprocessing
 
+log = logging.getLogger(__name__)
+
 _PREVIEW_IMAGES = 16
-_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# tf32 is a way to multiply float32.
+_PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Source(NamedTuple):
@@ -60,7 +66,7 @@ def calibrate(
         generator = numpy_generator(cell.seed, "calibration")
         indices = calibration_indices(training_images.listing, count, generator)
         chosen.extend(indices.tolist())
-        pixels = torch.from_numpy(np.ascontiguousarray(training_images.images[indices]))
+        pixels = torch.from_numpy(np.ascontiguousarray(training_images.pixels(indices)))
         return cell.weights.preprocessing.normalise(pixels)
 
     context = Context(
@@ -89,8 +95,11 @@ def calibrate(
 
 
 def read_curve(folder: Path) -> list[float]:
-    """Return the loss curve kept in `folder`; empty when there is none."""
-    return _read_list(folder / "curve.json")
+    """Return the loss curve kept in `folder`; empty when there is none that can be read."""
+    try:
+        return _read_list(folder / "curve.json")
+    except ValueError:
+        return []
 
 
 def _read_list(path: Path) -> list[Any]:
@@ -113,17 +122,26 @@ def _checked(calibration: Calibration, cell: Cell) -> Calibration:
 
 
 def _read(folder: Path) -> Source | None:
+    """Return what is kept in `folder`; None where nothing is, or where it is damaged."""
     path = folder / "images.safetensors"
     if not path.exists():
         return None
-    kept = Calibration(load_file(path)["images"], read_curve(folder))
-    return Source(kept, _read_list(folder / "indices.json"))
+    try:
+        if folder_fits(folder):
+            kept = Calibration(load_file(path)["images"], _read_list(folder / "curve.json"))
+            return Source(kept, _read_list(folder / "indices.json"))
+    except (SafetensorError, OSError, ValueError, LookupError):
+        pass
+    log.warning("warning: the calibration images in %s are damaged; made again", folder)
+    for name in (path.name, "curve.json", "indices.json", "preview.png", CHECKSUMS):
+        (folder / name).unlink(missing_ok=True)
+    return None
 
 
 def _keep(source: Source, folder: Path, images: bool, how: Preprocessing) -> None:
     calibration, indices = source
     # The images come last: where they are, everything is.
-    for leftover in folder.glob(".curve.json.*"):  # of a process that was killed
+    for leftover in folder.glob(".*.json.*"):  # of a process that was killed
         leftover.unlink(missing_ok=True)
     if indices:
         write_whole(folder / "indices.json", json.dumps(indices))
@@ -136,6 +154,10 @@ def _keep(source: Source, folder: Path, images: bool, how: Preprocessing) -> Non
     if images:
         partial = folder / "images.partial"
         save_file({"images": calibration.images.contiguous()}, partial)
+        files = {name: folder / name for name in ("curve.json", "indices.json")}
+        there = {name: path for name, path in files.items() if path.exists()}
+        said = checksums({"images.safetensors": partial, **there})
+        write_whole(folder / CHECKSUMS, said)
         partial.replace(folder / "images.safetensors")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import Config
 from bench.data import Listing, Side, check_training, scan
-from methods.registry import make_method, method_class
+from methods.registry import make_method, method_class, needs_real_images
 from models.errors import BenchError
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry
@@ -23,8 +23,9 @@ IDENTITY_VERSION = 1
 
 _HASH_LENGTH = 16  # hex digits: 64 bits
 
-# Where the images lie and how they got there does not change what they are.
-_PLACE_KEYS = ("root", "download")
+# Where the images lie and how they got there does not change what they are. Nor does leaving out
+# bad ones where there are none, and which ones are bad is known only once they are decoded.
+_PLACE_KEYS = ("root", "download", "skip_bad")
 _FLOAT_METHOD = {"name": "float", "images": 1}
 
 
@@ -39,7 +40,8 @@ class Cell:
     """One measurement: model x method x quantization recipe x data x seed.
 
     listing: the evaluation set. calibration: the training side, for a method that needs it.
-    precision: fp32 or bf16, of the network while a method that heeds it makes the images.
+    precision: bf16 of the network while a method that heeds it makes the images, tf32 of the whole
+        cell, or fp32.
     """
 
     entry: ZooEntry
@@ -106,7 +108,7 @@ def plan(config: Config) -> Cell:
         listing=_listing(data, "eval"),
         calibration=_listing(data, "train") if method.needs_real_images else None,
         seed=config.seed,
-        precision=synthesis_precision(config),
+        precision=identifying_precision(config),
     )
     _check_training(cell)
     return cell
@@ -151,13 +153,15 @@ def normalised(config: Config) -> Config:
     return config.model_copy(update=update)
 
 
-def synthesis_precision(config: Config) -> str:
-    """Return the precision that matters to the images of `config`: fp32 where a method heeds none.
+def identifying_precision(config: Config) -> str:
+    """Return the precision that matters to the number of `config`: fp32 where none other does.
 
-    The method is imported only when the configuration asks for another one.
+    The method is imported only when the configuration asks for bf16.
     """
     wanted = config.runtime.precision
-    if wanted == "fp32" or config.spec.is_float:
+    if wanted != "bf16":
+        return wanted
+    if config.spec.is_float:
         return "fp32"
     return wanted if method_class(config.method["name"]).heeds_precision else "fp32"
 
@@ -194,7 +198,7 @@ def _asked_data(config: Config) -> dict[str, Any]:
     stay, and where the method sees no training image.
     """
     data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
-    if data.get("subset") is None or not method_class(config.method["name"]).needs_real_images:
+    if data.get("subset") is None or not needs_real_images(config.method["name"]):
         data.pop("subset", None)
     return data
 
@@ -202,7 +206,7 @@ def _asked_data(config: Config) -> dict[str, Any]:
 def request_id(config: Config) -> str:
     """Hash what `config` asks for, without looking at any image.
 
-    No method is imported, except for a precision other than fp32 and for a training subset.
+    No method is imported, except for bf16, and for a training subset where it is no built-in.
     """
     config = normalised(config)
     model = entry(config.model.name)
@@ -213,6 +217,6 @@ def request_id(config: Config) -> str:
             "method": {key: _integral(value) for key, value in config.method.items()},
             "quant": config.spec.identity(),
             "seed": config.seed,
-            **_unusual(synthesis_precision(config)),
+            **_unusual(identifying_precision(config)),
         }
     )

@@ -41,12 +41,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """argparse forgets that names of sub-commands are indented, and gives the longest two lines."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = len("    dashboard")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bench",
         description="Benchmark data-free and low-bit quantization of image classifiers.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -57,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     rerun = commands.add_parser("rerun", help="repeat a cell and compare its number")
     rerun.add_argument("id", metavar="ID", help="of a cell, or its first characters")
     rerun.set_defaults(action=_lazy("bench.commands.rerun", "rerun"))
+
+    join = commands.add_parser("join", help="take part in trainings of a run on another machine")
+    join.add_argument("address", metavar="HOST:PORT", help="runtime.address of that run")
+    join.add_argument("--machine", type=int, required=True, metavar="K", help="which one: 1, 2, ..")
+    join.add_argument(
+        "--wait", type=float, default=600.0, metavar="SECONDS", help="for that run, 600 if not"
+    )
+    join.set_defaults(action=_lazy("bench.commands.join", "join"))
 
     train = commands.add_parser("train", help="train a network of the zoo on its small data set")
     train.set_defaults(action=_lazy("bench.commands.train", "train"))
@@ -147,6 +163,9 @@ def _parser() -> argparse.ArgumentParser:
 
     speed = commands.add_parser("speed", help="ratios of times on this machine, and their goals")
     speed.add_argument("--out", type=Path, metavar="DIR", default=Path("outputs/speed"))
+    speed.add_argument(
+        "--gpu", action="store_true", help="what a GPU makes of the papers' networks"
+    )
     speed.set_defaults(action=_lazy("bench.commands.speed", "speed"))
 
     for reader in (validate, ls, status, table, recipe, compare, ledger, dashboard, cite):

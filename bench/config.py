@@ -7,6 +7,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     PositiveInt,
     ValidationError,
     field_validator,
@@ -33,8 +34,13 @@ class RuntimeConfig(_Strict):
     """How a cell is run; recorded beside its number, not part of its identity.
 
     processes: that share each batch of a training, one GPU each where there are GPUs.
-    precision: of the network while a method distils images. It is part of the identity of a cell
-        whose method heeds it, when it is not fp32: the images are others.
+    machines, address: those that the processes are spread over, and HOST:PORT where the others
+        reach the first; see `bench.machines`. Names of hosts are not recorded.
+    limit_s: seconds that measuring one cell may take, its float cell apart; see `bench.limit`.
+    compile: the network before its evaluation; "auto": where that is long enough to pay for it.
+    precision: bf16 is that of the network while a method distils images, and part of the identity
+        of a cell whose method heeds it: the images are others. tf32 is that of all matrix products
+        on a GPU, and part of the identity of every cell.
     """
 
     device: str = "auto"
@@ -42,15 +48,25 @@ class RuntimeConfig(_Strict):
     threads: PositiveInt | None = None
     workers: PositiveInt = 4
     channels_last: bool = True
-    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: Literal["auto"] | bool = "auto"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     processes: PositiveInt = 1
+    machines: PositiveInt = 1
+    address: str | None = Field(None, exclude=True)
+    limit_s: float | None = Field(None, gt=0, le=1e7)
 
 
 class TrackingConfig(_Strict):
+    """Weights & Biases.
+
+    patience_s: how long the end of a run waits while no W&B run gets uploaded.
+    """
+
     mode: Literal["online", "offline", "none"]
     project: str
     entity: str | None = None
     tags: list[str] = Field(default_factory=list)
+    patience_s: NonNegativeFloat = 60.0
 
 
 class PathsConfig(_Strict):
@@ -63,7 +79,10 @@ class PathsConfig(_Strict):
 
 
 class Config(_Strict):
-    """One cell and how to run it; `data` and `method` are checked by what they name."""
+    """One cell and how to run it; `data` and `method` are checked by what they name.
+
+    shard: the part of a sweep that is run, read by the sweeper; no cell has one.
+    """
 
     model: ModelConfig
     data: dict[str, Any]
@@ -76,6 +95,7 @@ class Config(_Strict):
     gate: Literal["stop", "warn"]
     force: bool
     group: str
+    shard: str | None = Field(None, exclude=True)
 
     @property
     def spec(self) -> QuantSpec:
@@ -106,6 +126,8 @@ def read_config(composed: "DictConfig | dict[str, Any]") -> Config:
         where = ".".join(str(part) for part in first["loc"])
         given = "" if first["type"] == "missing" else f"={first['input']!r}"
         raise BenchError(f"config {where}{given}: {first['msg']}") from error
+    if config.shard is not None:
+        raise BenchError(f"shard={config.shard} divides a sweep, not one cell; list values with -m")
     if not isinstance(config.method.get("name"), str):
         raise BenchError("method.name is missing; add it to the config of this method")
     return config

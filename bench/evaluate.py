@@ -1,15 +1,23 @@
 """Run a network over an evaluation set and say which images it gets right."""
 
+import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from bench.compilation import Wish, checked, worth_compiling
 from bench.data import ImageSet
+from bench.feed import feed
 from methods.base import Progress
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+Forward = Callable[[Tensor], Tensor]
 
 
 class Correctness(NamedTuple):
@@ -17,6 +25,17 @@ class Correctness(NamedTuple):
 
     top1: np.ndarray
     top5: np.ndarray
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation found, and how it was run in the end.
+
+    batch_size: of images; less than was asked for where memory did not suffice, or images.
+    """
+
+    correctness: Correctness
+    batch_size: int
+    compiled: bool
 
 
 @torch.inference_mode()
@@ -28,28 +47,88 @@ def evaluate(
     memory_format: torch.memory_format,
     batch_size: int,
     progress: Progress,
-) -> Correctness:
+    compile: Wish = False,
+) -> Evaluation:
     """Return the correctness of each image, in the order of the set.
 
-    Pixels cross to the device as uint8 and are normalised there. Raises BenchError when a label
-    is beyond the network's classes, or when a logit is not finite.
+    Pixels cross to the device as uint8 and are normalised there. Where memory does not suffice
+    for a batch, it goes on with half as many images at once.
+
+    Raises BenchError when a label is beyond the network's classes, or when a logit is not finite.
     """
-    top1, top5 = [], []
-    total = len(images)
-    for start in range(0, total, batch_size):
-        pixels = torch.from_numpy(np.ascontiguousarray(images.images[start : start + batch_size]))
-        labels = torch.tensor(images.labels[start : start + batch_size], device=device)
-        batch = preprocessing.normalise(pixels.to(device)).contiguous(memory_format=memory_format)
-        logits = network(batch)
-        if int(labels.max()) >= logits.shape[1]:
-            raise BenchError(
-                f"{images.listing.name} has a label {int(labels.max())} and the network only "
-                f"{logits.shape[1]} classes; choose a data set that belongs to the model"
-            )
-        if not bool(torch.isfinite(logits).all()):
-            raise BenchError(f"a logit is not finite at images {start}..{start + len(labels) - 1}")
-        best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        top1.append(best[:, 0].cpu().numpy())
-        top5.append(best.any(dim=1).cpu().numpy())
-        progress(min(start + batch_size, total), total, None)
-    return Correctness(np.concatenate(top1), np.concatenate(top5))
+    size, total, start = min(batch_size, len(images)), len(images), 0
+    pixels = feed(images, device)
+
+    def batch(first: int, count: int) -> Tensor:
+        ready = preprocessing.normalise(pixels(first, min(first + count, total)))
+        return ready.contiguous(memory_format=memory_format)
+
+    run: Forward = network
+    compiled = False
+    if compile and worth_compiling(network, total, batch(0, 1), compile):
+        found = checked(network, batch(0, size), compile)
+        if found is not None:
+            run, compiled = found, True
+    best: list[Tensor] = []
+    finite: list[tuple[int, int, Tensor]] = []
+    labels = torch.tensor(images.labels, device=device)
+    while start < total:
+        try:
+            logits = _logits(run, batch(start, size), size if compiled else None)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error) or size == 1:
+                raise
+            size = _halved(size, device)
+            continue
+        if not best:
+            _check_labels(images, logits.shape[1])
+        found_best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        best.append(found_best == labels[start : start + len(logits), None])
+        finite.append((start, start + len(logits), torch.isfinite(logits).all()))
+        start += len(logits)
+        # Looking at a value of the GPU waits for all that is queued there.
+        if device.type == "cpu" or start == total:
+            _check_finite(finite)
+            finite.clear()
+        progress(start, total, None)
+    right = [part.cpu() for part in best]
+    top1 = torch.cat([part[:, 0] for part in right]).numpy()
+    top5 = torch.cat([part.any(dim=1) for part in right]).numpy()
+    return Evaluation(Correctness(top1, top5), size, compiled)
+
+
+def _logits(run: Forward, batch: Tensor, padded_to: int | None) -> Tensor:
+    """Return (N, classes) for (N, 3, H, W); padded_to: images that every call must have."""
+    count = len(batch)
+    if padded_to is not None and count < padded_to:
+        batch = torch.cat([batch, batch[:1].expand(padded_to - count, *batch.shape[1:])])
+    return run(batch)[:count]
+
+
+def _check_labels(images: ImageSet, classes: int) -> None:
+    highest = int(images.labels.max())
+    if highest >= classes:
+        raise BenchError(
+            f"{images.listing.name} has a label {highest} and the network only {classes} classes; "
+            "choose a data set that belongs to the model"
+        )
+
+
+def _check_finite(finite: list[tuple[int, int, Tensor]]) -> None:
+    for start, stop, good in finite:
+        if not bool(good):
+            raise BenchError(f"a logit is not finite at images {start}..{stop - 1}")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """PyTorch's CPU allocator raises a plain RuntimeError."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)
+
+
+def _halved(size: int, device: torch.device) -> int:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = size // 2
+    log.warning("warning: not enough memory for %d images at once, going on with %d", size, half)
+    return half

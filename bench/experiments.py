@@ -3,13 +3,13 @@
 import difflib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config import Config, read_config
 from bench.configs import config_folder, options
-from bench.grids import jobs_of, jobs_of_grids
+from bench.grids import jobs_of, jobs_of_sweep
 from bench.plain import Composer, NotPlain
 from models.errors import BenchError
 from models.registry import did_you_mean
@@ -18,6 +18,10 @@ if TYPE_CHECKING:  # tables of plain configs do not import Hydra
     from omegaconf import DictConfig
 
 DEFAULT_OUTPUTS = "outputs"
+
+_OF_SWEEPS = ("experiment=", "hydra/sweeper=", "hydra.sweeper.", "hydra.mode=")
+# What is said of a sweeper whose jobs are all known before the first is run.
+_LISTING = {"_target_", "grids", "params", "max_batch_size"}
 
 
 def compose_errors() -> tuple[type[Exception], ...]:
@@ -42,6 +46,9 @@ def compose_raw(
     """
     from hydra import compose, initialize_config_dir
 
+    from bench.sweep import prefer_grids
+
+    prefer_grids()
     search = [] if own is None else [f"hydra.searchpath=[file://{own.resolve()}]"]
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -96,6 +103,8 @@ def run_command(job: Job, own: Path | None = None) -> str:
 def experiment_jobs(name: str, overrides: Sequence[str] = (), own: Path | None = None) -> list[Job]:
     """Return the cells of an experiment, with `overrides` as given on the command line.
 
+    `shard=I/N` among them leaves the cells of that shard.
+
     own: a folder of the user's own configs (`--config-dir`).
 
     Raises BenchError for an unknown experiment or a cell that does not compose.
@@ -109,32 +118,73 @@ def experiment_jobs(name: str, overrides: Sequence[str] = (), own: Path | None =
         return _hydra_jobs(name, overrides, own)
 
 
+def typed_jobs(
+    overrides: Sequence[str], multirun: bool, own: Path | None = None
+) -> list[tuple[list[str], dict[str, Any]]]:
+    """Return the overrides of each job of a `bench run`, and what they compose to.
+
+    multirun: whether it is given `-m`; an experiment may ask for that too.
+    own: a folder of the user's own configs (`--config-dir`).
+
+    Raises BenchError for a job that does not compose, and for a sweeper that lists no jobs.
+    """
+    from hydra.types import RunMode
+
+    from bench.plugins import register_methods
+
+    register_methods(overrides)
+    hydra = _hydra_node(overrides, own)
+    jobs = [[override for override in overrides if not override.startswith("hydra")]]
+    if multirun or hydra.mode == RunMode.MULTIRUN:
+        if not hydra.sweeper.keys() <= _LISTING:
+            raise BenchError(
+                f"{hydra.sweeper['_target_']} decides on its jobs as it goes; leave hydra/sweeper "
+                "at its default"
+            )
+        jobs = _swept(jobs[0], hydra.sweeper)
+        register_methods([override for job in jobs for override in job])
+    composer = Composer(own)
+    return [(job, _composed(job, composer, own)) for job in jobs]
+
+
+def _composed(job: Sequence[str], composer: Composer, own: Path | None) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    try:
+        return composer.compose(job)
+    except NotPlain:
+        tree: Any = OmegaConf.to_container(compose_raw(job, own=own), resolve=True)
+        return tree
+
+
+def _hydra_node(overrides: Sequence[str], own: Path | None) -> "DictConfig":
+    """Return what the experiment, and words for Hydra, say of a sweep."""
+    about_it = [o for o in overrides if o.startswith(_OF_SWEEPS)]
+    one = [override for override in about_it if len(jobs_of([override])) == 1]
+    return compose_raw(one, with_hydra=True, own=own).hydra
+
+
 def _plain_jobs(name: str, overrides: Sequence[str], composer: Composer) -> list[Job]:
     jobs = _jobs(name, overrides, composer.sweeper(name))
     return [Job(job, read_config(composer.compose(job))) for job in jobs]
 
 
 def _hydra_jobs(name: str, overrides: Sequence[str], own: Path | None) -> list[Job]:
-    from omegaconf import OmegaConf
-
     from bench.plugins import register_methods
 
-    fixed = [f"experiment={name}", *(o for o in overrides if len(jobs_of([o])) == 1)]
     register_methods(overrides)
-    composed = compose_raw(fixed, with_hydra=True, own=own)
-    sweeper: Any = OmegaConf.to_container(composed.hydra.sweeper)
-    jobs = _jobs(name, overrides, sweeper)
+    jobs = _jobs(name, overrides, _hydra_node([f"experiment={name}", *overrides], own).sweeper)
     register_methods([override for job in jobs for override in job])
     return [Job(job, read_config(compose_raw(job, own=own))) for job in jobs]
 
 
-def _jobs(name: str, overrides: Sequence[str], sweeper: dict[str, Any]) -> list[list[str]]:
+def _jobs(name: str, overrides: Sequence[str], sweeper: Mapping[str, Any]) -> list[list[str]]:
     """Return the overrides of each job, first of them the experiment."""
-    if sweeper.get("grids"):
-        typed = jobs_of_grids(sweeper["grids"], overrides)
-        return [[f"experiment={name}", *job] for job in typed]
-    swept = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    return jobs_of([f"experiment={name}", *swept, *overrides])
+    return [[f"experiment={name}", *job] for job in _swept(overrides, sweeper)]
+
+
+def _swept(overrides: Sequence[str], sweeper: Mapping[str, Any]) -> list[list[str]]:
+    return jobs_of_sweep(sweeper.get("grids") or (), sweeper.get("params") or {}, overrides)
 
 
 def outputs_of(overrides: Sequence[str]) -> Path:

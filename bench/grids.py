@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.shards import jobs_of_shard, without_shard
 from models.errors import BenchError
 
 if TYPE_CHECKING:
@@ -46,6 +47,21 @@ def jobs_of_grids(grids: Sequence[Mapping[str, Any]], overrides: Sequence[str]) 
     typed = _choices(overrides)
     jobs = [job for choices in own for job in itertools.product(*_typed_into(choices, typed, own))]
     return [list(job) for job in dict.fromkeys(jobs)]
+
+
+def jobs_of_sweep(
+    grids: Sequence[Mapping[str, Any]], params: Mapping[str, Any], overrides: Sequence[str]
+) -> list[list[str]]:
+    """Return the jobs of `grids`, or without any of the lists in `params`; see above.
+
+    overrides: as typed; `shard=I/N` among them leaves the jobs of that shard.
+    """
+    lines, shard = without_shard(overrides)
+    if grids:
+        jobs = jobs_of_grids(grids, [*(f"{k}={v}" for k, v in params.items()), *lines])
+    else:
+        jobs = jobs_of(lines, params)
+    return jobs if shard is None else jobs_of_shard(jobs, shard)
 
 
 def with_choices(args: Sequence[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """What Hydra calls for each job, and what is left to do when all have been called."""
 
+import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,50 +12,95 @@ from omegaconf import DictConfig
 
 from bench.cell import float_config, forget_listings
 from bench.config import Config, read_config
+from bench.console import show_log
+from bench.machines import host
 from bench.result import Result
-from bench.run import Outcome, forget_failures, run_cell
+from bench.run import Outcome, forget_failures, known_result, run_cell
 from bench.store import Store
 from bench.sweep import Entry, Journal
-from bench.tracking import Uploads, effective_mode, track
+from bench.tracking import effective_mode, track
+from bench.uploads import Uploads
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)
-
-_UPLOAD_SECONDS = 60  # without any run being uploaded
-
 
 _CHOSEN_ONE = ("model", "data", "method", "quant", "recipe")
 
 
 class Session:
-    """The jobs of one `bench run` that this process has done, and what they leave open."""
+    """The jobs of one `bench run` that this process has done, and what they leave open.
+
+    A launcher hands each job to its worker with a copy of the session, which is pickled: the copy
+    knows that it is one, the journal, and where the command was typed, whatever the environment of
+    the worker.
+    """
 
     def __init__(self) -> None:
         forget_listings()
         forget_failures()
-        self._pid = os.getpid()
+        self._begin(in_worker=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"journal": self._journal, "folder": Path.cwd()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._begin(in_worker=True, **state)
+
+    def _begin(
+        self, in_worker: bool, journal: Journal | None = None, folder: Path | None = None
+    ) -> None:
+        self._in_worker = in_worker
+        self._handed = journal
+        self._folder = folder
         self._deferred: list[tuple[Config, str]] = []
         self._entries: list[Entry] = []
         self._uploads = Uploads()
+        self._patience_seconds = 0.0
         self._modes: dict[str, str] = {}
         self._cleaned: set[Path] = set()
 
     def job(self, composed: DictConfig) -> None:
         """Run one composed job and note what became of it; only an interrupt is raised."""
-        label = " ".join(HydraConfig.get().overrides.task) or "the default cell"
-        journal = Journal.current()
-        # A launcher's worker waits for a cell that another sweep is measuring. The process that
+        label = _label(HydraConfig.get().overrides.task)
+        if self._in_worker:
+            show_log()
+        # A launcher's worker waits for a cell that another process is measuring. The process that
         # runs its jobs in a row goes on with the next ones first, so that two of them share.
-        in_a_row = journal is not None and os.getpid() == self._pid
+        in_a_row = self._journal is not None and not self._in_worker
         try:
+            if self._folder is not None:
+                os.chdir(self._folder)  # for relative paths
             _refuse_lists(HydraConfig.get().runtime.choices)
             config = read_config(composed)
+            host(config.runtime)
             self._clean(config.paths.outputs)
             outcome = run_cell(config, wait=not in_a_row)
         except (BenchError, OSError) as error:
             self._note(Entry("refused", label, reason=str(error)))
             return
         self._take(outcome, config, label)
+
+    @property
+    def _journal(self) -> Journal | None:
+        return self._handed or Journal.current()
+
+    def expect(self, jobs: int) -> None:
+        """Say how many jobs there are, before the first of them."""
+        if self._journal is not None:
+            self._journal.expect(jobs)
+
+    def known(self, composed: dict[str, Any], overrides: Sequence[str]) -> bool:
+        """Note the cell of a job if its number is known, and return whether it is."""
+        try:
+            config = read_config(composed)
+            result = known_result(config)
+        except (BenchError, OSError):
+            return False  # the job itself says what is wrong
+        if result is None:
+            return False
+        self._clean(config.paths.outputs)
+        self._take(Outcome("found", result.id, result), config, _label(overrides))
+        return True
 
     def finish(self) -> list[Entry]:
         """Do the cells that were left to other processes, wait for uploads; return all entries."""
@@ -65,9 +111,13 @@ class Session:
                 self._take(run_cell(config, wait=True), config, label)
             except (BenchError, OSError) as error:
                 self._note(Entry("refused", label, reason=str(error)))
+        journal = self._journal
+        for run, patience_seconds in _runs_of_workers(journal) if journal else ():
+            if effective_mode("online") == "online":
+                self._upload(run, patience_seconds)
         if self._uploads.missing():
             log.info("uploading W&B runs")
-        missing = self._uploads.finish(_UPLOAD_SECONDS)
+        missing = self._uploads.finish(self._patience_seconds)
         if missing:
             log.warning(
                 "warning: %d W&B runs are not uploaded, no result is lost; when the network is "
@@ -75,8 +125,7 @@ class Session:
                 len(missing),
                 missing[0].parent,
             )
-        journal = Journal.current()
-        return journal.entries() if journal else self._entries
+        return _once(journal) if journal else self._entries
 
     def _clean(self, outputs: Path) -> None:
         """Remove what killed processes left under `outputs`, before anything is added to it."""
@@ -95,7 +144,7 @@ class Session:
 
     def _note(self, entry: Entry, result: Result | None = None) -> None:
         self._entries.append(entry)
-        journal = Journal.current()
+        journal = self._journal
         if journal is not None:
             journal.add(entry)
         position = f"{journal.position()} " if journal else ""
@@ -105,18 +154,56 @@ class Session:
         wanted = config.tracking.mode
         if wanted not in self._modes:
             self._modes[wanted] = effective_mode(wanted)
-            if wanted == "online" and self._modes[wanted] == "offline":
+            if (wanted, self._modes[wanted]) == ("online", "offline") and not self._in_worker:
                 log.info("W&B: no key configured, runs are kept offline (see the README to sync)")
         mode = self._modes[wanted]
         pairs = [(result, config)]
         if mode != "none" and result.fp32_id not in (None, result.id):
-            reference = Store(config.paths.outputs).read(str(result.fp32_id))
+            reference = Store(config.paths.outputs).finished(str(result.fp32_id))
             if reference is not None:
                 pairs.append((reference, float_config(config)))
         for one, its_config in pairs:
             run: Path | None = track(one, its_config, mode)
-            if run is not None and mode == "online" and os.getpid() == self._pid:
-                self._uploads.add(run)
+            if run is None or wanted != "online":
+                continue
+            if self._in_worker and self._journal is not None:
+                # A worker may go as soon as its job is done: who started the sweep uploads.
+                with _runs_file(self._journal).open("a") as file:
+                    file.write(json.dumps([str(run.resolve()), config.tracking.patience_s]) + "\n")
+            elif mode == "online":
+                self._upload(run, config.tracking.patience_s)
+
+    def _upload(self, run: Path, patience_seconds: float) -> None:
+        self._uploads.add(run)
+        self._patience_seconds = patience_seconds
+
+
+def _runs_file(journal: Journal) -> Path:
+    return journal.path.with_suffix(".runs")
+
+
+def _runs_of_workers(journal: Journal) -> Iterator[tuple[Path, float]]:
+    """Yield the W&B runs that workers have written, and how long to wait for their upload."""
+    file = _runs_file(journal)
+    for line in file.read_text().splitlines() if file.exists() else ():
+        run, patience_seconds = json.loads(line)
+        yield Path(run), patience_seconds
+
+
+def _once(journal: Journal) -> list[Entry]:
+    """Return the entries of a journal, one a job.
+
+    A launcher starts a job again whose worker or node has died, and it may have been noted before:
+    its last entry counts.
+    """
+    entries = journal.entries()
+    if journal.total is None or len(entries) <= journal.total:
+        return entries
+    return list({entry.label: entry for entry in entries}.values())
+
+
+def _label(overrides: Sequence[str]) -> str:
+    return " ".join(overrides) or "the default cell"
 
 
 def _refuse_lists(choices: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The machine a cell runs on: device, threads, memory, versions."""
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from bench import __version__
 from bench.config import RuntimeConfig
+from bench.devices import cpu_threads, own_gpu
 from models.errors import BenchError
 
 _PACKAGES = ("torch", "torchvision", "timm", "pytorchcv", "numpy", "pillow", "hydra-core")
@@ -20,17 +22,18 @@ _PACKAGES = ("torch", "torchvision", "timm", "pytorchcv", "numpy", "pillow", "hy
 def prepare_device(runtime: RuntimeConfig) -> torch.device:
     """Make the arithmetic repeatable and return the device to use.
 
-    Float32 means float32: TF32 is off. Raises BenchError for a device that is not there.
+    Float32 means float32: TF32 is off unless it is asked for. The CPU threads are those asked for,
+    else those that a scheduler has given this process, else PyTorch's choice. Raises BenchError for
+    a device that is not there, or has no TF32 where it was asked for.
     """
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = runtime.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = runtime.precision == "tf32"
     _keep_freed_memory()
-    if runtime.threads is not None:
-        torch.set_num_threads(runtime.threads)
-    name = runtime.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    threads = runtime.threads or cpu_threads(os.environ)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    name = _best_device(runtime) if runtime.device == "auto" else runtime.device
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -39,9 +42,31 @@ def prepare_device(runtime: RuntimeConfig) -> torch.device:
             f"runtime.device={runtime.device} cannot be used here: {str(error).splitlines()[0]}; "
             "give auto, cpu or cuda"
         ) from error
+    if runtime.precision == "tf32" and not _has_tf32(device):
+        raise BenchError(
+            f"runtime.precision=tf32: {device_name(device)} has none; give a GPU of compute "
+            "capability 8.0 or above, or fp32"
+        )
     if device.type == "cuda":  # CPU kernels are deterministic, and this imports for two seconds
         torch.use_deterministic_algorithms(True, warn_only=True)
+        if device.index is not None:  # streams and events belong to the current device
+            torch.cuda.set_device(device)
     return device
+
+
+def _best_device(runtime: RuntimeConfig) -> str:
+    """Return a GPU, where there are several one of this process's own, or else the CPU.
+
+    A training that several processes share takes its GPUs from the first one on.
+    """
+    if not torch.cuda.is_available():
+        return "cpu"
+    count = torch.cuda.device_count()
+    return f"cuda:{own_gpu(count)}" if count > 1 and runtime.processes == 1 else "cuda"
+
+
+def _has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 # Parameters of glibc's mallopt(3).

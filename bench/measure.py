@@ -11,7 +11,7 @@ from bench.calibration import calibrate
 from bench.cell import Cell
 from bench.config import Config
 from bench.data import ImageSet, Listing, decode
-from bench.evaluate import Correctness, evaluate
+from bench.evaluate import Evaluation, evaluate
 from bench.machine import batch_size, memory_format, prepare_device
 from bench.mixed import blank_image, budget_of, choose, measured_sensitivity
 from bench.progress import Clock
@@ -33,15 +33,18 @@ class Measurement(NamedTuple):
     size_mb: of the quantized weights, in MiB.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
+    evaluated, calibrated: what could be decoded of the sets that the cell asks for.
     """
 
-    correctness: Correctness
+    evaluation: Evaluation
     weights_sha256: str | None
     calibration_images: int
     indices: list[int]
     size_mb: float
     mixed: dict[str, Any] | None
-    training: dict[str, Any] | None = None
+    training: dict[str, Any] | None
+    evaluated: Listing
+    calibrated: Listing | None
 
 
 def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Measurement:
@@ -75,8 +78,7 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
         if isinstance(cell.method, TrainedMethod) and training is not None:
             with clock.phase("train") as progress:
                 cache = None if fresh else caches / "training"
-                processes = config.runtime.processes
-                how = (training, cache, processes, progress)
+                how = (training, cache, config.runtime, progress)
                 used = trained(cell, cell.method, network, batch, *how)
             network, size = used.network, weights_size_mb(used.network)
             training_record = {"key": used.key, "epochs": used.history}
@@ -84,7 +86,7 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
             with clock.phase("quantize") as progress:
                 network = _quantized(cell, network, batch, chosen, progress)
     with clock.phase("evaluate") as progress:
-        correctness = evaluate(
+        evaluation = evaluate(
             network,
             images,
             cell.weights.preprocessing,
@@ -92,9 +94,11 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
             layout,
             batch_size(config.runtime, device, cell.weights.preprocessing.size**2),
             progress,
+            config.runtime.compile,
         )
     size = chosen.size_mb if chosen else size
-    return Measurement(correctness, sha256, count, indices, size, said, training_record)
+    sets = images.listing, training.listing if training else None
+    return Measurement(evaluation, sha256, count, indices, size, said, training_record, *sets)
 
 
 def _quantized(
@@ -114,6 +118,11 @@ def _network(
     else:
         network, sha256 = load(entry(name), weights)
     return network.to(memory_format=layout).to(device), sha256
+
+
+def forget_networks() -> None:
+    """Load networks anew from now on."""
+    _network.cache_clear()
 
 
 def _images(cell: Cell, listing: Listing, config: Config, progress: Progress) -> ImageSet:

@@ -1,6 +1,7 @@
 """Mixed precision of a cell: sensitivities kept for every budget, and what a cell shows of them."""
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from bench.cell import Cell, digest
+from bench.checksum import fits, sealed
 from bench.store import write_whole
 from methods.base import Progress
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
+
+log = logging.getLogger(__name__)
 
 MIXED_PLOT = "mixed.png"
 
@@ -52,13 +56,32 @@ def measured_sensitivity(
     path = cache / f"{digest({'source': cell.source, 'quantizer': quantizer})}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if path.exists():
-            kept = json.loads(path.read_bytes())
-            found = {layer: {int(b): v for b, v in of.items()} for layer, of in kept.items()}
+        found |= _kept(path)
         for layer, of_bits in sensitivity(network, cell.spec, images, dict(found), progress):
             found[layer] = of_bits
-            write_whole(path, json.dumps(found))
+            write_whole(path, sealed(json.dumps({"layers": found})))
     return found
+
+
+def _kept(path: Path) -> dict[str, dict[int, float]]:
+    """Return the layers kept in a file; none where it is not there, or damaged.
+
+    A file of an earlier version has the layers alone, and no checksum.
+    """
+    try:
+        content = path.read_bytes()
+        kept = json.loads(content)
+        layers = kept["layers"] if (whole := fits(content)) else kept
+        if whole is not False and "checksum" not in layers:
+            return {
+                layer: {int(b): float(v) for b, v in of.items()} for layer, of in layers.items()
+            }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError, LookupError):
+        pass
+    log.warning("warning: the sensitivities in %s are damaged; measured again", path)
+    return {}
 
 
 def choose(network: nn.Module, found: Sensitivity, given: Budget) -> tuple[Assignment, Any]:

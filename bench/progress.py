@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -16,16 +16,24 @@ _WORTH_A_LINE = 10  # seconds; what is shorter is in the cell's log only
 
 
 class Clock:
-    """Seconds spent in each named phase of one cell."""
+    """Seconds spent in each named phase of one cell.
+
+    current: the phase that goes on, or went on last. on_phase: called with each as it begins.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.current = "start"
+        self.on_phase: Callable[[str], None] | None = None
         self._start = time.perf_counter()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Progress]:
         """Time a block; the callback it gets moves a bar that vanishes when the block ends."""
         start = time.perf_counter()
+        self.current = name
+        if self.on_phase is not None:
+            self.on_phase(name)
         bar = tqdm(desc=name, leave=False, disable=not sys.stderr.isatty())
 
         def progress(done: int, total: int, loss: float | None = None) -> None:

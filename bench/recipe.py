@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.cell import Cell
+from bench.data import Listing
 
 
 def _quantizer(cell: Cell) -> dict[str, Any]:
@@ -31,12 +32,19 @@ def _batchnorm(cell: Cell) -> str:
     return "folded" if cell.spec.fold else "not folded, float"
 
 
+def _left_out(listing: Listing) -> dict[str, Any]:
+    """Return the names of images that cannot be decoded; of a set without any, nothing."""
+    return {"left_out": list(listing.left_out)} if listing.left_out else {}
+
+
 def recipe(
     cell: Cell,
     images: int | None = None,
     indices: Sequence[int] = (),
     weights_sha256: str | None = None,
     weight_bits: Mapping[str, int] | None = None,
+    evaluated: Listing | None = None,
+    calibrated: Listing | None = None,
 ) -> dict[str, Any]:
     """Return what the number of `cell` depends on, by topic.
 
@@ -44,19 +52,23 @@ def recipe(
     indices: which images of the training side they are, for a method that uses real ones.
     weights_sha256: of the weights that were loaded, once that is known.
     weight_bits: of each layer, by name, where they were chosen.
+    evaluated, calibrated: the images that could be decoded, once that is known.
     """
     weights, published = cell.weights, cell.weights.published
     method = asdict(cell.method)
     if _trains(cell):
         del method["qat"]  # said of the quantizer
     calibration: dict[str, Any] = {"images": images}
-    if cell.precision != "fp32":
+    if cell.precision == "bf16":
         calibration["synthesis_precision"] = cell.precision
-    if cell.calibration is not None:
+    evaluation = evaluated or cell.listing
+    training = calibrated or cell.calibration
+    if training is not None:
         calibration |= {
-            "set": f"{cell.calibration.name}, training side, {len(cell.calibration)} images",
-            "fingerprint": cell.calibration.fingerprint,
+            "set": f"{training.name}, training side, {len(training)} images",
+            "fingerprint": training.fingerprint,
             "indices": list(indices),
+            **_left_out(training),
         }
     return {
         "weights": {
@@ -69,6 +81,7 @@ def recipe(
         **({"weight_bits": dict(weight_bits)} if weight_bits else {}),
         "batchnorm": _batchnorm(cell),
         "biases": "float",
+        **({"matrix_products": "tf32"} if cell.precision == "tf32" else {}),
         "method": {
             "name": cell.method.name,
             "version": cell.method.version,
@@ -76,10 +89,11 @@ def recipe(
         },
         "calibration": calibration,
         "evaluation": {
-            "set": cell.listing.name,
-            "images": len(cell.listing),
-            "classes": cell.listing.classes,
-            "fingerprint": cell.listing.fingerprint,
+            "set": evaluation.name,
+            "images": len(evaluation),
+            "classes": evaluation.classes,
+            "fingerprint": evaluation.fingerprint,
+            **_left_out(evaluation),
         },
         "seed": cell.seed,
     }

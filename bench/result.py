@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.migrations import SCHEMA_VERSION
 from models.quantize.spec import w_label
 
 Percent = float
@@ -17,7 +18,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     id: str = Field(description="Hash of everything that can change the number.")
     request_id: str = Field(
         description="Hash of what was asked for, without the content of the image sets: the same "
@@ -43,7 +44,14 @@ class Result(BaseModel):
     top5: Percent | None = None
     correct: int | None = Field(None, description="Images whose best class is right.")
     correct_top5: int | None = Field(None, description="Images with the label in the best five.")
-    total: int | None = Field(None, description="Images evaluated; all of the evaluation set.")
+    total: int | None = Field(
+        None, description="Images evaluated; all of the evaluation set but `left_out`."
+    )
+    left_out: int = Field(
+        0,
+        description="Images of the evaluation set that cannot be decoded (data.skip_bad=true); "
+        "recipe.evaluation.left_out names them.",
+    )
     classes: int | None = Field(None, description="Classes found in the evaluation set.")
     ci_low: Percent | None = Field(None, description="95 % Wilson interval of top1, lower end.")
     ci_high: Percent | None = Field(None, description="95 % Wilson interval of top1, upper end.")
@@ -76,6 +84,14 @@ class Result(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     git_sha: str | None = Field(None, description="Commit of this project; '-dirty' when changed.")
     started_at: str = Field(description="UTC, ISO 8601.")
+    correct_sha256: str | None = Field(
+        None, description="Of correct.npz beside the file; null where the cell has none."
+    )
+    checksum: str | None = Field(
+        None,
+        description="Last in the file: the sha256 of all bytes before its comma. Null outside of "
+        "result files.",
+    )
 
     @property
     def label(self) -> str:

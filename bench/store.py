@@ -3,21 +3,21 @@
 outputs/cells/<id>/     config.yaml, result.json, correct.npz, log.txt (and tracking.json)
 outputs/pending/<id>.*  being written, or being replaced, under the cell's lock
 outputs/locks/<id>      held by the process that measures the cell, freed by its death
+outputs/altered/<id>    no longer as it was written; was in cells/ until it was measured again
 """
 
 import json
 import logging
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
-
+from bench.correctness import check_correctness, read_correctness
 from bench.result import Result
+from bench.result_file import AGAIN, RESULT, Damaged, read_result
 from models.errors import BenchError
 
 if TYPE_CHECKING:  # what only reads results is there at once
@@ -53,30 +53,38 @@ class Store:
         self.cells = root / "cells"
         self._pending = root / "pending"
         self._locks = root / "locks"
+        self._altered = root / "altered"
 
     def folder(self, id: str) -> Path:
         return self.cells / id
 
     def read(self, id: str) -> Result | None:
-        """Return the record of a cell, or None when there is none.
+        """Return the record of a cell, or None when there is none. The bitmap is not looked at.
 
-        Raises BenchError when the file is there and is not a record.
+        Raises Damaged when the file is there and is not as it was written, and BenchError when it
+        cannot be read or is of a later version of the project.
         """
-        path = self.folder(id) / "result.json"
+        path = self.folder(id) / RESULT
         try:
-            content = path.read_bytes()
-            result = Result.model_validate_json(content)
+            result = read_result(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
-            raise BenchError(f"{path} cannot be read: {error.strerror}") from error
-        except ValidationError as error:
-            raise BenchError(f"{path} {_unreadable(content, error)}") from error
         if result.id != id:
-            raise BenchError(
-                f"{path} is the record of another cell, {result.id}; move its folder away to "
-                "measure the cell again"
-            )
+            raise Damaged(f"{path} is the record of another cell, {result.id}; {AGAIN}")
+        return result
+
+    def finished(self, id: str) -> Result | None:
+        """Return the record of a cell that need not be measured again: done or skipped, and whole.
+
+        Raises BenchError for a record of a later version of the project.
+        """
+        try:
+            result = self.read(id)
+            if result is None or result.status == "failed":
+                return None
+            check_correctness(self.folder(id), result)
+        except Damaged:
+            return None
         return result
 
     def results(self) -> list[Result]:
@@ -132,21 +140,13 @@ class Store:
     def correctness(self, id: str) -> "dict[str, np.ndarray]":
         """Return boolean arrays `top1` and `top5`, one value an image, in evaluation order.
 
-        Raises BenchError when the file is missing or damaged.
+        Raises BenchError when there is no record, and Damaged when the record or the bitmap is not
+        as it was written, or one does not belong to the other.
         """
-        import numpy as np
-
-        path = self.folder(id) / "correct.npz"
-        try:
-            with np.load(path) as packed:
-                bits = {name: packed[name] for name in ("top1", "top5")}
-                total = int(packed["total"])
-            return {k: np.unpackbits(v, count=total).astype(bool) for k, v in bits.items()}
-        except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile) as error:
-            raise BenchError(
-                f"cannot read {path}: {type(error).__name__}; move its folder away to measure the "
-                "cell again"
-            ) from error
+        result = self.read(id)
+        if result is None:
+            raise BenchError(f"{self.folder(id)} holds no {RESULT}, so its bitmap means nothing")
+        return read_correctness(self.folder(id), result)
 
     @contextmanager
     def lock(self, id: str, wait: bool) -> Iterator[None]:
@@ -156,9 +156,9 @@ class Store:
         """
         from filelock import FileLock, Timeout
 
-        self._locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._locks / id)
         try:
+            self._locks.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             raise Busy(id) from None
@@ -172,7 +172,8 @@ class Store:
     def writing(self, id: str) -> Iterator[Path]:
         """Give an empty folder that becomes the cell's when the block ends without an exception.
 
-        To be used under the cell's lock. A cell measured before stays until then.
+        To be used under the cell's lock. A cell measured before stays until then; one that was
+        altered goes to `altered/`.
         """
         new, old = self._pending / f"{id}.new", self._pending / f"{id}.old"
         new.mkdir(parents=True)
@@ -183,9 +184,24 @@ class Store:
             raise
         self.cells.mkdir(parents=True, exist_ok=True)
         if self.folder(id).exists():
-            self.folder(id).rename(old)
+            self.folder(id).rename(self._aside(id) or old)
         new.rename(self.folder(id))
         shutil.rmtree(old, ignore_errors=True)
+
+    def _aside(self, id: str) -> Path | None:
+        """Return where the folder of a cell goes if it is not as it was written, and say so."""
+        try:
+            result = self.read(id)
+            if result is not None:
+                check_correctness(self.folder(id), result)
+            return None
+        except Damaged as error:
+            self._altered.mkdir(parents=True, exist_ok=True)
+            taken = len([*self._altered.glob(f"{id}*")])
+            place = self._altered / (f"{id}.{taken + 1}" if taken else id)
+            said = str(error).removesuffix(f"; {AGAIN}")
+            log.warning("warning: %s; measured again, the altered one is in %s", said, place)
+            return place
 
     def scratch(self, id: str, purpose: str) -> Path:
         """Return an empty folder on the same file system, removed at the latest by `clean`.
@@ -234,29 +250,6 @@ class Store:
         partial.parent.rmdir()
 
 
-def _unreadable(content: bytes, error: ValidationError) -> str:
-    """Return what is wrong with the content of a result file, and what to do."""
-    version = _schema_version(content)
-    if version is not None and version > (known := Result.model_fields["schema_version"].default):
-        return (
-            f"is of a newer version of this project (schema {version}, known is {known}); update "
-            "the project to read it"
-        )
-    return (
-        f"is not a result file of this version ({error.error_count()} keys do not fit); move its "
-        "folder away to measure the cell again"
-    )
-
-
-def _schema_version(content: bytes) -> int | None:
-    try:
-        record = json.loads(content)
-    except ValueError:
-        return None
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    return version if isinstance(version, int) else None
-
-
 def write_whole(path: Path, text: str) -> None:
     """Write a text file so that a kill leaves the old one, or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,15 +260,3 @@ def write_whole(path: Path, text: str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-
-
-def save_correctness(folder: Path, top1: "np.ndarray", top5: "np.ndarray") -> None:
-    """Write two boolean arrays of one value an image, eight to a byte."""
-    import numpy as np
-
-    np.savez(
-        folder / "correct.npz",
-        top1=np.packbits(top1),
-        top5=np.packbits(top5),
-        total=np.int64(len(top1)),
-    )

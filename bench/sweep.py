@@ -10,13 +10,17 @@ import logging
 import os
 import time
 from collections import Counter
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra.conf import HydraConf
+from hydra.core.config_store import ConfigStore
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from bench.grids import jobs_of, jobs_of_grids
+from bench.grids import jobs_of
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)
@@ -43,6 +47,8 @@ class Journal:
         self.path = path
         self.total = total
         self._start = time.time()
+        self._counted = Counter[str]()
+        self._read = 0  # bytes of the file that are counted
 
     @classmethod
     def start(cls, path: Path, total: int | None) -> "Journal":
@@ -50,8 +56,16 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
         journal = cls(path, total)
-        os.environ[_JOURNAL] = json.dumps([str(path.resolve()), total, journal._start])
+        journal._publish()
         return journal
+
+    def expect(self, total: int) -> None:
+        """Say how many jobs there are, once that is known."""
+        self.total = total
+        self._publish()
+
+    def _publish(self) -> None:
+        os.environ[_JOURNAL] = json.dumps([str(self.path.resolve()), self.total, self._start])
 
     @staticmethod
     def forget() -> None:
@@ -61,12 +75,8 @@ class Journal:
     @classmethod
     def current(cls) -> "Journal | None":
         """Return the journal that this process's sweep has started, if it has."""
-        if _JOURNAL not in os.environ:
-            return None
-        path, total, start = json.loads(os.environ[_JOURNAL])
-        journal = cls(Path(path), total)
-        journal._start = start
-        return journal
+        published = os.environ.get(_JOURNAL)
+        return None if published is None else _published(published)
 
     def add(self, entry: Entry) -> None:
         # One short write in append mode: lines of several processes do not mix.
@@ -78,34 +88,64 @@ class Journal:
 
     def position(self) -> str:
         """Return how far the sweep is, such as `[12/27, 1 failed, 2 min left]`."""
-        entries = self.entries()
-        done = len(entries)
-        bad = sum(entry.status in ("failed", "refused") for entry in entries)
+        counts = self.counts()
+        done, bad = counts.total(), counts["failed"] + counts["refused"]
         parts = [f"{done}/{self.total}" if self.total else str(done)]
         if bad:
             parts.append(f"{bad} failed")
-        measured = sum(entry.status != "found" for entry in entries)
-        if self.total and measured and done < self.total:
-            seconds = (time.time() - self._start) / measured * (self.total - done)
+        measured = done - counts["found"]
+        elapsed = time.time() - self._start  # less than nothing where the clock was set back
+        if self.total and measured and done < self.total and elapsed > 0:
+            seconds = elapsed / measured * (self.total - done)
             parts.append(f"about {readable(seconds)} left")
         return f"[{', '.join(parts)}]"
 
     def counts(self) -> Counter[str]:
-        return Counter(entry.status for entry in self.entries())
+        """Return how many entries there are of each status; only lines not yet seen are read."""
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            whole = file.read().rpartition(b"\n")[0]
+        if whole:
+            self._read += len(whole) + 1
+            self._counted.update(json.loads(line)["status"] for line in whole.split(b"\n"))
+        return self._counted.copy()
+
+
+# One object for all the lines of a sweep, so that each line of the file is read once a process.
+@lru_cache(maxsize=1)
+def _published(text: str) -> Journal:
+    path, total, start = json.loads(text)
+    journal = Journal(Path(path), total)
+    journal._start = start
+    return journal
 
 
 class StartJournal(Callback):
-    """Hydra callback: a multirun begins with a journal that knows how many jobs there are."""
+    """Hydra callback: a multirun begins with a journal.
+
+    It knows how many jobs plain lists come to; a sweeper that knows better says so (`expect`).
+    """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        sweeper = config.hydra.sweeper
         try:
-            typed, sweeper = config.hydra.overrides.task, config.hydra.sweeper
-            grids = sweeper.get("grids")
-            params = dict(sweeper.get("params") or {})
-            total = len(jobs_of_grids(grids, typed) if grids else jobs_of(typed, params))
+            total = len(jobs_of(config.hydra.overrides.task, dict(sweeper.get("params") or {})))
         except BenchError:  # another sweeper's own kinds: the number of jobs stays unknown
             total = None
-        Journal.start(Path(config.hydra.sweep.dir) / f"jobs-{os.getpid()}.jsonl", total)
+        path = Path(config.hydra.sweep.dir) / f"jobs-{os.getpid()}.jsonl"
+        # Hydra only warns of what a callback raises; the sweeper writes there next, and fails.
+        with suppress(OSError):
+            Journal.start(path, total)
+
+
+def prefer_grids() -> None:
+    """Make `grids` the sweeper of each multirun whose experiment or command line names no other.
+
+    An override in the primary config would win over those of experiments.
+    """
+    node = HydraConf()
+    node.defaults = [{"sweeper": "grids"} if "sweeper" in item else item for item in node.defaults]
+    ConfigStore.instance().store(group="hydra", name="config", node=node, provider="hydra")
 
 
 def readable(seconds: float) -> str:

@@ -1,16 +1,13 @@
 """Weights & Biases as a view of the result files: one finished run a cell.
 
 A run is always written offline, after the result, and moved in place when it is whole; with an
-account it is then uploaded by `wandb sync` in the background. So a lost network or account costs
+account it is then uploaded in the background (`bench.uploads`). So a lost network or account costs
 neither a result nor a run: what was not uploaded stays on disk and can be synced later.
 """
 
 import logging
 import os
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from bench.plots.training import TRAINING_PLOT
 from bench.record import RECORD, record_text
 from bench.result import Result
 from bench.store import Store
-from bench.wandb_artifacts import attach, quiet_settings
+from bench.wandb_artifacts import attach, quiet_service, quiet_settings
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +52,7 @@ def effective_mode(mode: str) -> str:
         return "none"
     if mode == "offline" or os.environ.get("WANDB_MODE") == "offline":
         return "offline"
+    quiet_service()
     import wandb
 
     return "online" if wandb.login(prompt=False, verify=False) else "offline"
@@ -177,57 +175,3 @@ def _log_calibration(run: Any, outputs: Path, key: str) -> None:
         run.log({"distill/step": step, "distill/loss": loss})
     if (folder / "preview.png").exists():
         run.log({"calibration/images": wandb.Image(str(folder / "preview.png"))})
-
-
-class Uploads:
-    """One `wandb sync` process at a time, which takes all the runs that wait."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._waiting: list[Path] = []
-        self._runs: list[Path] = []
-
-    def add(self, run: Path) -> None:
-        """Upload the finished run in `run` soon."""
-        self._runs.append(run)
-        self._waiting.append(run)
-        if self._process is None or self._process.poll() is not None:
-            self._start()
-
-    def missing(self) -> list[Path]:
-        """Return the runs that are not uploaded."""
-        return [run for run in self._runs if not any(run.glob("*.synced"))]
-
-    def finish(self, patience_seconds: float) -> list[Path]:
-        """Wait for the uploads, as long as they get on; return the runs that are not uploaded.
-
-        patience_seconds: the longest time in which no run is uploaded before the rest is given up.
-        """
-        left, deadline = len(self.missing()), time.monotonic() + patience_seconds
-        while self._process is not None:
-            try:
-                self._process.wait(min(1.0, patience_seconds))
-            except subprocess.TimeoutExpired:
-                now_left = len(self.missing())
-                if now_left < left:
-                    left, deadline = now_left, time.monotonic() + patience_seconds
-                if time.monotonic() < deadline:
-                    continue
-                self._process.kill()
-                break
-            self._process = None
-            if self._waiting:
-                self._start()
-        return self.missing()
-
-    def _start(self) -> None:
-        command = [sys.executable, "-m", "wandb", "sync", "--yes", *map(str, self._waiting)]
-        # Its own log goes beside the runs, not to where the command was typed.
-        outputs = self._waiting[0].parent.parent
-        self._waiting = []
-        self._process = subprocess.Popen(
-            command,
-            env=os.environ | {"WANDB_DIR": str(outputs)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )

@@ -9,7 +9,7 @@ from torch import nn
 
 from methods.base import Progress, no_progress
 from methods.training.fresh import drawn_anew
-from methods.training.loop import Training
+from methods.training.loop import Training, held
 from methods.training.schedule import Schedule
 from methods.training.strategy import Plain
 from models.errors import BenchError
@@ -45,7 +45,7 @@ def train(
     Training(
         network=network,
         strategy=Plain(network, (), schedule.label_smoothing),
-        pixels=torch.tensor(images, device=device),
+        images=held(torch.tensor(images, device=device)),
         targets=torch.tensor(labels, device=device),
         normalise=preprocessing.normalise,
         schedule=schedule,

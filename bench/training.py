@@ -1,8 +1,11 @@
 """Trained networks: trained once for all bit-widths, kept, and taken up again after a kill."""
 
 import copy
+import io
 import json
+import logging
 import pickle
+import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
@@ -15,7 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.cell import Cell, digest
-from bench.data import ImageSet, calibration_indices
+from bench.checksum import CHECKSUMS, append_checksum, appended_fits, checksums, folder_fits
+from bench.config import RuntimeConfig
+from bench.data import ImageSet, Listing, calibration_indices, reopen
+from bench.feed import feed_training, fits_on
+from bench.interrupts import HeldSignals
+from bench.machine import prepare_device
+from bench.machines import hosted
 from bench.seeds import numpy_generator, torch_generator
 from bench.store import write_whole
 from bench.workers import Together, launch
@@ -25,6 +34,8 @@ from methods.training.loop import Alone, InMemory, State, Training, Workers
 from models.errors import BenchError
 from models.qat.network import freeze
 from models.qat.sync import synced
+
+log = logging.getLogger(__name__)
 
 History = list[dict[str, Any]]
 Trained = tuple[dict[str, Tensor], History]
@@ -54,14 +65,14 @@ def trained(
     images: Tensor,
     training_set: ImageSet,
     cache: Path | None,
-    processes: int,
+    runtime: RuntimeConfig,
     progress: Progress,
 ) -> Used:
     """Return the trained network of `cell`, at its bits, for evaluation.
 
     network: float, on the device to train on. images: what `method.calibrate` returned.
     cache: where trainings are kept, each in a folder of its own; None to train again and keep
-        nothing. processes: that share each batch.
+        nothing. runtime: how many processes share each batch, and on how many machines.
 
     Raises BenchError for a training that diverges, and for files in `cache` that are not of it.
     """
@@ -71,14 +82,21 @@ def trained(
     _check_classes(network, training_set, images)
 
     def train(checkpoint: Path | None) -> Trained:
-        own = network if processes == 1 else copy.deepcopy(network).cpu()
-        task = _Task(cell, method, own, images.cpu(), np.ascontiguousarray(training_set.images))
-        if processes == 1:
+        if runtime.processes == 1:
+            task = _Task(cell, method, network, images, training_set, runtime, 1)
             return _train(Alone(), images.device, task, checkpoint, progress)
+        host = hosted()
+        machines = 1 if host is None else host.machines
+        own = copy.deepcopy(network).cpu()
+        here = runtime.processes // machines
+        source = _for_others(training_set, images.device, here, machines)
+        task = _Task(cell, method, own, images.cpu(), source, runtime, here)
+        start = launch if host is None else host.launch
         # Through a file: what a process returns has to fit into a pipe.
         with TemporaryDirectory() as folder:
             path = Path(folder) / "trained"
-            launch(processes, images.device, _train_together, task, checkpoint, path)
+            what = (_train_together, task, checkpoint, path)
+            start(here, images.device, *what)
             return cast("Trained", torch.load(path, weights_only=True))
 
     if cache is None:
@@ -88,30 +106,61 @@ def trained(
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             _check_identity(folder / "identity.json", identity)
-            if not (folder / "trained.safetensors").exists():
+            found = _kept(folder, images.device)
+            if found is None:
                 checkpoint = folder / "checkpoint.pt"
                 _keep(folder, *train(checkpoint))
                 checkpoint.unlink(missing_ok=True)
-            state, history = _kept(folder, images.device)
+                found = _kept(folder, images.device)
+            if found is None:
+                raise BenchError(f"{folder} is damaged as soon as it is written; check the disk")
+            state, history = found
 
     def real_images(count: int) -> Tensor:
         generator = numpy_generator(cell.seed, "batchnorm")
         indices = calibration_indices(training_set.listing, count, generator)
-        pixels = torch.from_numpy(np.ascontiguousarray(training_set.images[indices]))
+        pixels = torch.from_numpy(np.ascontiguousarray(training_set.pixels(indices)))
         return cell.weights.preprocessing.normalise(pixels)
 
     used = method.used_at(network, state, wanted, images, real_images)
     return Used(freeze(used).requires_grad_(False), key, history)
 
 
+class _Kept(NamedTuple):
+    """Where decoded images lie, for a process that opens them itself: see `bench.data.reopen`."""
+
+    listing: Listing
+    folder: Path
+    size: int
+
+
 class _Task(NamedTuple):
-    """What the processes of one training are given."""
+    """What the processes of one training are given.
+
+    here: how many of them each machine has.
+    """
 
     cell: Cell
     method: TrainedMethod
     network: nn.Module
     images: Tensor
-    pixels: np.ndarray
+    training_set: ImageSet | _Kept
+    runtime: RuntimeConfig
+    here: int
+
+
+def _for_others(
+    images: ImageSet, device: torch.device, here: int, machines: int
+) -> ImageSet | _Kept:
+    """Return how other processes get `images`: from the file, on other machines if they can see it.
+
+    Where the images fit on the device, other machines are sent them.
+    """
+    fit = fits_on(device, images, here)
+    whole = images.pixels(slice(None)) if fit else None  # damage is found, and repaired, here
+    if images.checks is not None and (machines == 1 or whole is None):
+        return _Kept(images.listing, images.checks.folder.resolve(), images.images.shape[-1])
+    return images if whole is None else ImageSet(images.listing, np.ascontiguousarray(whole))
 
 
 def _train(
@@ -122,64 +171,85 @@ def _train(
     progress: Progress,
 ) -> Trained:
     cell, method, wanted = task.cell, task.method, int(task.cell.spec.w_bits)
-    assert cell.calibration is not None
+    given = task.training_set
+    training_set = given if isinstance(given, ImageSet) else reopen(*given)
     generator = torch_generator(cell.seed, "training")
     images = task.images.to(device).contiguous(memory_format=torch.channels_last)
     made = method.trainable(task.network.to(device), wanted, images, generator)
     if workers.count > 1:
         synced(made)
-    history = Training(
+    training = Training(
         network=made,
         strategy=method.strategy(made, wanted),
-        pixels=torch.tensor(task.pixels, device=device),
-        targets=torch.tensor(cell.calibration.labels, device=device),
+        images=feed_training(training_set, device, task.here),
+        targets=torch.tensor(training_set.labels, device=device),
         normalise=cell.weights.preprocessing.normalise,
         schedule=method.schedule,
         generator=generator,
-        checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, device, workers.rank),
+        checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, device, workers),
         workers=workers,
         progress=progress,
-    ).run()
+    )
+    if checkpoint is None or workers.count > 1:  # nothing is kept, or by all at an epoch's end only
+        history = training.run()
+    else:
+        with HeldSignals() as training.interrupts:
+            history = training.run()
     return {name: value.cpu().contiguous() for name, value in made.state_dict().items()}, history
 
 
 def _train_together(fabric: Any, task: _Task, checkpoint: Path | None, result: Path) -> None:
     """Train as one of several processes; a progress callback does not travel to them."""
-    torch.set_num_threads(max(1, torch.get_num_threads() // fabric.world_size))
+    # For the process that has started these, which is in the same group.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    prepare_device(task.runtime.model_copy(update={"device": str(fabric.device)}))
     done = _train(Together(fabric), fabric.device, task, checkpoint, no_progress)
     if fabric.global_rank == 0:
         torch.save(done, result)
 
 
 class OnDisk:
-    """The last state of a training in one file, written whole, by the first of the processes."""
+    """The last state of a training in one file, of the first of the processes; written whole."""
 
-    def __init__(self, path: Path, device: torch.device, rank: int = 0) -> None:
+    def __init__(self, path: Path, device: torch.device, workers: Workers | None = None) -> None:
         self.path = path
         self.device = device
-        self.rank = rank
+        self.workers = workers or Alone()
 
     @property
     def place(self) -> str:
         return str(self.path)
 
     def load(self) -> State | None:
-        if not self.path.exists():
+        content = self.workers.share(self._content() if self.workers.rank == 0 else None)
+        if content is None:
             return None
         try:
-            state: State = torch.load(self.path, map_location=self.device, weights_only=True)
-        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            state: State = torch.load(
+                io.BytesIO(content), map_location=self.device, weights_only=True
+            )
+        except (RuntimeError, EOFError):
+            log.warning("warning: %s is damaged; trained from the start", self.path)
+            return None
+        except (ValueError, pickle.UnpicklingError) as error:
             raise BenchError(
                 f"cannot read the checkpoint {self.path}: {type(error).__name__}; remove it to "
                 "train from the start"
             ) from error
         return state
 
+    def _content(self) -> bytes | None:
+        if not self.path.exists():
+            return None
+        # What is not as it was written cannot be loaded: no bytes at all.
+        return b"" if appended_fits(self.path) is False else self.path.read_bytes()
+
     def save(self, state: State) -> None:
-        if self.rank:
+        if self.workers.rank:
             return
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
+        append_checksum(partial)
         partial.replace(self.path)
 
 
@@ -196,9 +266,12 @@ def _check_classes(network: nn.Module, training_set: ImageSet, images: Tensor) -
 
 def _check_identity(path: Path, identity: dict[str, Any]) -> None:
     said = json.dumps(identity, indent=1)
-    if not path.exists():
+    try:
+        kept = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         write_whole(path, said)
-    elif json.loads(path.read_bytes()) != json.loads(said):
+        return
+    if kept != json.loads(said):
         raise BenchError(
             f"{path.parent} holds the training of another recipe than its name says; move it away"
         )
@@ -209,17 +282,22 @@ def _keep(folder: Path, state: dict[str, Tensor], history: History) -> None:
     # The weights come last: where they are, everything is.
     partial = folder / "trained.partial"
     save_file(state, partial)
+    files = {"trained.safetensors": partial, "history.json": folder / "history.json"}
+    write_whole(folder / CHECKSUMS, checksums(files))
     partial.replace(folder / "trained.safetensors")
 
 
-def _kept(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], History]:
+def _kept(folder: Path, device: torch.device) -> Trained | None:
+    """Return what is kept in `folder`; None where nothing is, or where it is damaged."""
     path = folder / "trained.safetensors"
+    if not path.exists():
+        return None
     try:
-        state = load_file(path, device=str(device))
-        history: History = json.loads((folder / "history.json").read_bytes())
-    except (SafetensorError, OSError, ValueError) as error:
-        raise BenchError(
-            f"cannot read the trained network in {folder}: {type(error).__name__}; remove that "
-            "folder to train again"
-        ) from error
-    return state, history
+        if folder_fits(folder):
+            state = load_file(path, device=str(device))
+            return state, json.loads((folder / "history.json").read_bytes())
+    except (SafetensorError, OSError, ValueError):
+        pass
+    log.warning("warning: the trained network in %s is damaged; trained again", folder)
+    path.unlink()
+    return None

@@ -6,6 +6,7 @@ Everything is written offline and uploaded by `wandb sync`. An artifact of the s
 version there, however many runs write it, so each run writes what it uses itself.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,8 +56,17 @@ def correctness(result: Result, store: Store) -> Made | None:
     return Made(f"correct-{result.id}", "correctness", files, said)
 
 
+def quiet_service() -> None:
+    """Let W&B's service report nothing of its own, before it is started by whatever needs it.
+
+    Else it does so offline too, and at the end of a command waits for a server that fails.
+    """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+
 def quiet_settings() -> "wandb.Settings":
     """Return the settings of every run: nothing printed, nothing said of the machine or code."""
+    quiet_service()
     import wandb
 
     return wandb.Settings(

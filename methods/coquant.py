@@ -139,12 +139,13 @@ class Collaborative(Strategy):
         ]
         return torch.stack([(a - b).abs().mean() for a, b in weights]).sum()
 
-    def state(self) -> dict[str, Tensor]:
-        return {"seen": self.seen}
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen, "counts": self.counts}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         self.seen = state["seen"]
         self.on_host = self.seen.cpu()
+        self.counts = state.get("counts", self._no_counts())
 
     def record(self) -> dict[str, Any]:
         said = {"teachers": self.counts, "lambda": self.lambda_now, "keep": self.keep_now}

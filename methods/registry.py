@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ from models.errors import BenchError
 from models.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:  # listing the methods must not import torch
+    from pydantic import TypeAdapter
+
     from methods.base import Method
 
 METHODS: "Registry[type[Method]]" = Registry(
@@ -32,6 +35,18 @@ METHODS: "Registry[type[Method]]" = Registry(
     },
     entry_point_group="quantization_bench.methods",
 )
+
+_DATA_FREE = frozenset({"dfq", "dsg", "float", "gaussian", "zeroq"})
+
+
+def needs_real_images(name: str) -> bool:
+    """Return whether the method called `name` sees training images; no built-in is imported.
+
+    Raises BenchError as `method_class` does.
+    """
+    if name in METHODS.builtin:
+        return name not in _DATA_FREE
+    return method_class(name).needs_real_images
 
 
 def method_class(name: str) -> "type[Method]":
@@ -66,13 +81,13 @@ def make_method(config: Mapping[str, Any]) -> "Method":
 
     Raises BenchError for an unknown name or parameter, or a value that does not fit.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     parameters = {key: value for key, value in config.items() if key != "name"}
     cls = method_class(config["name"])
     _check_keys(f"method {cls.name!r}", cls, parameters)
     try:
-        return TypeAdapter(cls).validate_python(parameters)
+        return _adapter(cls).validate_python(parameters)
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
@@ -80,6 +95,14 @@ def make_method(config: Mapping[str, Any]) -> "Method":
         if first["type"] == "value_error":
             raise BenchError(f"method {cls.name!r}: {message}") from error
         raise BenchError(f"{where}={first['input']!r}: {message}") from error
+
+
+@lru_cache(maxsize=32)
+def _adapter(cls: "type[Method]") -> "TypeAdapter[Method]":
+    """Return what checks parameters; making it takes milliseconds."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def _check_keys(what: str, cls: Any, parameters: Mapping[str, Any], prefix: str = "") -> None:

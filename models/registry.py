@@ -2,7 +2,10 @@
 
 import difflib
 import importlib
+import os
+import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -37,6 +40,23 @@ def import_attribute(path: str) -> object:
         raise BenchError(f"{module_name!r} has no {attribute!r}; {options}") from error
 
 
+# Finding them reads the metadata of every installed package, 10 ms or more.
+@lru_cache(maxsize=16)
+def _entry_points(group: str, import_path: object) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=group)}
+
+
+def _import_path() -> tuple[tuple[str, int], ...]:
+    """Return the folders of the import path and when their content last changed."""
+    found = []
+    for folder in sys.path:
+        try:
+            found.append((folder, os.stat(folder or ".").st_mtime_ns))  # noqa: PTH116
+        except OSError:
+            found.append((folder, 0))
+    return tuple(found)
+
+
 class Registry(Generic[T]):
     """Built-in objects as lazy `module:attribute` strings, and installed ones by entry point.
 
@@ -53,7 +73,7 @@ class Registry(Generic[T]):
         """Return name to `module:attribute` of what installed packages add by entry point."""
         if self._group is None:
             return {}
-        return {point.name: point.value for point in entry_points(group=self._group)}
+        return dict(_entry_points(self._group, _import_path()))
 
     def paths(self) -> dict[str, str]:
         """Return name to `module:attribute`; nothing is imported.

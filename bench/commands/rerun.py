@@ -49,7 +49,7 @@ def compare(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
             f"cell {recorded.id} is now {cell.id}: the weights, the images or the method's version "
             "changed since; put back what the record names"
         )
-    now = measure(cell, config, Clock(), fresh=True).correctness.top1
+    now = measure(cell, config, Clock(), fresh=True).evaluation.correctness.top1
     then = store.correctness(recorded.id)["top1"]
     differing = int(np.count_nonzero(now != then))
     if differing == 0:

@@ -17,28 +17,45 @@ from models.errors import BenchError
 def run(args: Sequence[str]) -> int:
     """Run one command line through Hydra; return 1 when a cell failed, else 0.
 
-    Raises BenchError when the configuration does not compose.
+    With `--dry-run` say what it would measure. Raises BenchError when the configuration does not
+    compose.
     """
+    if "--dry-run" in args:
+        from bench.commands.dry_run import dry_run
+
+        show_log()
+        return dry_run([arg for arg in args if arg != "--dry-run"])
     import hydra
 
     from bench.job import Session
-    from bench.sweep import Journal
+    from bench.launchers import lost_by_launcher, missing_launcher, prefer_own_defaults
+    from bench.machines import hosting
+    from bench.sweep import Journal, prefer_grids
 
     show_log()
     Journal.forget()
     register_methods(args)
+    prefer_grids()
+    prefer_own_defaults()
     verbose = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be one line
     sys.argv = ["bench run", *with_choices(args)]
     session = Session()
     main = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
+    lost = None
     try:
-        main(session.job)()
-        entries = session.finish()
+        with hosting():
+            try:
+                main(session.job)()
+            except Exception as error:
+                lost = None if verbose else lost_by_launcher(error)
+                if lost is None:
+                    raise
+            entries = session.finish()
     except compose_errors() as error:
         if verbose:
             raise
-        raise BenchError(explain(error)) from error
+        raise BenchError(missing_launcher(error) or explain(error)) from error
     except OSError as error:  # Hydra makes its folders under the outputs
         if verbose:
             raise
@@ -47,4 +64,9 @@ def run(args: Sequence[str]) -> int:
     if len(entries) > 1:
         words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         logging.getLogger("bench").info("%d cells: %s", len(entries), words)
+    if lost is not None:
+        logging.getLogger("bench").error(
+            "error: %s; finished cells are kept, run the same line again for the others", lost
+        )
+        return 1
     return 1 if counts["failed"] or counts["refused"] else 0

@@ -4,13 +4,15 @@ import json
 import logging
 import tempfile
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.config import read_config
 from bench.console import say, show_log
 from bench.experiments import compose_raw
 from bench.machine import prepare_device
-from bench.speed import cells, distillation, evaluation, training
+from bench.speed import cells, distillation, evaluation, gpu, history, training
 from bench.speed.ratio import Ratio
 from bench.speed.report import document, machine, plot, table
 from bench.speed.workplace import Measure, Workplace
@@ -28,24 +30,38 @@ MEASURES: list[Measure] = [measure for part in _PARTS for measure in part.MEASUR
 def speed(arguments: Namespace) -> int:
     """Measure all ratios, print them, write them to `--out`; return 0, met or not.
 
-    Raises BenchError for an override of anything but `runtime`.
+    Raises BenchError for an override of anything but `runtime`, and for a history in `--out` that
+    cannot be added to.
     """
     show_log()
+    history.read(arguments.out / "speed_history.csv")  # fails now, not after half an hour
     for override in arguments.overrides:
         if not override.startswith("runtime."):
             raise BenchError(f"bench speed takes no {override!r}; give runtime.* only")
     runtime = read_config(compose_raw(arguments.overrides)).runtime
     device = prepare_device(runtime)
+    if arguments.gpu and device.type != "cuda":
+        raise BenchError(
+            "bench speed --gpu needs an NVIDIA GPU, and there is none; leave out --gpu"
+        )
+    measures = gpu.MEASURES if arguments.gpu else MEASURES
     where = machine(device)
     ratios: list[Ratio] = []
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
         place = Workplace(runtime, device, Path(folder))
-        for number, measure in enumerate(MEASURES, 1):
-            log.info("[%d/%d] %s", number, len(MEASURES), measure.title)
+        for number, measure in enumerate(measures, 1):
+            log.info("[%d/%d] %s", number, len(measures), measure.title)
             ratios += measure.take(place)
     say(table(ratios))
-    out: Path = arguments.out
-    write_whole(out / "speed.json", json.dumps(document(ratios, where), indent=1) + "\n")
-    plot(ratios, out / "speed.png")
-    say(f"wrote {out / 'speed.json'} and {out / 'speed.png'}")
+    keep(document(ratios, where), ratios, arguments.out)
+    say(f"wrote speed.json, speed_history.csv and their pictures into {arguments.out}")
     return 0
+
+
+def keep(found: dict[str, Any], ratios: Sequence[Ratio], out: Path) -> None:
+    """Write what was measured into the folder `out`, and add it to the history there."""
+    write_whole(out / "speed.json", json.dumps(found, indent=1) + "\n")
+    plot(ratios, out / "speed.png")
+    so_far = history.added(history.read(out / "speed_history.csv"), history.rows(found))
+    write_whole(out / "speed_history.csv", history.text(so_far))
+    history.plot(so_far, out / "speed_history.png")

@@ -50,7 +50,7 @@ def train(arguments: Namespace) -> int:
     with clock.phase("train") as progress:
         network = train_network(
             untrained,
-            training.images,
+            training.pixels(slice(None)),
             training.labels,
             preprocessing,
             recipe,
@@ -66,7 +66,7 @@ def train(arguments: Namespace) -> int:
             layout,
             batch_size(runtime, device, preprocessing.size**2),
             progress,
-        ).top1
+        ).correctness.top1
     correct, total = int(top1.sum()), len(top1)
     low, high = wilson_interval(correct, total)
     subset = f"_subset{len(training)}" if config["data"].get("subset") else ""

@@ -61,20 +61,18 @@ def artifacts(arguments: Namespace) -> int:
         return _write({"runs": runs}, arguments, known.store, "artifacts")
     files = _tables(arguments, known)
     run = write_table_run(arguments.name, results, files, known.tracking, known.store)
-    from bench.tracking import Uploads, effective_mode
+    from bench.tracking import effective_mode
+    from bench.uploads import Uploads
 
     say(f"wrote {run}")
     if effective_mode(known.tracking.mode) == "online":
         uploads = Uploads()
         uploads.add(run)
-        if not uploads.finish(_UPLOAD_SECONDS):
+        if not uploads.finish(known.tracking.patience_s):
             say("uploaded")
             return 0
     say(f"upload it with: wandb sync {run}")
     return 0
-
-
-_UPLOAD_SECONDS = 60
 
 
 class _Known(NamedTuple):

@@ -3,15 +3,17 @@
 Importing this imports neither torch nor Pillow; a data set's own module is imported when asked for.
 """
 
-from bench.data.cache import ImageSet, decode
+from bench.data.cache import decode, discard, reopen
 from bench.data.calibration import calibration_indices
 from bench.data.datasets import DATASETS, scan
+from bench.data.imageset import DamagedImages, ImageSet
 from bench.data.listing import Dataset, Listing, Side
 from bench.data.options import Options
 from bench.data.training import check_training
 
 __all__ = [
     "DATASETS",
+    "DamagedImages",
     "Dataset",
     "ImageSet",
     "Listing",
@@ -20,5 +22,7 @@ __all__ = [
     "calibration_indices",
     "check_training",
     "decode",
+    "discard",
+    "reopen",
     "scan",
 ]

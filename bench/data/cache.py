@@ -1,48 +1,41 @@
-"""Decoded images on disk: decoded once, memory-mapped ever after."""
+"""Decoded images on disk: decoded once, memory-mapped ever after.
+
+<key>/images.npy      (N, size, size, 3) uint8
+<key>/checksums.npy   (N,) uint32, CRC-32 of each image
+<key>/about.json      what they are, and the names of images that cannot be decoded
+<key>.lock            held by who writes or removes the entry
+"""
 
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from bench.data.datasets import open_dataset, options_of
-from bench.data.listing import Labels, Listing, digest
+from bench.checksum import fits, sealed
+from bench.data.datasets import options_of
+from bench.data.decoding import cannot_decode, decoded_chunks, report
+from bench.data.imageset import Checks, DamagedImages, Identity, ImageSet
+from bench.data.listing import Listing, digest, without
+from bench.data.options import Options
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 
+log = logging.getLogger(__name__)
+
 FORMAT_VERSION = 1
-# Images decoded between two writes: enough to keep the threads busy, 40 MB at 224 pixels.
-CHUNK = 256
 _PARTIAL = ".partial"
 
 Progress = Callable[[int, int], None]
-Pixels = npt.NDArray[np.uint8]
 
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """A decoded `Listing`.
-
-    images: (N, 3, size, size), read-only and memory-mapped; channels last in memory.
-    """
-
-    listing: Listing
-    images: Pixels
-
-    @property
-    def labels(self) -> Labels:
-        """(N,) int64."""
-        return self.listing.labels
-
-    def __len__(self) -> int:
-        return len(self.listing)
+# Which images of an entry this process has found right, so that each is checked once a process.
+_good: dict[Identity, np.ndarray] = {}
 
 
 def cache_key(listing: Listing, preprocessing: Preprocessing) -> str:
@@ -63,9 +56,12 @@ def decode(
 ) -> ImageSet:
     """Return the images of `listing`, decoded now or by an earlier call.
 
+    With `skip_bad` in `config`, images that cannot be decoded are not in the set that is returned,
+    nor in its listing. One that cannot be read at all may be there again tomorrow, and is an error.
+
     config: the `data` node that `listing` was scanned with.
     cache_dir: gets one folder a decoded set; it is complete or it does not exist. A second process
-        that asks for the same set waits for the first.
+        that asks for the same set waits for the first. One that is damaged is decoded again.
     progress: called with (images done, images in all), not at all where nothing is decoded.
     workers: decoding threads, at least 1.
     Raises BenchError naming the file when an image cannot be read.
@@ -75,25 +71,66 @@ def decode(
             f"cannot decode at size={preprocessing.size}, resize={preprocessing.resize}, "
             f"workers={workers}; resize must be at least size, and both others at least 1"
         )
-    key = cache_key(listing, preprocessing)
+    key, options = cache_key(listing, preprocessing), options_of(config)
     folder = cache_dir / key
     try:
-        if not folder.is_dir():
+        found = _kept(folder, listing, preprocessing.size)
+        if found is None:
             cache_dir.mkdir(parents=True, exist_ok=True)
+            # Whoever makes room in the cache takes an entry away under the same lock.
             with FileLock(_lock_path(cache_dir, key)):
                 _remove_leftovers(cache_dir, key)
-                if not folder.is_dir():
-                    _fill(folder, listing, config, preprocessing, progress, workers)
-        return ImageSet(listing, _load(folder, len(listing), preprocessing.size))
+                found = _kept(folder, listing, preprocessing.size)
+                if found is None:
+                    if folder.exists():
+                        log.warning(
+                            "warning: %s is damaged, or has no checksums; decoded again", folder
+                        )
+                        _remove(folder)
+                    _fill(folder, listing, options, preprocessing, progress, workers)
+                    found = _kept(folder, listing, preprocessing.size)
     except OSError as error:
         raise BenchError(
             f"cannot keep decoded images in {str(cache_dir)!r}: {error}; check the space and the "
             "permissions there"
         ) from error
+    if found is None:
+        raise BenchError(f"{folder} is damaged as soon as it is written; check the disk")
+    if (left_out := found.listing.left_out) and not options.skip_bad:
+        raise BenchError(cannot_decode(listing, left_out[0], "another run left it out"))
+    return found
+
+
+def reopen(listing: Listing, folder: Path, size: int) -> ImageSet:
+    """Return the images of `listing` that another process has decoded into `folder`.
+
+    listing, folder: as its `ImageSet` has them. size: height and width of an image in pixels.
+    Raises BenchError when they are not there.
+    """
+    found = _kept(folder, listing, size)
+    if found is None:
+        raise BenchError(
+            f"the decoded images of {listing.name} are not in {str(folder)!r} here; give all "
+            "processes the same folder with paths.outputs=DIR"
+        )
+    return found
+
+
+def discard(error: DamagedImages) -> None:
+    """Remove the entry that `error` speaks of, unless it has been decoded again since."""
+    with FileLock(_lock_path(error.folder.parent, error.folder.name)):
+        if _identity(error.folder) == error.identity:
+            _remove(error.folder)
 
 
 def _lock_path(cache_dir: Path, key: str) -> Path:
     return cache_dir / f"{key}.lock"
+
+
+def _remove(folder: Path) -> None:
+    """Remove an entry, whole or not; a kill meanwhile leaves what is removed as a leftover."""
+    partial = folder.with_name(folder.name + _PARTIAL)
+    shutil.rmtree(folder.rename(partial))
 
 
 def _remove_leftovers(cache_dir: Path, own_key: str) -> None:
@@ -114,7 +151,7 @@ def _remove_leftovers(cache_dir: Path, own_key: str) -> None:
 def _fill(
     folder: Path,
     listing: Listing,
-    config: Mapping[str, object],
+    options: Options,
     preprocessing: Preprocessing,
     progress: Progress | None,
     workers: int,
@@ -123,62 +160,73 @@ def _fill(
     partial = folder.with_name(folder.name + _PARTIAL)
     partial.mkdir()
     try:
-        size = preprocessing.size
-        shape = (len(listing), size, size, 3)
+        size, total = preprocessing.size, len(listing)
+        crc32: list[int] = []
+        left_out: list[str] = []
         # Written, not memory-mapped: on a full disk a mapped write kills the process.
         with (partial / "images.npy").open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            done = 0
-            for chunk in _decoded_chunks(listing, config, preprocessing, workers):
-                file.writelines(chunk)
-                done += len(chunk)
+            _write_header(file, total, size)
+            for chunk in decoded_chunks(listing, options, preprocessing, workers):
+                good = [image for image in chunk.values() if image is not None]
+                left_out += [name for name, image in chunk.items() if image is None]
+                crc32 += map(zlib.crc32, good)
+                file.writelines(good)
                 if progress is not None:
-                    progress(done, len(listing))
+                    progress(len(crc32) + len(left_out), total)
+            if left_out:
+                file.seek(0)
+                _write_header(file, len(crc32), size)
             file.flush()
             os.fsync(file.fileno())
-        about = {"name": listing.name, "side": listing.side, "images": len(listing)}
+        report(listing, left_out)
+        np.save(partial / "checksums.npy", np.array(crc32, dtype=np.uint32))
+        about = {"name": listing.name, "side": listing.side, "images": len(crc32)}
         about |= {"fingerprint": listing.fingerprint, "size": size, "resize": preprocessing.resize}
-        about |= {"interpolation": preprocessing.interpolation}
-        (partial / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+        about |= {"interpolation": preprocessing.interpolation, "left_out": left_out}
+        (partial / "about.json").write_text(sealed(json.dumps(about, indent=1)))
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def _decoded_chunks(
-    listing: Listing, config: Mapping[str, object], preprocessing: Preprocessing, workers: int
-) -> Iterator[list[bytes]]:
-    """Yield the images in order, `CHUNK` at a time, each (size, size, 3) in C order."""
-    from PIL import Image
-
-    from bench.data.pixels import pixels_of
-
-    read = open_dataset(options_of(config)).reader(listing)
-    damage = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
-    def one(index: int) -> bytes:
-        try:
-            return pixels_of(read(index), preprocessing).tobytes()
-        except damage as error:
-            why = " ".join(str(error).split())
-            raise BenchError(
-                f"cannot decode image {listing.files[index]!r} of the {listing.side} side of "
-                f"{listing.name!r}: {why}; replace the file"
-            ) from error
-
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(listing), CHUNK):
-            yield list(pool.map(one, range(start, min(start + CHUNK, len(listing)))))
+def _write_header(file: BinaryIO, count: int, size: int) -> None:
+    """Write the header of images.npy; NumPy pads it, so that another count is as long."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
-def _load(folder: Path, count: int, size: int) -> Pixels:
-    path = folder / "images.npy"
+def _identity(folder: Path) -> Identity | None:
+    """Return what tells the file of images from one written since; None where there is none."""
     try:
-        images = np.load(path, mmap_mode="r")
+        about = (folder / "images.npy").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return about.st_dev, about.st_ino, about.st_mtime_ns
+
+
+def _kept(folder: Path, listing: Listing, size: int) -> ImageSet | None:
+    """Return the entry in `folder`; None where it is not there, not whole, or just being removed.
+
+    What was whole stays readable when it is removed afterwards: it is mapped.
+    """
+    identity = _identity(folder)
+    if identity is None:
+        return None
+    try:
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        crc32 = np.load(folder / "checksums.npy")
+        content = (folder / "about.json").read_bytes()
+        if not fits(content):
+            return None
+        left_out = json.loads(content)["left_out"]
+        used = listing if listing.left_out == tuple(left_out) else without(listing, left_out)
     except (OSError, ValueError, EOFError):
-        images = None
-    if images is None or images.shape != (count, size, size, 3) or images.dtype != np.uint8:
-        raise BenchError(f"decoded images {str(path)!r} are damaged; delete {str(folder)!r}")
-    return images.transpose(0, 3, 1, 2)
+        return None
+    shape = (len(used), size, size, 3)
+    fit = images.shape == shape and images.dtype == np.uint8 and crc32.shape == shape[:1]
+    if not fit or _identity(folder) != identity:
+        return None
+    good = _good.setdefault(identity, np.zeros(len(used), dtype=bool))
+    checks = Checks(folder, identity, crc32, good)
+    return ImageSet(used, images.transpose(0, 3, 1, 2), checks)

@@ -21,7 +21,7 @@ class Folder:
     one side shifts nothing. Reported as `label`, or else as the name of the root folder.
     """
 
-    keys: ClassVar[frozenset[str]] = frozenset({"root", "label"})
+    keys: ClassVar[frozenset[str]] = frozenset({"root", "label", "skip_bad"})
 
     def __init__(self, options: Options) -> None:
         self.options = options

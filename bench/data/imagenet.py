@@ -43,7 +43,7 @@ class ImageNet:
     A label is the synset's place among all 1,000, however few of their folders there are.
     """
 
-    keys: ClassVar[frozenset[str]] = frozenset({"root"})
+    keys: ClassVar[frozenset[str]] = frozenset({"root", "skip_bad"})
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -36,6 +36,7 @@ class Listing:
     stamp: sha256 (hex) of what a decoded copy depends on besides: place and modification times.
     outputs: number of classes that the labels count, 0..outputs - 1, whether or not there are
         images of each; None where the data set does not say.
+    left_out: names of images that cannot be decoded, and are not among `files`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Listing:
     fingerprint: str
     stamp: str
     outputs: int | None = None
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
@@ -105,6 +107,28 @@ def subset(listing: Listing, count: int) -> Listing:
         rounds[i] = found[label]
         found[label] += 1
     return _kept(listing, "subset", count, sorted(permutation, key=rounds.__getitem__))
+
+
+def without(listing: Listing, left_out: Sequence[str]) -> Listing:
+    """Return `listing` without the files of these names: another set, with its own fingerprint.
+
+    Without any it is `listing` itself. Raises ValueError when one of them is not there.
+    """
+    if not left_out:
+        return listing
+    missing = set(left_out)
+    if not missing <= set(listing.files):
+        raise ValueError(f"not all of {', '.join(left_out)} are images of {listing.name}")
+    kept = [i for i, name in enumerate(listing.files) if name not in missing]
+    labels = listing.labels[kept]
+    return replace(
+        listing,
+        files=tuple(listing.files[i] for i in kept),
+        labels=labels,
+        classes=len(np.unique(labels)),
+        fingerprint=digest((listing.fingerprint, "without", *sorted(missing))),
+        left_out=tuple(left_out),
+    )
 
 
 def _permutation(listing: Listing) -> list[int]:

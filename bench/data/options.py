@@ -18,6 +18,7 @@ class Options:
     label: the name results are reported under, where the data set does not fix it.
     limit: number of images of the eval side to keep, at least 1; None for all.
     subset: the same of the train side.
+    skip_bad: whether images that cannot be decoded are left out, or else end the cell.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Options:
     label: str | None = None
     limit: int | None = None
     subset: int | None = None
+    skip_bad: bool = False
 
     def folder(self, holds: str) -> Path:
         """Return `root`. Raises BenchError, saying what it `holds`, when there is none."""
@@ -62,11 +64,8 @@ def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options
             hint = did_you_mean(str(key), known)
             raise BenchError(f"data set {name!r} has no option {str(key)!r}; {hint}")
     root, label = config.get("root"), config.get("label")
-    download = config.get("download", False)
     if root is not None and not (isinstance(root, str | os.PathLike) and str(root).strip()):
         raise BenchError(f"data.root={root!r} is not a path; set it to a folder, or leave it null")
-    if not isinstance(download, bool):
-        raise BenchError(f"data.download={download!r} is neither true nor false; set it to one")
     if label is not None and not (isinstance(label, str) and label.strip()):
         raise BenchError(f"data.label={label!r} is not a name; set it to one, or leave it null")
     try:
@@ -76,11 +75,19 @@ def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options
     return Options(
         name=name,
         root=path,
-        download=download,
+        download=_flag(config, "download"),
         label=label,
         limit=_count(config, "limit"),
         subset=_count(config, "subset"),
+        skip_bad=_flag(config, "skip_bad"),
     )
+
+
+def _flag(config: Mapping[str, object], key: str) -> bool:
+    flag = config.get(key, False)
+    if not isinstance(flag, bool):
+        raise BenchError(f"data.{key}={flag!r} is neither true nor false; set it to one")
+    return flag
 
 
 def _count(config: Mapping[str, object], key: str) -> int | None:

@@ -65,8 +65,10 @@ def _recipe_lines(result: Result) -> list[str]:
     unsaid = ("w_bits", "a_bits", "fold", "size_mb", "mean_bits")
     shared = {k: v for k, v in quantizer.items() if k not in unsaid and v is not None}
     network = f"{result.model}: {weights['source']}" + _sha256(weights["sha256"])
+    without = [f"{result.data}: {result.left_out:,} images cannot be decoded and are left out"]
+    images = without if result.left_out else []
     if (result.w_bits, result.a_bits) == (FLOAT_BITS, FLOAT_BITS):
-        return [network]
+        return [network, *images]
     parameters = {k: v for k, v in recipe["method"].items() if k not in _METHOD_WORDS}
     # Said where it is not float32.
     precision = recipe.get("calibration", {}).get("synthesis_precision")
@@ -77,6 +79,7 @@ def _recipe_lines(result: Result) -> list[str]:
     own = {k: v for k, v in parameters.items() if k not in parts}
     return [
         network,
+        *images,
         f"quantizer: {_pairs(_with_effect(shared))}; BatchNorm {recipe['batchnorm']}",
         *(f"{name}: {_pairs(values)}" for name, values in parts.items()),
         f"{result.method}: {_pairs(own)}",

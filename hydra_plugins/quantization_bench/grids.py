@@ -1,33 +1,93 @@
-"""Hydra sweeper for an experiment that no single grid describes, such as the table of a paper.
+"""Hydra sweeper: every job of the listed values, of one grid or several; what is known is not run.
 
-Hydra takes sweepers from the package `hydra_plugins` only. An experiment chooses this one with
-`override /hydra/sweeper: grids`.
+Hydra takes sweepers from the package `hydra_plugins` only, and imports that whole package when it
+starts. `bench run` prefers this one to Hydra's own. An experiment that no single grid describes,
+such as the table of a paper, lists several.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig, OmegaConf
 
-from bench.grids import jobs_of_grids
+from bench.configs import config_folder
+from bench.grids import jobs_of_sweep
+from bench.plain import Composer, NotPlain
+
+if TYPE_CHECKING:
+    from bench.job import Session
 
 
 class GridsSweeper(BasicSweeper):
-    """Runs the jobs of every grid of `grids`, each a mapping of keys to lists of values."""
+    """Runs the jobs of every grid of `grids`, each a mapping of keys to lists of values.
+
+    Without grids there is one, of `params` and the lists typed. Hydra takes 0.05 s to compose a
+    job, and the launcher composes it again. So jobs are composed here where they are plain, those
+    whose cells are finished are noted as known, and the launcher, whichever it is, gets the others.
+    """
 
     def __init__(
         self,
-        grids: Sequence[Mapping[str, Any]],
+        grids: Sequence[Mapping[str, Any]] = (),
         max_batch_size: int | None = None,
         params: dict[str, str] | None = None,
     ) -> None:
         super().__init__(max_batch_size, params)
         self._grids = grids
 
-    def split_arguments(  # type: ignore[override]  # static in the base, which calls it on self
-        self, overrides: list[Override], max_batch_size: int | None
-    ) -> list[list[list[str]]]:
-        """Return the jobs in batches of at most `max_batch_size`."""
-        jobs = jobs_of_grids(self._grids, [str(override.input_line) for override in overrides])
-        return list(self.split_overrides_to_chunks(jobs, max_batch_size))
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        # Hydra hands over what `bench run` has given it: a method of the session.
+        self._session: Session = task_function.__self__
+        self._composer = _composer(config)
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Run what is left of the sweep, in batches of at most `max_batch_size`.
+
+        Raises BenchError, or an error of Hydra's, before any job is run when one does not compose.
+        """
+        assert self.config is not None
+        assert self.launcher is not None
+        jobs = jobs_of_sweep(self._grids, self.params, arguments)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        left = self._left(jobs)
+        size = self.max_batch_size or len(left)
+        returns = []
+        for start in range(0, len(left), max(1, size)):
+            results = self.launcher.launch(left[start : start + size], initial_job_idx=start)
+            for result in results:
+                _ = result.return_value  # raises what ended the job, such as an interrupt
+            returns.append(results)
+        return returns
+
+    def _left(self, jobs: list[list[str]]) -> list[list[str]]:
+        """Note the jobs whose cells are finished, and return the others."""
+        trees = [self._composed(job) for job in jobs]
+        self.validate_batch_is_legal([j for j, tree in zip(jobs, trees, strict=True) if not tree])
+        self._session.expect(len(jobs))
+        return [
+            job
+            for job, tree in zip(jobs, trees, strict=True)
+            if not tree or not self._session.known(tree, job)
+        ]
+
+    def _composed(self, job: Sequence[str]) -> dict[str, Any] | None:
+        """Return what a job composes to, or None where only Hydra can tell."""
+        try:
+            return self._composer.compose(job) if self._composer else None
+        except NotPlain:
+            return None
+
+
+def _composer(config: DictConfig) -> Composer | None:
+    """Return what composes as Hydra does here; None where Hydra looks into more folders."""
+    files = {s.provider: s.path for s in config.hydra.runtime.config_sources if s.schema == "file"}
+    own = files.pop("command-line", None)
+    if files != {"main": str(config_folder())} or config.hydra.job.config_name != "config":
+        return None
+    return Composer(None if own is None else Path(own))

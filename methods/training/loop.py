@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,17 @@ from models.qat.layers import quantized_weights
 from models.qat.network import project
 
 State = dict[str, Any]
+Images = Callable[[Tensor], Tensor]
+"""From indices (n,) int64 on the CPU to those images, (n, 3, H, W) uint8, on the device."""
+
+
+def held(pixels: Tensor) -> Images:
+    """Return what gives images of `pixels` (N, 3, H, W) uint8, which are on the device."""
+    return lambda indices: pixels[indices.to(pixels.device)]
 
 
 class Checkpoints(Protocol):
-    """Where the state of a training is kept after each epoch."""
+    """Where the state of a training is kept: after each epoch, and before an interrupt."""
 
     def load(self) -> State | None: ...
 
@@ -49,12 +56,15 @@ class InMemory:
 
 
 class Workers(Protocol):
-    """The processes that share each batch: this one's place, and the mean over all of them."""
+    """The processes that share each batch: this one's place, and what they tell each other."""
 
     rank: int
     count: int
 
     def average(self, tensors: Sequence[Tensor]) -> None: ...
+
+    def share(self, value: bytes | None) -> bytes | None:
+        """Return the `value` of the first process."""
 
 
 class Alone:
@@ -66,26 +76,60 @@ class Alone:
     def average(self, tensors: Sequence[Tensor]) -> None:
         """The mean over one is itself."""
 
+    def share(self, value: bytes | None) -> bytes | None:
+        return value
+
+
+class Interrupts(Protocol):
+    """What may end the process, and waits after a step until the state is kept."""
+
+    @property
+    def waiting(self) -> bool: ...
+
+    def deliver(self) -> None:
+        """Let what is waiting happen, if anything is; return when the process goes on."""
+
+
+class NoInterrupts:
+    """Nothing is held back."""
+
+    waiting = False
+
+    def deliver(self) -> None:
+        """There is nothing to deliver."""
+
+
+class _Part(NamedTuple):
+    """An epoch that is under way.
+
+    order: (N,) int64, CPU, of the images. losses: (batches,), those of the first `done` are known.
+    """
+
+    order: Tensor
+    losses: Tensor
+    done: int
+
 
 @dataclass
 class Training:
     """Everything that one training is made of.
 
-    network: trained in place, in training mode, on the device of `pixels`.
-    pixels: (N, 3, H, W) uint8. targets: (N,) int64. normalise: pixels 0..255 as float32 to the
-    input of the network. generator: CPU; orders and changes the images and is what strategies draw
-    from.
+    network: trained in place, in training mode, on the device of `targets`.
+    images: gives those of some indices. targets: (N,) int64. normalise: pixels 0..255 as float32 to
+    the input of the network. generator: CPU; orders and changes the images and is what strategies
+    draw from.
     """
 
     network: nn.Module
     strategy: Strategy
-    pixels: Tensor
+    images: Images
     targets: Tensor
     normalise: Callable[[Tensor], Tensor]
     schedule: Schedule
     generator: torch.Generator
     checkpoints: Checkpoints = field(default_factory=InMemory)
     workers: Workers = field(default_factory=Alone)
+    interrupts: Interrupts = field(default_factory=NoInterrupts)
     progress: Progress = no_progress
 
     def run(self) -> list[dict[str, Any]]:
@@ -95,14 +139,14 @@ class Training:
         finite; it then names the step, the layer and the last good checkpoint.
         """
         size, count = self.schedule.batch_size, self.workers.count
-        if len(self.pixels) < size:
+        if len(self.targets) < size:
             raise BenchError(
-                f"{len(self.pixels)} training images do not fill one batch of {size}; lower "
+                f"{len(self.targets)} training images do not fill one batch of {size}; lower "
                 "batch_size"
             )
         if size % count:
             raise BenchError(f"batch_size={size} cannot be shared by {count} processes equally")
-        self.batches = len(self.pixels) // size
+        self.batches = len(self.targets) // size
         self.strategy.average = self.workers.average
         self.optimiser = optimiser(self.network, self.schedule)
         decay = self.schedule.ema
@@ -112,6 +156,7 @@ class Training:
             else None
         )
         self.history: list[dict[str, Any]] = []
+        self.part: _Part | None = None
         with _repeatable():
             kept = self.checkpoints.load()
             if kept is None:
@@ -123,17 +168,21 @@ class Training:
             while len(self.history) < self.schedule.epochs:
                 self._epoch()
                 self.checkpoints.save(self._state())
+                self.interrupts.deliver()
         if self.averaged is not None:
             self.network.load_state_dict(self.averaged.module.state_dict())
         return self.history
 
     def _epoch(self) -> None:
         epoch = len(self.history)
-        order = torch.randperm(len(self.pixels), generator=self.generator)
-        losses = torch.zeros(self.batches, device=self.pixels.device)
-        for batch in range(self.batches):
+        order, losses, done = self.part or self._new_part()
+        for batch in range(done, self.batches):
             losses[batch] = self._step(order, batch)
             self.progress(epoch * self.batches + batch + 1, self._steps)
+            if self.interrupts.waiting and batch + 1 < self.batches:
+                self._keep(_Part(order, losses, batch + 1))
+                self.interrupts.deliver()
+        self.part = None
         self.workers.average([losses])
         mean = float(losses.mean())
         if not math.isfinite(mean):
@@ -142,15 +191,24 @@ class Training:
         self.history.append({"epoch": epoch + 1, "loss": mean, **self.strategy.record()})
         self.progress((epoch + 1) * self.batches, self._steps, mean)
 
+    def _new_part(self) -> _Part:
+        order = torch.randperm(len(self.targets), generator=self.generator)
+        return _Part(order, torch.zeros(self.batches, device=self.targets.device), 0)
+
+    def _keep(self, part: _Part) -> None:
+        """Keep the state within an epoch, unless it has diverged: then the epoch's start stays."""
+        if bool(torch.isfinite(part.losses).all()):
+            self.checkpoints.save(self._state(part))
+
     @property
     def _steps(self) -> int:
         return self.schedule.epochs * self.batches
 
     def _step(self, order: Tensor, batch: int) -> Tensor:
         size, workers = self.schedule.batch_size, self.workers
-        device = self.pixels.device
-        chosen = order[batch * size :][:size].to(device)
-        changed = augment(self.pixels[chosen].float(), self.schedule, self.generator)
+        device = self.targets.device
+        chosen = order[batch * size :][:size]
+        changed = augment(self.images(chosen).float(), self.schedule, self.generator)
         mine = slice(workers.rank, None, workers.count)
         inputs = self.normalise(changed[mine]).to(memory_format=torch.channels_last)
         step = len(self.history) * self.batches + batch
@@ -162,7 +220,7 @@ class Training:
             torch.autocast(device.type, torch.bfloat16, enabled=self.schedule.amp),
         ):
             moment = Moment(step, self._steps, self.generator)
-            loss = self.strategy.step(inputs, self.targets[chosen][mine], moment)
+            loss = self.strategy.step(inputs, self.targets[chosen[mine].to(device)], moment)
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         workers.average(gradients)
         self.optimiser.step()
@@ -171,8 +229,8 @@ class Training:
             self.averaged.update_parameters(self.network)
         return loss
 
-    def _state(self) -> State:
-        device = self.pixels.device
+    def _state(self, part: _Part | None = None) -> State:
+        device = self.targets.device
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -182,6 +240,7 @@ class Training:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "history": self.history,
+            "part": part._asdict() if part else None,
         }
 
     def _restore(self, state: State) -> None:
@@ -193,8 +252,10 @@ class Training:
         self.generator.set_state(state["generator"].cpu())
         torch.set_rng_state(state["random"].cpu())
         if state["random_cuda"] is not None:
-            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.pixels.device)
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.targets.device)
         self.history = list(state["history"])
+        part = state.get("part")  # files of earlier versions have none
+        self.part = _Part(part["order"].cpu(), part["losses"], part["done"]) if part else None
 
     def _diverged(self, epoch: int, step: int, loss: float) -> str:
         """Return what to say: the epoch is run again from its checkpoint to find the layer."""
@@ -205,13 +266,14 @@ class Training:
         kept = self.checkpoints.load()
         if kept is not None and self.workers.count == 1:
             self._restore(kept)
-            order = torch.randperm(len(self.pixels), generator=self.generator)
-            for batch in range(step):
+            order, _, done = self.part or self._new_part()
+            for batch in range(done, step):
                 self._step(order, batch)
             layer = _first_not_finite(self.network, lambda: self._step(order, step))
             said += f"; the first layer that is not finite is {layer!r}" if layer else ""
+        within = f" and {self.part.done} steps" if self.part else ""
         return (
-            f"{said}; the last good checkpoint is that of epoch {epoch}, in "
+            f"{said}; the last good checkpoint is that of epoch {epoch}{within}, in "
             f"{self.checkpoints.place}; lower the learning rate (now {self.schedule.lr})"
         )
 

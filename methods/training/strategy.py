@@ -44,11 +44,11 @@ class Strategy(ABC):
         `models.qat.layers.quantized_weights`, and nothing in it waits for the device.
         """
 
-    def state(self) -> dict[str, Tensor]:
-        """Return what is remembered between steps."""
+    def state(self) -> dict[str, Any]:
+        """Return what is remembered between steps: tensors, and numbers in dicts and lists."""
         return {}
 
-    def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027 - most remember nothing
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - most remember nothing
         """Remember `state` again."""
 
     def record(self) -> dict[str, Any]:

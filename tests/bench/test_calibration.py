@@ -114,7 +114,7 @@ def test_kept_images_are_used_by_the_next_cell(tiny_network: nn.Module, tmp_path
 def test_what_is_kept(tiny_network: nn.Module, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     found = run(tiny_network, cell_of(Counting(images=3)), folder)
-    files = {"images.safetensors", "curve.json", "preview.png"}
+    files = {"images.safetensors", "curve.json", "preview.png", "checksums.json"}
     assert names(folder) - {"lock"} == files
     kept = load_file(folder / "images.safetensors")
     assert torch.equal(kept["images"], found.calibration.images)

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,8 @@ SAME_CELL: list[dict[str, Any]] = [
     {"runtime.workers": 1},
     {"runtime.channels_last": False},
     {"runtime.precision": "fp32"},
+    {"runtime.limit_s": 60},
+    {"tracking.patience_s": 5},
     {"tracking.mode": "offline"},
     {"tracking.project": "other"},
     {"tracking.tags": ["a"]},
@@ -221,6 +225,18 @@ def test_a_config_from_before_there_were_subsets_is_the_same_cell(make_config: M
         assert "subset" in new.data
         assert plan(old).id == plan(new).id
         assert request_id(old) == request_id(new)
+
+
+@pytest.mark.parametrize("method", ["gaussian", "real", "coquant"])
+def test_a_request_for_a_subset_needs_no_torch(method: str) -> None:
+    code = (
+        "import sys; from bench.cell import request_id; from bench.config import read_config\n"
+        "from bench.experiments import compose_raw\n"
+        f"print(request_id(read_config(compose_raw(['data.subset=50', 'method={method}']))))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, len(done.stdout.strip())) == (0, "", 16)
 
 
 def test_a_request_does_not_look_at_the_images(make_config: Make, photos: Path) -> None:

@@ -31,6 +31,11 @@ def test_what_is_dumped_into_a_record_reads_back_the_same(make_config: Make) -> 
     assert read_config(config.model_dump(mode="json")) == config
 
 
+def test_no_record_has_a_shard(make_config: Make) -> None:
+    assert make_config().shard is None
+    assert "shard" not in make_config().model_dump()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -42,7 +47,7 @@ def test_what_is_dumped_into_a_record_reads_back_the_same(make_config: Make) -> 
         ),
         (
             {"runtime.precision": "fp16"},
-            "config runtime.precision='fp16': Input should be 'fp32' or 'bf16'",
+            "config runtime.precision='fp16': Input should be 'fp32', 'tf32' or 'bf16'",
         ),
         (
             {"runtime.threds": 2},
@@ -55,6 +60,7 @@ def test_what_is_dumped_into_a_record_reads_back_the_same(make_config: Make) -> 
         ),
         ({"paths": {}}, "config paths.outputs: Field required"),
         ({"method": {}}, "method.name is missing; add it to the config of this method"),
+        ({"shard": "1/4"}, "shard=1/4 divides a sweep, not one cell; list values with -m"),
     ],
 )
 def test_a_value_that_does_not_fit_is_one_line(

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import compilation
 from bench.data import ImageSet, Listing
-from bench.evaluate import Correctness, evaluate
+from bench.evaluate import Correctness, Evaluation, evaluate
 from methods.base import no_progress
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
@@ -41,8 +42,18 @@ def run(
     batch_size: int = 4,
     progress: Callable[..., None] = no_progress,
 ) -> Correctness:
+    return evaluated(network, images, batch_size, progress).correctness
+
+
+def evaluated(
+    network: nn.Module,
+    images: ImageSet,
+    batch_size: int = 4,
+    progress: Callable[..., None] = no_progress,
+    compile: compilation.Wish = False,
+) -> Evaluation:
     cpu, layout = torch.device("cpu"), torch.channels_last
-    return evaluate(network, images, PIXEL, cpu, layout, batch_size, progress)
+    return evaluate(network, images, PIXEL, cpu, layout, batch_size, progress, compile)
 
 
 def ranked(labels: list[int], ranks: list[int], classes: int) -> Tensor:
@@ -104,3 +115,60 @@ def test_a_logit_that_is_not_finite(bad: float) -> None:
     with pytest.raises(BenchError) as error:
         run(Lookup(logits), numbered(LABELS), 4)
     assert str(error.value) == "a logit is not finite at images 8..9"
+
+
+class Hungry(Lookup):
+    """Has no memory for more than `most` images at once."""
+
+    def __init__(self, logits: Tensor, most: int, error: Exception):
+        super().__init__(logits)
+        self.most, self.error = most, error
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.most:
+            raise self.error
+        return super().forward(x)
+
+
+_CPU_ERROR = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), _CPU_ERROR]
+)
+def test_half_the_images_at_once_where_memory_is_short(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = Hungry(ranked(LABELS, RANKS, 10), 2, error)
+    caplog.set_level("WARNING", logger="bench")
+    found = evaluated(network, numbered(LABELS), 9)
+    assert found.correctness.top1.tolist() == [rank == 0 for rank in RANKS]
+    assert (found.batch_size, network.batches) == (2, [2] * 5)
+    assert caplog.messages == [
+        "warning: not enough memory for 9 images at once, going on with 4",
+        "warning: not enough memory for 4 images at once, going on with 2",
+    ]
+
+
+def test_no_memory_for_a_single_image() -> None:
+    network = Hungry(ranked(LABELS, RANKS, 10), 0, MemoryError())
+    with pytest.raises(MemoryError):
+        run(network, numbered(LABELS))
+
+
+def test_another_error_is_no_want_of_memory() -> None:
+    network = Hungry(ranked(LABELS, RANKS, 10), 2, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        run(network, numbered(LABELS))
+
+
+def test_compiled_batches_have_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
+    eager, compiled = (Lookup(ranked(LABELS, RANKS, 10)) for _ in range(2))
+    plain = evaluated(eager, numbered(LABELS), 4)
+    found = evaluated(compiled, numbered(LABELS), 4, compile=True)
+    assert (plain.compiled, found.compiled) == (False, True)
+    assert eager.batches == [4, 4, 2]
+    assert set(compiled.batches) <= {1, 4}  # one image to see how long it takes
+    assert found.correctness.top1.tolist() == plain.correctness.top1.tolist()
+    assert found.correctness.top5.tolist() == plain.correctness.top5.tolist()

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.grids import jobs_of, jobs_of_grids, with_choices, written
+from bench.grids import jobs_of, jobs_of_grids, jobs_of_sweep, with_choices, written
 from models.errors import BenchError
 
 GRIDS = [
@@ -45,6 +45,16 @@ def test_the_overrides_of_a_job_come_to_that_job() -> None:
 
 def test_a_job_of_two_grids_is_one() -> None:
     assert jobs_of_grids([{"a": "1,2"}, {"a": "2,3"}], []) == [["a=1"], ["a=2"], ["a=3"]]
+
+
+def test_the_jobs_of_a_sweep() -> None:
+    assert jobs_of_sweep([], {"a": "1,2"}, ["b=3"]) == [["a=1", "b=3"], ["a=2", "b=3"]]
+    assert jobs_of_sweep([{"a": "1,2"}, {"a": "3"}], {"c": "4"}, ["b=5"]) == [
+        ["a=1", "c=4", "b=5"],
+        ["a=2", "c=4", "b=5"],
+        ["a=3", "c=4", "b=5"],
+    ]
+    assert jobs_of_sweep([], {"a": "1,2,3"}, ["shard=2/3", "b=3"]) == [["a=2", "b=3"]]
 
 
 def test_grids_have_the_same_keys() -> None:

@@ -1,4 +1,5 @@
 import logging
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -172,9 +173,34 @@ def test_a_launchers_worker_waits(
         return run_cell(config, wait)
 
     monkeypatch.setattr(bench.job, "run_cell", watched)
-    monkeypatch.setattr(bench.job.os, "getpid", lambda: -1)
-    session.job(composed(make_fast()))
+    copy = pickle.loads(pickle.dumps(session))
+    Journal.forget()  # a worker's environment need not be that of the sweep
+    copy.job(composed(make_fast()))
     assert waits == [True]
+    assert [(entry.status, entry.label) for entry in journal.entries()] == [("done", "a=1 b=2")]
+
+
+def test_who_started_the_sweep_uploads_what_its_workers_wrote(
+    session: Session, journal: Journal, make_fast: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.job, "effective_mode", lambda mode: mode)
+    monkeypatch.setattr(bench.job, "track", lambda result, config, mode: Path(f"run-{result.id}"))
+    added: list[Path] = []
+    monkeypatch.setattr(bench.job.Uploads, "add", lambda self, run: added.append(run))
+    copy = pickle.loads(pickle.dumps(session))
+    copy.job(composed(make_fast({"tracking.mode": "online"})))
+    assert added == []
+    (entry,) = session.finish()
+    assert Path(f"run-{entry.id}").resolve() in added
+    assert len(added) == 2  # the float cell has a run too
+
+
+def test_a_job_that_is_started_again_counts_once(session: Session, tmp_path: Path) -> None:
+    journal = Journal.start(tmp_path / "jobs.jsonl", 2)
+    for entry in (Entry("failed", "a"), Entry("done", "b"), Entry("done", "a")):
+        journal.add(entry)
+    assert session.finish() == [Entry("done", "a"), Entry("done", "b")]
+    Journal.forget()
 
 
 def test_the_float_cell_is_tracked_too(

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.correctness import save_correctness
 from bench.merge import Kind, Merged, merge
 from bench.result import Result
-from bench.store import Store, save_correctness
+from bench.result_file import write_result
+from bench.store import Store
 from tests.bench.test_store import locked_elsewhere, pending
 
 Make = Callable[..., Result]
@@ -40,10 +42,11 @@ def put(make_result: Make) -> Put:
         counts = {"correct": int(top1.sum()), "total": len(top1), "top1": 100 * float(top1.mean())}
         result = make_result(id, **{**counts, "correct_top5": len(top1), **changes})
         with store.lock(id, wait=False), store.writing(id) as folder:
-            (folder / "result.json").write_text(result.model_dump_json())
             (folder / "log.txt").write_text(f"of {store.root.name}")
             if result.status == "done":
-                save_correctness(folder, top1, np.ones_like(top1))
+                top5 = np.arange(len(top1)) < (result.correct_top5 or 0)
+                save_correctness(folder, top1, top5)
+            write_result(folder, result)
         return result
 
     return write
@@ -173,7 +176,7 @@ def test_what_is_no_whole_result_is_skipped_and_counted(
     for id in (newer, damaged, linked, foreign):
         put(source, id)
     path = source.folder(newer) / "result.json"
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"schema_version": 99}))
+    path.write_text(json.dumps({"schema_version": 99}))
     (source.folder(damaged) / "correct.npz").write_bytes(b"not zipped")
     (source.folder(linked) / "link.txt").symlink_to("/etc/hostname")
     (source.cells / "notes.txt").write_text("")
@@ -182,12 +185,13 @@ def test_what_is_no_whole_result_is_skipped_and_counted(
     done = merged(source, target)
     assert counts(done) == {"skipped": 5}
     assert [line.split(";")[0] for line in done.lines] == [
-        f"skipped: cannot read {source.folder(damaged)}/correct.npz: ValueError",
+        f"skipped: {source.folder(damaged)}/correct.npz was altered: it is not the one of its "
+        "record",
         f"skipped: {source.folder(linked)} holds a symbolic link",
         f"skipped: {target.folder(foreign)} holds no result.json",
     ]
     assert len(warned) == 2 * 2  # the dry run and the other one
-    assert f"{path} is of a newer version of this project (schema 99, known is 1)" in warned[0]
+    assert f"{path} is of a newer version of this project (schema 99, known is 2)" in warned[0]
     assert f"{source.cells}/notes.txt is no folder of a cell" in warned[1]
     assert [folder.name for folder in target.cells.iterdir()] == [foreign]
     assert (target.folder(foreign) / "mine.txt").read_text() == "precious"

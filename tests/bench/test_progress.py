@@ -22,6 +22,18 @@ def test_phases_add_up_and_total_covers_them(capsys: pytest.CaptureFixture[str])
     assert (captured.out, captured.err) == ("", "")
 
 
+def test_the_current_phase_is_said() -> None:
+    clock, said = Clock(), []
+    assert clock.current == "start"
+    clock.on_phase = said.append
+    with clock.phase("decode"):
+        assert (clock.current, said) == ("decode", ["decode"])
+    with clock.phase("evaluate"):
+        pass
+    clock.on_phase = None
+    assert (clock.current, said) == ("evaluate", ["decode", "evaluate"])
+
+
 def test_a_phase_that_fails_is_timed_too() -> None:
     clock = Clock()
     with pytest.raises(ValueError, match="broken"), clock.phase("quantize"):

@@ -4,12 +4,20 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from bench.checksum import CHECKSUMS, checksums
 from bench.config import Config
+from bench.experiments import compose_raw
+from bench.measure import forget_networks
+from bench.result_file import write_result
 from bench.run import run_cell
+from bench.store import Store
 from bench.training import OnDisk
 from models.errors import BenchError
 from tests.bench.conftest import FAST, Finished, records
@@ -97,6 +105,80 @@ def test_a_checkpoint_of_a_training_that_would_run_code(
     assert str(error.value) == (
         f"cannot read the checkpoint {path}: UnpicklingError; remove it to train from the start"
     )
+    assert not sprung.exists()
+
+
+def in_its_own_format(path: Path, trap: Trap) -> None:
+    """As numpy and torch write Python objects into their files; JSON and the rest: as a pickle."""
+    objects = np.array([trap], dtype=object)
+    if path.suffix == ".npy":
+        np.save(path, objects, allow_pickle=True)
+    elif path.suffix == ".npz":
+        np.savez(path, top1=objects, top5=objects, total=objects)
+    elif path.suffix in (".safetensors", ".pt"):
+        saved(path, trap)
+    else:
+        raw(path, trap)
+
+
+def cells(make_config: Callable[..., Config]) -> list[Config]:
+    """Return cells that fill every cache there is: with mixed bits, and with a training."""
+
+    def cell(*overrides: str) -> Config:
+        plain: Any = OmegaConf.to_container(compose_raw([*overrides]), resolve=True)
+        changes = {name: plain[name] for name in ("data", "method", "quant")}
+        return make_config(changes | {"force": True})
+
+    small = ("data.limit=20", "data.subset=40")
+    return [
+        cell(*small, "method=real", "method.images=8", "quant=mixed", "quant.mean_bits=4"),
+        cell(*small, "method=dq", "method.images=8", "method.schedule.epochs=1", "quant=w8a8",
+             "method.schedule.batch_size=20"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("write", "sealed"), [(raw, False), (in_its_own_format, True)])
+def test_no_cache_and_no_result_runs_code(
+    write: Writer, sealed: bool, make_config: Callable[..., Config], outputs: Path, sprung: Path
+) -> None:
+    """Each file that is kept, replaced by a trap; sealed: with checksums that fit it."""
+    before = [run_cell(config).result for config in cells(make_config)]
+    kept = [path for path in outputs.rglob("*") if path.is_file() and path.stat().st_size]
+    assert {path.relative_to(outputs).parts[1] for path in kept if "cache" in path.parts} == {
+        *("data", "calibration", "sensitivity", "training")
+    }
+    assert {".npy", ".npz", ".safetensors", ".json", ".png"} <= {path.suffix for path in kept}
+    for path in kept:
+        if path.name == CHECKSUMS:
+            path.unlink()
+        elif path.parent.parent.name != "cells" or path.suffix == ".npz":
+            write(path, Trap(sprung))
+    for folder in {path.parent for path in kept if path.name == CHECKSUMS}:
+        files = {path.name: path for path in folder.iterdir() if path.stat().st_size}
+        if sealed:
+            (folder / CHECKSUMS).write_text(checksums(files))
+    forget_networks()
+    after = [run_cell(config).result for config in cells(make_config)]
+    assert not sprung.exists()
+    for first, second in zip(before, after, strict=True):
+        assert first is not None and second is not None
+        assert (first.status, second.status) == ("done", "done"), second.reason
+        assert first.correct == second.correct
+
+
+@pytest.mark.parametrize("write", [raw, in_its_own_format])
+def test_a_bitmap_that_would_run_code(
+    write: Writer, make_fast: Callable[..., Config], outputs: Path, sprung: Path
+) -> None:
+    """Even where its sum and that of its record were made to fit."""
+    id = run_cell(make_fast()).id
+    folder = outputs / "cells" / id
+    result = Store(outputs).read(id)
+    assert result is not None
+    write(folder / "correct.npz", Trap(sprung))
+    write_result(folder, result)
+    with pytest.raises(BenchError, match="cannot read"):
+        Store(outputs).correctness(id)
     assert not sprung.exists()
 
 

@@ -121,3 +121,41 @@ def test_lines_of_several_processes_do_not_mix(journal: Journal) -> None:
     for name in "ab":
         assert [e.id for e in entries if e.label == name * 300] == [str(i) for i in range(200)]
     assert re.fullmatch(r"\[400/4\]", journal.position())
+
+
+def test_each_line_is_read_once(journal: Journal) -> None:
+    journal.add(Entry("done", "a"))
+    assert journal.counts() == Counter({"done": 1})
+    size = journal.path.stat().st_size
+    journal.path.write_bytes(b"#" * (size - 1) + b"\n")  # would not be understood again
+    journal.add(Entry("found", "b"))
+    assert journal.counts() == Counter({"done": 1, "found": 1})
+
+
+def test_a_line_that_is_not_whole_waits(journal: Journal) -> None:
+    journal.add(Entry("done", "a"))
+    with journal.path.open("a") as file:
+        file.write('{"status": "fai')
+    assert journal.counts() == Counter({"done": 1})
+    with journal.path.open("a") as file:
+        file.write('led", "label": "b", "id": null, "reason": null}\n')
+    assert journal.counts() == Counter({"done": 1, "failed": 1})
+
+
+def test_the_number_of_jobs_is_told_later(journal: Journal) -> None:
+    journal.expect(9)
+    assert journal.position() == "[0/9]"
+    found = Journal.current()
+    assert found is not None
+    assert (found.total, found._start) == (9, journal._start)
+    assert Journal.current() is found
+
+
+def test_a_new_sweep_counts_anew(tmp_path: Path) -> None:
+    for _ in range(2):
+        Journal.start(tmp_path / "jobs.jsonl", 1)
+        journal = Journal.current()
+        assert journal is not None
+        journal.add(Entry("done", "a"))
+        assert journal.position() == "[1/1]"
+    Journal.forget()

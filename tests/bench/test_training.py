@@ -1,6 +1,7 @@
 """Trainings: kept for all bit-widths, resumed after a kill, refused when something does not fit."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench import feed
 from bench import training as module
 from bench.cell import plan
 from bench.config import read_config
@@ -52,7 +54,7 @@ def test_one_training_serves_every_bit_width(tmp_path: Path, trainings: list[Tra
     assert [result and result.status for result in found] == ["done", "done"]
     (folder,) = (tmp_path / "cache" / "training").iterdir()
     assert sorted(p.name for p in folder.iterdir()) == [
-        *("history.json", "identity.json", "lock", "trained.safetensors")
+        *("checksums.json", "history.json", "identity.json", "lock", "trained.safetensors")
     ]
     result = found[1]
     assert result is not None
@@ -91,13 +93,30 @@ class Killed(BaseException):
     """Stands for a process that dies."""
 
 
-def test_a_killed_training_ends_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = ("method=coquant", "method.bits=[4,2]", "quant=w2a2", "method.schedule.ema=0.5")
-    whole = run_cell(config(tmp_path / "whole", *wanted)).result
-    assert whole is not None and whole.status == "done"
+COQUANT = ("method=coquant", "method.bits=[4,2]", "quant=w2a2", "method.schedule.ema=0.5")
 
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of `COQUANT` that nothing has stopped."""
+    outputs = tmp_path_factory.mktemp("unbroken")
+    result = run_cell(config(outputs, *COQUANT)).result
+    assert result is not None and result.status == "done"
+    (folder,) = (outputs / "cache" / "training").iterdir()
+    return folder
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    assert one.name == other.name
+    weights, others = (load_file(folder / "trained.safetensors") for folder in (one, other))
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert (one / "history.json").read_bytes() == (other / "history.json").read_bytes()
+
+
+def test_a_killed_training_ends_with_the_same_weights(
+    tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     step, calls = Training._step, []
 
     def dying(self: Training, order: torch.Tensor, batch: int) -> torch.Tensor:
@@ -108,18 +127,92 @@ def test_a_killed_training_ends_with_the_same_weights(
 
     monkeypatch.setattr(Training, "_step", dying)
     with pytest.raises(Killed):
-        run_cell(config(tmp_path / "killed", *wanted))
-    (folder,) = (tmp_path / "killed" / "cache" / "training").iterdir()
+        run_cell(config(tmp_path, *COQUANT))
+    (folder,) = (tmp_path / "cache" / "training").iterdir()
     assert (folder / "checkpoint.pt").exists()
-    again = run_cell(config(tmp_path / "killed", *wanted)).result
-    assert again is not None and again.correct == whole.correct
+    again = run_cell(config(tmp_path, *COQUANT)).result
+    assert again is not None and again.status == "done"
     assert len(calls) == 7 + 4  # the second epoch alone was run again
     assert not (folder / "checkpoint.pt").exists()
-    (unbroken,) = (tmp_path / "whole" / "cache" / "training").iterdir()
-    assert unbroken.name == folder.name
-    one, other = (load_file(f / "trained.safetensors") for f in (unbroken, folder))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert (unbroken / "history.json").read_bytes() == (folder / "history.json").read_bytes()
+    assert_same_training(unbroken, folder)
+
+
+def test_images_from_the_file_give_the_same_weights_resumed_too(
+    tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(pixels: torch.Tensor) -> None:
+        raise AssertionError("they were put on the device")
+
+    monkeypatch.setattr(feed, "free_bytes", lambda device: 2 * 80 * 3 * 32 * 32 - 1)
+    monkeypatch.setattr(feed, "held", refused)
+    step, calls = Training._step, []
+
+    def dying(self: Training, order: torch.Tensor, batch: int) -> torch.Tensor:
+        calls.append(batch)
+        if len(calls) == 7:  # within the second epoch of four steps
+            raise Killed
+        return step(self, order, batch)
+
+    monkeypatch.setattr(Training, "_step", dying)
+    with pytest.raises(Killed):
+        run_cell(config(tmp_path, *COQUANT))
+    again = run_cell(config(tmp_path, *COQUANT)).result
+    assert again is not None and again.status == "done", again
+    assert len(calls) == 7 + 4
+    (folder,) = (tmp_path / "cache" / "training").iterdir()
+    assert_same_training(unbroken, folder)
+
+
+@pytest.mark.parametrize("batch", [1, 3], ids=["within an epoch", "at its last step"])
+def test_an_interrupted_training_goes_on_from_its_step(
+    tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    step, calls = Training._step, []
+
+    def interrupted(self: Training, order: torch.Tensor, batch_now: int) -> torch.Tensor:
+        calls.append(batch_now)
+        if len(calls) == 4 + batch + 1:  # in the second epoch of four steps
+            signal.raise_signal(signal.SIGUSR2)
+        return step(self, order, batch_now)
+
+    def leave(number: int, frame: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Training, "_step", interrupted)
+    before = signal.signal(signal.SIGUSR2, leave)
+    try:
+        with pytest.raises(Killed):
+            run_cell(config(tmp_path, *COQUANT))
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert len(calls) == 4 + batch + 1  # the step that it was in is done
+    again = run_cell(config(tmp_path, *COQUANT)).result
+    assert again is not None and again.status == "done"
+    assert calls == [*range(4), *range(4)]  # no step was run twice
+    (folder,) = (tmp_path / "cache" / "training").iterdir()
+    assert_same_training(unbroken, folder)
+
+
+def test_an_interrupt_after_divergence_keeps_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Training._step
+
+    def diverging(self: Training, order: torch.Tensor, batch: int) -> torch.Tensor:
+        if batch == 1:
+            signal.raise_signal(signal.SIGUSR2)
+        loss = step(self, order, batch)
+        return loss * torch.nan if batch == 1 else loss
+
+    monkeypatch.setattr(Training, "_step", diverging)
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: None)
+    try:
+        result = run_cell(config(tmp_path, "method=individual", "quant=w4a4")).result
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert result is not None and result.reason is not None
+    assert "the loss of step 2 of 4 in epoch 1 is nan" in result.reason
+    assert "the last good checkpoint is that of epoch 0, in " in result.reason
 
 
 def test_divergence_names_step_layer_and_checkpoint(tmp_path: Path) -> None:
@@ -171,16 +264,22 @@ def test_from_scratch_without_weights(tmp_path: Path) -> None:
     assert result.fp32_top1 is None and result.weights_sha256 is None
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_trained_anew(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     files = OnDisk(path, torch.device("cpu"))
     assert files.load() is None
     files.save({"history": [], "network": {"w": torch.ones(2)}})
     state = files.load()
     assert state is not None and torch.equal(state["network"]["w"], torch.ones(2))
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(BenchError, match=rf"cannot read the checkpoint {path}: .*remove it"):
-        files.load()
+    whole = path.read_bytes()
+    middle = bytearray(whole)
+    middle[whole.index(torch.ones(2).numpy().tobytes())] ^= 1
+    for damaged in (whole[:100], whole[:-1], b"", bytes(middle)):
+        path.write_bytes(damaged)
+        # What is cut off ends no longer in a checksum, and is read if the file is whole without it.
+        assert (files.load() is None) == (damaged != whole[:-1])
+    path.write_bytes(whole)
+    assert files.load() is not None
 
 
 def test_a_folder_of_another_recipe_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import wandb
 
 from bench.config import TrackingConfig
 from bench.result import Result
+from bench.result_file import write_result
 from bench.store import Store
 from bench.wandb_artifacts import attach, calibration, correctness, lineage, write_table_run
 
@@ -31,9 +32,9 @@ def cell(store: Store, make_result: Callable[..., Result]) -> Callable[..., Resu
     def make(id: str, key: str | None = KEY, **changes: Any) -> Result:
         result = make_result(id, calibration_key=key, **changes)
         with store.writing(id) as folder:
-            (folder / "result.json").write_text(result.model_dump_json())
             if result.status == "done":
                 (folder / "correct.npz").write_bytes(id.encode())
+            write_result(folder, result)
         if key is not None:
             images = store.root / "cache" / "calibration" / key
             images.mkdir(parents=True, exist_ok=True)

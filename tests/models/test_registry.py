@@ -2,10 +2,12 @@
 
 import importlib
 import sys
+from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
 
+import models.registry
 from models.errors import BenchError
 from models.registry import Registry, did_you_mean, import_attribute
 
@@ -59,6 +61,27 @@ def test_entry_points_of_its_own_group(module: str, tmp_path: Path) -> None:
     assert other.names() == []
     assert module not in sys.modules
     assert registry.get("one") == 7
+
+
+def test_installed_packages_are_read_once(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    read = models.registry.entry_points
+
+    def watched(group: str) -> EntryPoints:
+        calls.append(group)
+        return read(group=group)
+
+    monkeypatch.setattr("models.registry.entry_points", watched)
+    registry: Registry[int] = Registry("thing", {}, "registry_test.once")
+    for _ in range(3):
+        assert registry.installed() == {}
+    assert calls == ["registry_test.once"]
+    install(tmp_path, "registry_test.once", f"one = {module}:Thing")
+    for _ in range(3):
+        assert registry.names() == ["one"]
+    assert calls == ["registry_test.once"] * 2
 
 
 def test_a_built_in_cannot_be_replaced(module: str, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.correctness import save_correctness
 from bench.result import Result
+from bench.result_file import write_result
 from bench.stats import wilson_interval
-from bench.store import Store, save_correctness
+from bench.store import Store
 
 
 @pytest.fixture
@@ -29,11 +31,12 @@ def keep(outputs: Path, make_result: Callable[..., Result]) -> Callable[..., Res
             "evaluation": {"fingerprint": images},
         }
         numbers = {"top1": 100 * correct / total, "correct": correct, "total": total}
+        numbers["correct_top5"] = total
         given = {"recipe": recipe, "ci_low": low, "ci_high": high, **numbers, **changes}
         result = make_result(id, **given)
         with Store(outputs).writing(id) as folder:
-            (folder / "result.json").write_text(result.model_dump_json())
             save_correctness(folder, top1, np.ones_like(top1))
+            write_result(folder, result)
         return result
 
     return write

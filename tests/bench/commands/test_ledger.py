@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.result_file import write_result
 from bench.store import Store
 from tests.bench.conftest import Finished
 from tests.bench.tables.examples import long_results
@@ -12,7 +13,7 @@ def test_the_ledger(bench_main: Bench, outputs: Path) -> None:
     store = Store(outputs)
     for result in long_results():
         with store.writing(result.id) as folder:
-            (folder / "result.json").write_text(result.model_dump_json())
+            write_result(folder, result)
     done = bench_main("ledger", f"paths.outputs={outputs}")
     assert (done.status, done.err) == (0, "")
     lines = [line.split() for line in done.out.splitlines()]

@@ -1,4 +1,3 @@
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.store import Store, save_correctness
+from bench.correctness import save_correctness
+from bench.result_file import write_result
+from bench.store import Store
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]
@@ -51,12 +52,16 @@ def test_a_float_cell(bench_main: Bench, outputs: Path, cell: str) -> None:
     assert done.out.splitlines()[1].startswith("same: ")
 
 
-def test_a_record_that_was_tampered_with(bench_main: Bench, outputs: Path, cell: str) -> None:
-    folder = outputs / "cells" / cell
-    correct = Store(outputs).correctness(cell)
+def test_a_record_of_other_images(bench_main: Bench, outputs: Path, cell: str) -> None:
+    folder, store = outputs / "cells" / cell, Store(outputs)
+    correct, recorded = store.correctness(cell), store.find(cell)
     flipped = correct["top1"].copy()
     flipped[[3, 50]] ^= True
     save_correctness(folder, flipped, correct["top5"])
+    altered = bench_main("rerun", cell, f"paths.outputs={outputs}")
+    assert altered.status == 2
+    assert altered.err.startswith(f"error: {folder}/correct.npz was altered: it is not the one of")
+    write_result(folder, recorded.model_copy(update={"correct": int(flipped.sum())}))
     before = content(folder)
     done = bench_main("rerun", cell, f"paths.outputs={outputs}")
     assert done.status == 1
@@ -89,8 +94,8 @@ def test_what_cannot_be_repeated(bench_main: Bench, outputs: Path, cell: str) ->
 
 def test_a_cell_that_failed(bench_main: Bench, outputs: Path, cell: str) -> None:
     path = outputs / "cells" / cell / "result.json"
-    failed = json.loads(path.read_text()) | {"status": "failed", "reason": "no memory"}
-    path.write_text(json.dumps(failed))
+    failed = {"status": "failed", "reason": "no memory"}
+    write_result(path.parent, Store(outputs).find(cell).model_copy(update=failed))
     done = bench_main("rerun", cell, f"paths.outputs={outputs}")
     assert done == (2, "", f"error: cell {cell} is failed: no memory\n")
 

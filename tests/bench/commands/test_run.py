@@ -175,15 +175,20 @@ def test_an_interval_is_no_list(bench_main: Bench, outputs: Path) -> None:
     assert done.err.count("\n") == 1
 
 
-def test_a_damaged_record_is_one_line(bench_main: Bench, outputs: Path) -> None:
+def test_a_damaged_record_is_put_aside(bench_main: Bench, outputs: Path) -> None:
     bench_main("run", *FAST, f"paths.outputs={outputs}")
     (id,) = [id for id, record in records(outputs).items() if record["method"] == "gaussian"]
     path = outputs / "cells" / id / "result.json"
     path.write_text(path.read_text()[:200])
+    cut = path.read_bytes()
     done = bench_main("run", "-m", *FAST, "seed=0,1", f"paths.outputs={outputs}")
-    assert done.status == 1
-    assert f"error: {path} is not a result file of this version" in done.out.splitlines()[0]
-    assert done.out.splitlines()[-1] == "2 cells: 1 done, 1 refused"
+    assert done.status == 0
+    assert done.out.splitlines()[-1] == "2 cells: 2 done"
+    aside = outputs / "altered" / id
+    line = f"warning: {path} is not whole; measured again, the altered one is in {aside}"
+    assert (done.out + done.err).splitlines().count(line) == 1
+    assert (aside / "result.json").read_bytes() == cut
+    assert records(outputs)[id]["status"] == "done"
 
 
 def test_an_experiment_names_its_group_and_the_command_line_wins(

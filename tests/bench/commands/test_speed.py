@@ -35,10 +35,11 @@ def test_ratios_are_printed_and_written_and_no_verdict_is_a_failure(
     lines = done.out.splitlines()
     assert lines[:2] == ["[1/2] one", "[2/2] two"]
     assert " ".join(lines[4].split()) == "fake 1 2 1 2 <= 1.5 not met"
-    assert lines[-1] == f"wrote {out / 'speed.json'} and {out / 'speed.png'}"
+    assert lines[-1] == f"wrote speed.json, speed_history.csv and their pictures into {out}"
     written = json.loads((out / "speed.json").read_text())
     assert [ratio["name"] for ratio in written["ratios"]] == ["fake 1", "fake 2"]
-    assert {path.name for path in out.iterdir()} == {"speed.json", "speed.png"}
+    pictures = {"speed.png", "speed_history.png"}
+    assert {path.name for path in out.iterdir()} == {"speed.json", "speed_history.csv"} | pictures
     assert [place.runtime.workers for place in places] == [3, 3]
     assert not places[0].outputs.exists()
 
@@ -54,4 +55,14 @@ def test_only_the_runtime_can_be_chosen(bench_main: Bench, places: list[Workplac
     done = bench_main("speed", "model=resnet18")
     assert (done.status, done.out) == (2, "")
     assert done.err == "error: bench speed takes no 'model=resnet18'; give runtime.* only\n"
+    assert places == []
+
+
+def test_a_history_that_is_none_is_said_before_anything_is_measured(
+    bench_main: Bench, places: list[Workplace], tmp_path: Path
+) -> None:
+    (tmp_path / "speed_history.csv").write_text("mine\n")
+    done = bench_main("speed", "--out", tmp_path)
+    assert done.status == 2
+    assert "is not a history of bench speed; move it away" in done.err
     assert places == []

@@ -7,6 +7,7 @@ import pytest
 import bench.tables.runs
 from bench.record import RECORD, record_text
 from bench.result import Result
+from bench.result_file import write_result
 from bench.store import Store
 from bench.tables.runs import Run
 from tests.bench.conftest import Finished
@@ -22,7 +23,7 @@ def results(outputs: Path) -> list[Result]:
     store = Store(outputs)
     for result in long_results():
         with store.writing(result.id) as folder:
-            (folder / "result.json").write_text(result.model_dump_json())
+            write_result(folder, result)
     return long_results()
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from bench.correctness import save_correctness
 from bench.dashboard.labels import composed
 from bench.result import Result
+from bench.result_file import write_result
 from bench.stats import wilson_interval
-from bench.store import Store, save_correctness
+from bench.store import Store
 
 QUANTIZER = {
     **{"w_scheme": "affine", "a_scheme": "affine", "w_granularity": "channel"},
@@ -63,9 +65,9 @@ def write(
 ) -> None:
     """Put a record where `bench run` would, with what lies beside it."""
     with store.writing(result.id) as folder:
-        (folder / "result.json").write_text(result.model_dump_json())
         if right is not None:
             save_correctness(folder, right, np.ones_like(right))
+        write_result(folder, result)
         if config is not None:
             (folder / "config.yaml").write_text(yaml.safe_dump(config))
         if mixed is not None:

@@ -68,7 +68,10 @@ def test_a_bitmap_that_is_not_the_records_is_named_and_left_out(store: Store) ->
     write(store, made("a" * 16, RIGHT), ~RIGHT)
     document = collected(store)
     assert "bitmap" not in document["cells"][0]
-    assert "has 3 of 10 images right and its record 7 of 10" in document["warnings"][0]
+    assert (
+        "has 3 (top-5: 10) of 10 images right and its record 7 (10) of 10"
+        in document["warnings"][0]
+    )
 
 
 def test_bitmaps_and_names_stop_at_their_share(

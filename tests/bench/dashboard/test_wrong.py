@@ -6,6 +6,7 @@ import pytest
 
 from bench.dashboard.wrong import bitmap, image_set
 from bench.data import scan
+from bench.result_file import Damaged
 from bench.store import Store
 from models.errors import BenchError
 from tests.bench.dashboard.made import made, write
@@ -23,10 +24,10 @@ def test_the_first_image_is_the_highest_bit(tmp_path: Path) -> None:
 
 def test_a_bitmap_that_is_not_the_records_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    write(store, made("a", RIGHT), RIGHT)
-    with pytest.raises(BenchError, match="has 4 of 11 images right and its record 7 of 11"):
-        bitmap(store, made("a", ~RIGHT))
-    with pytest.raises(BenchError, match="cannot read"):
+    write(store, made("a", RIGHT), ~RIGHT)
+    with pytest.raises(Damaged, match=r"has 7 \(top-5: 11\) of 11 images right and its record 4"):
+        bitmap(store, made("a", RIGHT))
+    with pytest.raises(BenchError, match=r"holds no result\.json, so its bitmap means nothing"):
         bitmap(store, made("b", RIGHT))
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data import cache, decode, scan
+from bench.caches import clean
+from bench.data import DamagedImages, cache, decode, decoding, discard, scan
 from bench.data.pixels import pixels_of
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
@@ -20,11 +21,11 @@ from tests.bench.data.images import preprocessing, write_image, write_tree
 CHILD = """
 import os, signal, sys, time
 from pathlib import Path
-from bench.data import cache, decode, scan
+from bench.data import decode, decoding, scan
 from models.preprocessing import Preprocessing
 
 root, cache_dir, go, kill_at = sys.argv[1:]
-cache.CHUNK = 4
+decoding.CHUNK = 4
 config = {"name": "folder", "root": root, "label": None, "limit": None}
 listing = scan(config, "eval")
 def progress(done, total):
@@ -79,7 +80,7 @@ def start(decoder: Decoder, go: Path, kill_at: int = 0) -> subprocess.Popen[str]
 def test_images_are_the_decoded_files_in_listing_order(
     decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "CHUNK", 4)
+    monkeypatch.setattr(decoding, "CHUNK", 4)
     images = decoder(workers=3)
     assert len(images) == 11
     assert images.labels.tolist() == [0] * 5 + [1] * 6
@@ -219,17 +220,67 @@ def test_two_processes_decode_once(decoder: Decoder, tmp_path: Path) -> None:
     assert len(decoder.entries()) == 1
 
 
-def test_a_damaged_entry_says_what_to_delete(decoder: Decoder) -> None:
-    decoder()
+@pytest.mark.parametrize("name", ["images.npy", "checksums.npy", "about.json"])
+def test_a_damaged_entry_is_decoded_again(
+    decoder: Decoder, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = np.array(decoder().pixels(slice(None)))
     (entry,) = decoder.entries()
-    content = (entry / "images.npy").read_bytes()
-    for damaged in (content[:-1], b"", b"x" * 200):
-        (entry / "images.npy").write_bytes(damaged)
-        with pytest.raises(BenchError, match=r"images\.npy' are damaged; delete '"):
-            decoder()
+    content = (entry / name).read_bytes()
+    for damaged in (content[:-1], b"", b"x" * 200, None):
+        caplog.clear()
+        if damaged is None:
+            (entry / name).unlink()
+        else:
+            (entry / name).write_bytes(damaged)
+        np.testing.assert_array_equal(decoder().pixels(slice(None)), before)
+        assert decoder.decoded == 11
+        assert caplog.messages == [
+            f"warning: {entry} is damaged, or has no checksums; decoded again"
+        ]
+        assert decoder.entries() == [entry]
+        assert (entry / name).read_bytes() == content
 
 
 def test_a_cache_that_cannot_be_written_is_named(decoder: Decoder) -> None:
     decoder.cache_dir.parent.write_text("a file where a folder should be")
     with pytest.raises(BenchError, match="cannot keep decoded images in"):
         decoder()
+
+
+def test_an_entry_that_is_removed_while_it_is_opened(
+    decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bench cache clean` may come between any two looks at an entry."""
+    before = np.array(decoder().pixels(slice(None)))
+    root = decoder.cache_dir.parent
+    (root / "cache").rename(root / "data")  # where `clean` looks for it
+    decoder.cache_dir = root / "data"
+    real = np.load
+
+    def removed_first(path: Path, **how: object) -> np.ndarray:
+        if path.name == name:
+            monkeypatch.setattr(cache.np, "load", real)
+            assert len(clean(root, 0, dry_run=False).removed) == 1
+        return real(path, **how)  # type: ignore[call-overload,no-any-return]
+
+    for name in ("images.npy", "checksums.npy"):
+        monkeypatch.setattr(cache.np, "load", removed_first)
+        if name == "checksums.npy":  # mapped by then, and so held where the system tells
+            monkeypatch.setattr("bench.caches._is_mapped", lambda entry: False)
+        images = decoder()
+        assert decoder.decoded == 11
+        np.testing.assert_array_equal(images.pixels(slice(None)), before)
+        del images
+
+
+def test_an_entry_that_has_been_decoded_again_is_not_discarded(decoder: Decoder) -> None:
+    images = decoder()
+    assert images.checks is not None
+    error = DamagedImages("damaged", images.checks.folder, images.checks.identity)
+    discard(error)
+    assert decoder.entries() == []
+    again = decoder()
+    discard(error)
+    assert len(decoder.entries()) == 1
+    assert again.checks is not None and again.checks.identity != images.checks.identity

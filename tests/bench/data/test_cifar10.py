@@ -166,6 +166,15 @@ def test_a_wrong_archive_is_not_unpacked(tmp_path: Path, archive: Archive) -> No
     assert not (tmp_path / "new" / "cifar-10-batches-py").exists()
 
 
+def test_an_archive_that_writes_elsewhere_is_not_unpacked(tmp_path: Path, archive: Archive) -> None:
+    with tarfile.open(tmp_path / "hostile.tar.gz", "w:gz") as tar:
+        tar.add(__file__, "../outside")
+    archive.body = (tmp_path / "hostile.tar.gz").read_bytes()
+    with pytest.raises(BenchError, match="cannot fetch CIFAR-10"):
+        scan(config(tmp_path / "new", download=True), "eval")
+    assert not (tmp_path / "outside").exists()
+
+
 def test_subset_and_outputs(root: Path) -> None:
     whole = scan(config(root), "train")
     two = scan({**config(root), "subset": 2}, "train")

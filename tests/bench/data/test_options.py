@@ -28,6 +28,8 @@ CONF = Path(__file__).parents[3] / "conf" / "data"
         ({"name": "imagenet", "root": "/no/such"}, "data.root='/no/such' is not a folder"),
         ({"name": "folder", "label": 5}, "data.label=5 is not a name"),
         ({"name": "cifar10", "download": "yes"}, "data.download='yes' is neither true nor false"),
+        ({"name": "folder", "skip_bad": 1}, "data.skip_bad=1 is neither true nor false"),
+        ({"name": "mnist5k", "skip_bad": True}, "'mnist5k' has no option 'skip_bad'"),
         ({"name": "mnist5k", "limit": 0}, "data.limit=0 is not a number of images"),
         ({"name": "mnist5k", "limit": True}, "data.limit=True is not a number of images"),
         ({"name": "mnist5k", "limit": 1.5}, "data.limit=1.5 is not a number of images"),
@@ -71,6 +73,6 @@ def test_cifar10_as_jpeg_is_a_folder_with_a_name_of_its_own(tmp_path: Path) -> N
     composed = compose_raw(["data=cifar10_jpeg", f"data.root={root}"]).data
     config = OmegaConf.to_container(composed)
     assert isinstance(config, dict)
-    assert set(config) == {"name", "root", "label", "limit", "subset"}
+    assert set(config) == {"name", "root", "label", "limit", "subset", "skip_bad"}
     assert scan(config, "eval").name == "cifar10-jpeg"
     assert len(scan(config, "train")) == 2

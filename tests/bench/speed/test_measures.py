@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench import compilation
+from bench.cli import main
 from bench.commands.speed import MEASURES
 from bench.config import RuntimeConfig
-from bench.speed import cells, distillation, evaluation, training
+from bench.speed import cells, distillation, evaluation, gpu, training
 from bench.speed.workplace import Workplace
 from methods.batchnorm import check_statistics
+from methods.zeroq import ZeroQ
 from models.errors import BenchError
 
 TINY = ("data.limit=20", "method.images=2", "method.iterations=2")
@@ -67,12 +70,26 @@ def test_training(place: Workplace) -> None:
 
 
 @pytest.mark.usefixtures("_in_no_time")
-def test_evaluation(place: Workplace) -> None:
+def test_evaluation(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
     small = Workplace(RuntimeConfig(device="cpu", batch_size=2), place.device, place.outputs)
-    (found,) = evaluation.of_network("resnet20", small)
-    assert found.verdict == "no goal"
-    assert found.details == {"images": 2, "pixels": 32}
-    assert found.name == "fake-quantized / float evaluation: resnet20, 2 images of 32 px"
+    compiled, eager, mixed = evaluation.of_network("resnet20", small)
+    assert [ratio.target for ratio in (compiled, eager, mixed)] == ["<= 1.05", "", ""]
+    assert compiled.details["same_predictions"] == compiled.details["images"] == 2
+    assert compiled.details["largest_difference"] == 0
+    assert eager.details == mixed.details == {"images": 2, "pixels": 32}
+    assert (mixed.above, mixed.below) == (compiled.above, eager.below)
+    assert eager.name == "fake-quantized / float evaluation, eager: resnet20, 2 images of 32 px"
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_loading(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_LOADED", "resnet20")
+    monkeypatch.setattr(evaluation, "_LOADED_IMAGES", 10)
+    (found,) = evaluation.of_loading(place)
+    assert found.target == "<= 0.05"
+    assert 0 < found.above.seconds < found.below.seconds
+    assert list(place.outputs.iterdir()) == []
 
 
 @pytest.mark.usefixtures("_in_no_time")
@@ -81,7 +98,9 @@ def test_bit_widths_distil_once_and_bfloat16_once_more(
 ) -> None:
     assert len({cells._FIRST, *cells._MORE}) == 1 + len(cells._MORE) == 10
     monkeypatch.setattr(cells, "_MORE", cells._MORE[3:5])
-    (more,) = cells.more_recipes(place)
+    more, sweep = cells.more_recipes(place)
+    assert sweep.target == "<= 1.05"
+    assert sweep.above.seconds > sweep.below.seconds > more.below.seconds
     assert more.target == "<= 0.05"
     assert more.details == {"bits": [[8, 8], [4, 4], [3, 3]]}
     kept = place.outputs / "cache" / "calibration"
@@ -106,3 +125,41 @@ def test_a_cell_that_fails_is_said(
     with pytest.raises(BenchError, match=r"^a cell that is timed failed: the loss is "):
         cells.more_recipes(place)
     assert "the cell failed" in caplog.text
+
+
+def test_a_layer_takes_as_long_as_its_arithmetic_or_its_memory() -> None:
+    # 2 x 5 x 7 = 70 multiply-accumulates; 4 x (14 + 35 + 10) bytes.
+    network = torch.nn.Linear(7, 5, bias=False)
+    batch = torch.zeros(2, 7)
+    assert gpu.least_seconds(network, batch, gpu.Chip(10.0, 1e9)) == pytest.approx(14)
+    assert gpu.least_seconds(network, batch, gpu.Chip(1e9, 4.0)) == pytest.approx(59)
+
+
+def test_measures_for_a_gpu_run_anywhere(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
+    for name, value in {
+        "_DISTILLED": "resnet20",
+        "_METHOD": ZeroQ(images=2, iterations=1),
+        "_IMAGES": 2,
+        "_SECONDS": 0.0,
+        "_MATRIX": 8,
+        "_BYTES": 64,
+    }.items():
+        monkeypatch.setattr(gpu, name, value)
+    (synthesis,) = gpu.of_synthesis(place)
+    assert synthesis.name == "synthesis and calibration / 10 s: resnet20, 2 images, 1 steps"
+    assert synthesis.value == pytest.approx(synthesis.above.seconds / 10)
+    found = gpu.of_evaluation("resnet20", place)
+    assert [ratio.above.what for ratio in found] == [
+        f"a batch, {bits}, {how}" for how in ("eager", "compiled") for bits in ("float32", "W4A4")
+    ]
+    for ratio in found:
+        assert ratio.details["fraction_of_the_chip"] == pytest.approx(1 / ratio.value)
+        assert ratio.details["images_per_second"] == pytest.approx(2 / ratio.above.seconds)
+        assert ratio.details["multiplications"] == 40813184
+
+
+def test_without_a_gpu_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["speed", "--gpu", "--out", str(tmp_path), "runtime.device=cpu"]
+    assert main(arguments) == 2
+    assert "bench speed --gpu needs an NVIDIA GPU" in capsys.readouterr().err

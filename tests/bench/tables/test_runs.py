@@ -28,7 +28,8 @@ def test_a_record_comes_back_without_its_traceback() -> None:
         ({}, "has no record of a cell"),
         ({RECORD: None}, "has no record of a cell"),
         ({RECORD: {"id": "a"}}, "has no record of a cell"),
-        ({RECORD: "{"}, "has a record of another version (1 keys do not fit)"),
+        ({RECORD: "{"}, "has a record that is not whole"),
+        ({RECORD: "[]"}, "has a record of another version (1 keys do not fit)"),
         ({RECORD: '{"schema_version": 99}'}, "has a record of another version (1"),
     ],
 )

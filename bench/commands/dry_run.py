@@ -1,0 +1,147 @@
+"""`bench run --dry-run`: what would be measured, and what that takes. Nothing is written."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cell import Cell, digest, float_config, plan
+from bench.config import Config, read_config
+from bench.console import say
+from bench.experiments import typed_jobs
+from bench.forecast import Estimate, Wanted, forecast, kind_of
+from bench.recipe import recipe
+from bench.result import Result
+from bench.run import known_result
+from bench.store import Store
+from bench.sweep import readable
+from models.errors import BenchError
+
+
+def dry_run(args: Sequence[str]) -> int:
+    """Print how many cells there are, and the time and memory of those that would be measured.
+
+    Return 1 when one of them is impossible, else 0. Raises BenchError when one does not compose.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    typed = get_args_parser().parse_args(list(args))
+    own = None if typed.config_dir is None else Path(typed.config_dir)
+    counts: Counter[str] = Counter()
+    refused: list[str] = []
+    left: list[tuple[Cell, Config]] = []
+    for job, composed in typed_jobs(typed.overrides, typed.multirun, own):
+        try:
+            config = read_config(composed)
+            known, cell = known_result(config), plan(config)
+        except (BenchError, OSError) as error:
+            refused.append(f"error: {error} ({' '.join(job)})")
+            continue
+        if known is None:
+            left.append((cell, config))
+        counts["left" if known is None else known.status] += 1
+    earlier = _earlier({config.paths.outputs for _, config in left})
+    failed = sum(_failed(config, cell.id) for cell, config in left)
+    references = _references(left)
+    for line in _summary(counts, failed, len(refused), len(references)):
+        say(line)
+    wanted = [_wanted(*pair, earlier) for pair in [*references.values(), *left]]
+    for line in _costs(forecast(wanted, earlier)):
+        say(line)
+    for line in refused:
+        say(line)
+    return 1 if refused else 0
+
+
+def _earlier(stores: set[Path]) -> list[Result]:
+    return [result for outputs in sorted(stores) for result in Store(outputs).results()]
+
+
+def _failed(config: Config, id: str) -> bool:
+    try:
+        result = Store(config.paths.outputs).read(id)
+    except BenchError:  # altered, so it is measured again
+        return False
+    return result is not None and result.status == "failed"
+
+
+def _references(left: Sequence[tuple[Cell, Config]]) -> dict[str, tuple[Cell, Config]]:
+    """Return the float cells that are measured on the way, by id."""
+    configs = [
+        float_config(config)
+        for cell, config in left
+        if not cell.spec.is_float and cell.weights.locate is not None
+    ]
+    missing = [(plan(config), config) for config in configs if known_result(config) is None]
+    asked = {cell.id for cell, _ in left}
+    return {cell.id: (cell, config) for cell, config in missing if cell.id not in asked}
+
+
+def _wanted(cell: Cell, config: Config, earlier: Sequence[Result]) -> Wanted:
+    said = recipe(cell)
+    name = f"{cell.entry.name} {cell.listing.name} {cell.method.name}"
+    bits = cell.spec.w_bits, cell.spec.a_bits
+    shared = _shared(cell, config.paths.outputs / "cache", earlier)
+    return Wanted(cell.id, name, kind_of(cell.entry.name, said), bits, shared)
+
+
+def _shared(cell: Cell, caches: Path, earlier: Sequence[Result]) -> dict[str, str | None]:
+    from bench.training import training_identity
+    from methods.training.base import TrainedMethod
+
+    images, shared = cell.calibration_key, dict[str, str | None]()
+    if cell.method.cached:
+        kept = (caches / "calibration" / images / "images.safetensors").exists()
+        shared["synthesise"] = None if kept else images
+    if cell.spec.is_mixed:
+        kept = any(r.calibration_key == images and r.w_bits == "mixed" for r in earlier)
+        shared["sensitivity"] = None if kept else images
+    if isinstance(cell.method, TrainedMethod):
+        key = digest(training_identity(cell, cell.method))
+        kept = (caches / "training" / key / "trained.safetensors").exists()
+        shared["train"] = None if kept else key
+    return shared
+
+
+def _summary(counts: Counter[str], failed: int, refused: int, references: int) -> list[str]:
+    parts = [f"{counts['done']} done"]
+    parts += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
+    parts += [f"{refused} impossible"] if refused else []
+    again = f" ({failed} failed before and {'is' if failed == 1 else 'are'} tried again)"
+    parts.append(f"{counts['left']} to measure{again if failed else ''}")
+    total = counts.total() + refused
+    lines = [f"{total} cell{'' if total == 1 else 's'}: {', '.join(parts)}"]
+    if references:
+        several = "s" if references > 1 else ""
+        lines.append(f"besides, {references} float cell{several} that they are compared with")
+    return lines
+
+
+def _costs(estimates: Sequence[Estimate]) -> list[str]:
+    """Return a line on the time of all and one on memory, then one a kind."""
+    if not estimates:
+        return []
+    known = [seconds for one in estimates if (seconds := _seconds(one)) is not None]
+    unknown = sum(one.cells for one in estimates if one.cells_seconds is None)
+    time = f"{'at least' if unknown else 'about'} {readable(sum(known))}" if known else "unknown"
+    peaks = [one.peak_memory_bytes for one in estimates if one.peak_memory_bytes is not None]
+    memory = f"up to {max(peaks) / 2**30:.1f} GiB" if peaks else "unknown"
+    return [
+        f"time, one cell after the other: {time}",
+        f"memory of a process: {memory}",
+        *map(_of_kind, estimates),
+    ]
+
+
+def _seconds(estimate: Estimate) -> float | None:
+    if estimate.cells_seconds is None or estimate.shared_seconds is None:
+        return None
+    return estimate.cells_seconds + estimate.shared_seconds
+
+
+def _of_kind(estimate: Estimate) -> str:
+    several = "" if estimate.cells == 1 else "s"
+    what = [f"{estimate.cells} cell{several}"]
+    what += [f"{count} x {phase}" for phase, count in estimate.shared.items()]
+    seconds = _seconds(estimate)
+    time = "unknown" if seconds is None else readable(seconds)
+    return f"  {estimate.name}: {' and '.join(what)}, {time}; {estimate.basis}"

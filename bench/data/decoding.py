@@ -1,0 +1,79 @@
+"""Image files become pixels, in several threads; what cannot be decoded is named."""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.data.datasets import open_dataset
+from bench.data.listing import Listing
+from bench.data.options import Options
+from models.errors import BenchError
+from models.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+# Images decoded between two writes: enough to keep the threads busy, 40 MB at 224 pixels.
+CHUNK = 256
+_NAMED = 5  # of the images left out, in the log
+
+
+def decoded_chunks(
+    listing: Listing, options: Options, preprocessing: Preprocessing, workers: int
+) -> Iterator[dict[str, bytes | None]]:
+    """Yield the images in order, `CHUNK` at a time: (size, size, 3) in C order by name.
+
+    With `skip_bad` one that cannot be decoded is None. Raises BenchError, naming the file, for any
+    other image that there is no reading of.
+    """
+    from PIL import Image
+
+    from bench.data.pixels import pixels_of
+
+    read = open_dataset(options).reader(listing)
+    damage = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+    def one(index: int) -> bytes | None:
+        try:
+            return pixels_of(read(index), preprocessing).tobytes()
+        except damage as error:
+            # An error of the system says nothing of the image, and has a number; Pillow's have not.
+            of_image = getattr(error, "errno", None) is None
+            if options.skip_bad and of_image:
+                return None
+            why = " ".join(str(error).split())
+            hint = ", or leave such images out with data.skip_bad=true" if of_image else ""
+            raise BenchError(cannot_decode(listing, listing.files[index], why) + hint) from error
+
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(listing), CHUNK):
+            chunk = range(start, min(start + CHUNK, len(listing)))
+            names = (listing.files[i] for i in chunk)
+            yield dict(zip(names, pool.map(one, chunk), strict=True))
+
+
+def cannot_decode(listing: Listing, name: str, why: str) -> str:
+    """Return the error of one image in words."""
+    return (
+        f"cannot decode image {name!r} of the {listing.side} side of {listing.name!r}: {why}; "
+        "replace the file"
+    )
+
+
+def report(listing: Listing, left_out: list[str]) -> None:
+    """Say in one line which images are left out. Raises BenchError when all are."""
+    if not left_out:
+        return
+    side = f"of the {listing.side} side of {listing.name!r}"
+    if len(left_out) == len(listing):
+        raise BenchError(
+            f"none of the {len(listing)} images {side} can be decoded; look at data.root"
+        )
+    more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+    log.warning(
+        "warning: %d of the %d images %s cannot be decoded and are left out: %s%s",
+        len(left_out),
+        len(listing),
+        side,
+        ", ".join(left_out[:_NAMED]),
+        more,
+    )

@@ -1,0 +1,62 @@
+"""Images are checked when they are first read, and only then."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.data import DamagedImages, ImageSet, Listing
+from bench.data.imageset import Checks
+
+
+def image_set(damaged: tuple[int, ...] = ()) -> ImageSet:
+    """Seven images of 2 x 2; the checksums of some are not theirs."""
+    stored = np.random.default_rng(0).integers(0, 256, (7, 2, 2, 3), dtype=np.uint8)
+    crc32 = np.array([zlib.crc32(image) for image in stored], dtype=np.uint32)
+    crc32[list(damaged)] ^= 1
+    names = tuple(f"a/{i}" for i in range(7))
+    listing = Listing("toy", "eval", names, np.zeros(7, np.int64), 1, "fingerprint", "stamp")
+    checks = Checks(Path("entry"), (1, 2, 3), crc32, np.zeros(7, bool))
+    return ImageSet(listing, stored.transpose(0, 3, 1, 2), checks)
+
+
+@pytest.mark.parametrize("which", [slice(2, 5), slice(None), slice(5, 99), np.array([6, 0, 3])])
+def test_whole_images_are_given_and_noted(which: slice | np.ndarray) -> None:
+    images = image_set()
+    np.testing.assert_array_equal(images.pixels(which), images.images[which])
+    assert images.checks is not None
+    np.testing.assert_array_equal(
+        np.flatnonzero(images.checks.good), np.unique(np.arange(7)[which])
+    )
+
+
+def test_a_damaged_image_is_named_when_it_is_read() -> None:
+    images = image_set(damaged=(4,))
+    images.pixels(slice(0, 4))
+    images.pixels(np.array([5, 6]))
+    for which in (slice(4, 5), slice(None), np.array([0, 4])):
+        with pytest.raises(DamagedImages) as error:
+            images.pixels(which)
+        assert str(error.value) == (
+            "decoded image 'a/4' in entry is damaged; remove 'entry' and run again"
+        )
+        assert error.value.identity == (1, 2, 3)
+
+
+def test_each_image_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, seen = image_set(), []
+    real = zlib.crc32
+    monkeypatch.setattr(
+        "bench.data.imageset.zlib.crc32", lambda image: seen.append(1) or real(image)
+    )
+    images.pixels(slice(0, 4))
+    images.pixels(slice(2, 6))
+    images.pixels(slice(None))
+    assert len(seen) == 7
+
+
+def test_images_from_nowhere_are_given_as_they_are() -> None:
+    images = image_set(damaged=(0,))
+    unchecked = ImageSet(images.listing, images.images)
+    np.testing.assert_array_equal(unchecked.pixels(slice(None)), images.images)

@@ -1,0 +1,77 @@
+"""Sweeps in several processes of this machine."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.bench.conftest import FAST, records
+from tests.launchers.sweeps import Sweep
+
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+
+
+def test_two_workers_share_a_sweep(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    line = (*JOBLIB, *FAST, "quant.w_bits=8,17,4")
+    with Sweep(outputs, tmp_path, environment(), *line) as sweep:
+        status, out = sweep.end(200)
+    assert status == 1, out
+    lines = out.splitlines()
+    assert lines[-1] == "3 cells: 2 done, 1 refused"
+    assert sum("error: quant.w_bits=17 is impossible" in line for line in lines) == 1
+    assert [line.partition("/")[0] for line in lines[:3]] == ["[1", "[2", "[3"]
+    assert sorted(entry["status"] for entry in sweep.entries()) == ["done", "done", "refused"]
+    found = records(outputs)
+    assert sorted(record["w_bits"] for record in found.values()) == [4, 8, 32]
+    assert {record["status"] for record in found.values()} == {"done"}
+
+
+METHOD = """\
+import os, signal, threading, time
+from dataclasses import dataclass
+from pathlib import Path
+import torch
+from methods.base import Calibration, Method
+
+@dataclass(frozen=True)
+class Threads(Method):
+    name = "threads"
+
+    def calibrate(self, network, context):
+        Path(f"threads-{self.images}").write_text(str(torch.get_num_threads()))
+        if self.images == 2:
+            Path("measuring").write_text(str(os.getpid()))
+            time.sleep(60)
+        return Calibration(torch.zeros(self.images, *context.input_shape))
+"""
+
+
+def test_a_worker_dies(tmp_path: Path) -> None:
+    (tmp_path / "own_threads.py").write_text(METHOD)
+    outputs = tmp_path / "outputs"
+    line = ("method=own_threads:Threads", "data.limit=50", "tracking=none")
+    images = ("method.images=1,2,3",)
+    with Sweep(outputs, tmp_path, environment(), *JOBLIB, *line, *images) as sweep:
+        deadline = time.monotonic() + 100
+        while not ((tmp_path / "measuring").exists() and len(sweep.entries()) == 2):
+            assert time.monotonic() < deadline and sweep.process.poll() is None
+            time.sleep(0.05)
+        os.kill(int((tmp_path / "measuring").read_text()), signal.SIGKILL)
+        status, out = sweep.end(60)
+    assert status == 1
+    (said,) = (line for line in out.splitlines() if line.startswith("error: "))
+    assert said.startswith("error: the joblib launcher stopped: TerminatedWorkerError: A worker ")
+    assert said.endswith("; finished cells are kept, run the same line again for the others")
+    assert "2 cells: 2 done" in out.splitlines()
+    assert "Traceback" not in out
+    done = [r["recipe"]["calibration"]["images"] for r in records(outputs).values() if
+            r["method"] == "threads"]  # fmt: skip
+    assert sorted(done) == [1, 3]
+    # The cores are divided.
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert {int(path.read_text()) for path in tmp_path.glob("threads-*")} == {share}
