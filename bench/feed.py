@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.data import ImageSet
 from bench.memory import available_bytes
-from methods.training.loop import Images, held
+from methods.training.surroundings import Images, held
 
 _SHARE = 0.5  # of the device's free memory, at most, for an image set
 _UPLOAD = 1024  # images

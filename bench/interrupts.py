@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
 
 
 class HeldSignals:
-    """A context in which such signals wait: see `methods.training.loop.Interrupts`.
+    """A context in which such signals wait: see `methods.training.surroundings.Interrupts`.
 
     What would have happened without it happens when they are delivered, at the latest when the
     block ends. Python has signals in the main thread only; in another nothing is held.

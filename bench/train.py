@@ -9,9 +9,10 @@ from torch import nn
 
 from methods.base import Progress, no_progress
 from methods.training.fresh import drawn_anew
-from methods.training.loop import Training, held
+from methods.training.loop import Training
 from methods.training.schedule import Schedule
 from methods.training.strategy import Plain
+from methods.training.surroundings import held
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from models.weights import sha256_of

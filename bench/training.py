@@ -1,11 +1,10 @@
 """Trained networks: trained once for all bit-widths, kept, and taken up again after a kill."""
 
 import copy
-import io
 import json
 import logging
-import pickle
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
@@ -18,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.cell import Cell, digest
-from bench.checksum import CHECKSUMS, append_checksum, appended_fits, checksums, folder_fits
+from bench.checkpoint import OnDisk
+from bench.checksum import CHECKSUMS, checksums, folder_fits
 from bench.config import RuntimeConfig
 from bench.data import ImageSet, Listing, calibration_indices, reopen
 from bench.feed import feed_training, fits_on
@@ -30,7 +30,8 @@ from bench.store import write_whole
 from bench.workers import Together, launch
 from methods.base import Progress, no_progress
 from methods.training.base import TrainedMethod
-from methods.training.loop import Alone, InMemory, State, Training, Workers
+from methods.training.loop import Training
+from methods.training.surroundings import Alone, InMemory, Workers
 from models.errors import BenchError
 from models.qat.network import freeze
 from models.qat.sync import synced
@@ -126,12 +127,23 @@ def trained(
     return Used(freeze(used).requires_grad_(False), key, history)
 
 
-class _Kept(NamedTuple):
-    """Where decoded images lie, for a process that opens them itself: see `bench.data.reopen`."""
+@dataclass(frozen=True)
+class _Kept:
+    """Where decoded images lie, for a process that opens them itself: see `bench.data.reopen`.
+
+    It is unpickled only where they are: another machine without them says so before it trains.
+    """
 
     listing: Listing
     folder: Path
     size: int
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.open()
+
+    def open(self) -> ImageSet:
+        return reopen(self.listing, self.folder, self.size)
 
 
 class _Task(NamedTuple):
@@ -172,7 +184,7 @@ def _train(
 ) -> Trained:
     cell, method, wanted = task.cell, task.method, int(task.cell.spec.w_bits)
     given = task.training_set
-    training_set = given if isinstance(given, ImageSet) else reopen(*given)
+    training_set = given.open() if isinstance(given, _Kept) else given
     generator = torch_generator(cell.seed, "training")
     images = task.images.to(device).contiguous(memory_format=torch.channels_last)
     made = method.trainable(task.network.to(device), wanted, images, generator)
@@ -206,51 +218,6 @@ def _train_together(fabric: Any, task: _Task, checkpoint: Path | None, result: P
     done = _train(Together(fabric), fabric.device, task, checkpoint, no_progress)
     if fabric.global_rank == 0:
         torch.save(done, result)
-
-
-class OnDisk:
-    """The last state of a training in one file, of the first of the processes; written whole."""
-
-    def __init__(self, path: Path, device: torch.device, workers: Workers | None = None) -> None:
-        self.path = path
-        self.device = device
-        self.workers = workers or Alone()
-
-    @property
-    def place(self) -> str:
-        return str(self.path)
-
-    def load(self) -> State | None:
-        content = self.workers.share(self._content() if self.workers.rank == 0 else None)
-        if content is None:
-            return None
-        try:
-            state: State = torch.load(
-                io.BytesIO(content), map_location=self.device, weights_only=True
-            )
-        except (RuntimeError, EOFError):
-            log.warning("warning: %s is damaged; trained from the start", self.path)
-            return None
-        except (ValueError, pickle.UnpicklingError) as error:
-            raise BenchError(
-                f"cannot read the checkpoint {self.path}: {type(error).__name__}; remove it to "
-                "train from the start"
-            ) from error
-        return state
-
-    def _content(self) -> bytes | None:
-        if not self.path.exists():
-            return None
-        # What is not as it was written cannot be loaded: no bytes at all.
-        return b"" if appended_fits(self.path) is False else self.path.read_bytes()
-
-    def save(self, state: State) -> None:
-        if self.workers.rank:
-            return
-        partial = self.path.with_suffix(".partial")
-        torch.save(state, partial)
-        append_checksum(partial)
-        partial.replace(self.path)
 
 
 def _check_classes(network: nn.Module, training_set: ImageSet, images: Tensor) -> None:

@@ -18,7 +18,7 @@ from models.errors import BenchError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_ADDRESS = re.compile(r"\[?[0-9A-Fa-f:.]+\]?:\d+")
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|\d+\.\d+\.\d+\.\d+):\d+")
 
 
 class Place(NamedTuple):
@@ -37,7 +37,7 @@ ALONE = Place()
 
 
 class Together:
-    """The processes of a Fabric: see `methods.training.loop.Workers`."""
+    """The processes of a Fabric: see `methods.training.surroundings.Workers`."""
 
     def __init__(self, fabric: "Fabric") -> None:
         self.fabric = fabric

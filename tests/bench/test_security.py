@@ -11,6 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from bench.checkpoint import OnDisk
 from bench.checksum import CHECKSUMS, checksums
 from bench.config import Config
 from bench.experiments import compose_raw
@@ -18,7 +19,6 @@ from bench.measure import forget_networks
 from bench.result_file import write_result
 from bench.run import run_cell
 from bench.store import Store
-from bench.training import OnDisk
 from models.errors import BenchError
 from tests.bench.conftest import FAST, Finished, records
 

@@ -1,6 +1,7 @@
 """Trainings: kept for all bit-widths, resumed after a kill, refused when something does not fit."""
 
 import json
+import pickle
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from safetensors.torch import load_file
 from bench import feed
 from bench import training as module
 from bench.cell import plan
+from bench.checkpoint import OnDisk
 from bench.config import read_config
+from bench.data import ImageSet, decode, scan
 from bench.experiments import compose_raw
 from bench.run import run_cell
-from bench.training import OnDisk, training_identity
+from bench.training import training_identity
 from methods.training.base import TrainedMethod
 from methods.training.loop import Training
 from models.errors import BenchError
@@ -290,3 +293,31 @@ def test_a_folder_of_another_recipe_is_named(tmp_path: Path) -> None:
     result = run_cell(wanted).result
     assert result is not None and result.reason is not None
     assert "holds the training of another recipe than its name says" in result.reason
+
+
+def test_how_other_processes_get_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"name": "mnist5k", "limit": None, "subset": 20}
+    preprocessing = plan(config(tmp_path, "method=dq", "quant=w8a8")).weights.preprocessing
+    images = decode(scan(wanted, "train"), wanted, preprocessing, tmp_path / "data")
+    whole = images.pixels(slice(None))
+    cpu = torch.device("cpu")
+
+    def given(machines: int, free: int) -> Any:
+        monkeypatch.setattr(feed, "free_bytes", lambda device: free)
+        return module._for_others(images, cpu, 1, machines)
+
+    enough = 2 * whole.nbytes
+    for machines, free in ((1, enough), (1, enough - 1), (2, enough - 1)):
+        sent = pickle.dumps(given(machines, free))
+        assert len(sent) < whole.nbytes / 10  # they open the file
+        opened = pickle.loads(sent).open()
+        assert (opened.pixels(slice(None)) == whole).all()
+        assert (opened.labels == images.labels).all()
+    others = pickle.loads(pickle.dumps(given(2, enough)))
+    assert isinstance(others, ImageSet) and others.checks is None
+    assert (others.pixels(slice(None)) == whole).all()
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    with pytest.raises(BenchError, match=r"images of mnist5k are not in .* here; give all"):
+        pickle.loads(sent)

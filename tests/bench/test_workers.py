@@ -140,8 +140,11 @@ def test_a_process_that_fails_says_why_in_one_line_and_where_without_addresses(
 
     said = {
         "models.errors.BenchError: training diverged: step 3": "training diverged: step 3",
-        "RuntimeError: Connection closed by peer [10.0.0.2]:1234": (
-            "RuntimeError: Connection closed by peer a peer"
+        "RuntimeError: [pair.cc:534] closed by [10.0.0.2]:1234": (
+            "RuntimeError: [pair.cc:534] closed by a peer"
+        ),
+        "RuntimeError: closed by 10.0.0.2:1234 and [fe80::1]:5": (
+            "RuntimeError: closed by a peer and a peer"
         ),
     }
     for last, reason in said.items():

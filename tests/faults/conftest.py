@@ -1,5 +1,7 @@
 """The fixtures of the harness, for tests that break things under it."""
 
+import pytest
+
 from tests.bench.conftest import (
     _default,
     _digits_read_once,
@@ -25,3 +27,9 @@ __all__ = [
     "outputs",
     "workplace",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _warnings_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Other tests show what the harness says as it goes on; these look at its warnings."""
+    caplog.set_level("WARNING", "bench")

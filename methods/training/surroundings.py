@@ -1,0 +1,86 @@
+"""What the training loop needs from around it: images, checkpoints, other processes, interrupts."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+State = dict[str, Any]
+Images = Callable[[Tensor], Tensor]
+"""From indices (n,) int64 on the CPU to those images, (n, 3, H, W) uint8, on the device."""
+
+
+def held(pixels: Tensor) -> Images:
+    """Return what gives images of `pixels` (N, 3, H, W) uint8, which are on the device."""
+    return lambda indices: pixels[indices.to(pixels.device)]
+
+
+class Checkpoints(Protocol):
+    """Where the state of a training is kept: after each epoch, and before an interrupt."""
+
+    def load(self) -> State | None: ...
+
+    def save(self, state: State) -> None: ...
+
+    @property
+    def place(self) -> str: ...
+
+
+class InMemory:
+    """Keeps the last state, for as long as the process lives."""
+
+    place = "memory"
+
+    def __init__(self) -> None:
+        self._state: State | None = None
+
+    def load(self) -> State | None:
+        return copy.deepcopy(self._state)
+
+    def save(self, state: State) -> None:
+        self._state = copy.deepcopy(state)
+
+
+class Workers(Protocol):
+    """The processes that share each batch: this one's place, and what they tell each other."""
+
+    rank: int
+    count: int
+
+    def average(self, tensors: Sequence[Tensor]) -> None: ...
+
+    def share(self, value: bytes | None) -> bytes | None:
+        """Return the `value` of the first process."""
+
+
+class Alone:
+    """One process."""
+
+    rank = 0
+    count = 1
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """The mean over one is itself."""
+
+    def share(self, value: bytes | None) -> bytes | None:
+        return value
+
+
+class Interrupts(Protocol):
+    """What may end the process, and waits after a step until the state is kept."""
+
+    @property
+    def waiting(self) -> bool: ...
+
+    def deliver(self) -> None:
+        """Let what is waiting happen, if anything is; return when the process goes on."""
+
+
+class NoInterrupts:
+    """Nothing is held back."""
+
+    waiting = False
+
+    def deliver(self) -> None:
+        """There is nothing to deliver."""
