@@ -32,6 +32,9 @@ def cluster(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Two nodes of one CPU each, on loopback; for 127.0.0.1 Ray would take the outer address."""
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray notes the address of the last cluster there, and makes no folder for it.
+    monkeypatch.setenv("RAY_TMPDIR", str(home))
+    (home / "ray").mkdir()
     try:
         from ray.cluster_utils import Cluster
     except ImportError:
