@@ -45,8 +45,8 @@ def kind_of(model: str, recipe: Mapping[str, Any]) -> str:
     """Return what cells have in common that take about equally long.
 
     These are the network, the method with its version and parameters, the images evaluated, the
-    precision of distillation, how weights are rounded, and whether their bits are searched for;
-    not the weights, the bits, the seed.
+    precision of distillation or of all products, how weights are rounded, and whether their bits
+    are searched for; not the weights, the bits, the seed.
 
     recipe: of a result, or of a cell before it is measured (`bench.recipe`).
     """
@@ -56,6 +56,7 @@ def kind_of(model: str, recipe: Mapping[str, Any]) -> str:
         "method": recipe["method"],
         "evaluation": recipe["evaluation"]["fingerprint"],
         "precision": recipe["calibration"].get("synthesis_precision"),
+        "matrix_products": recipe.get("matrix_products"),
         "rounding": quantizer.get("rounding"),
         "searched": quantizer["w_bits"] == "mixed",
     }
