@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.data import ImageSet
+from bench.data.imageset import Identity
 from bench.memory import available_bytes
 from methods.training.surroundings import Images, held
 
@@ -15,7 +16,7 @@ _SHARE = 0.5  # of the device's free memory, at most, for an image set
 _UPLOAD = 1024  # images
 
 # The one evaluation set that stays on a GPU for the next cells.
-_resident: dict[tuple[str, str, torch.device], Tensor] = {}
+_resident: dict[tuple[Identity, torch.device], Tensor] = {}
 
 
 def feed(images: ImageSet, device: torch.device) -> Callable[[int, int], Tensor]:
@@ -44,20 +45,30 @@ def _host(images: ImageSet, first: int, last: int) -> Tensor:
 
 
 def _kept(images: ImageSet, device: torch.device) -> Tensor | None:
-    """Return the set as a tensor on the GPU, None where it would take too much of its memory."""
-    key = images.listing.fingerprint, str(images.images.shape), device
+    """Return the set as a tensor on the GPU, None where it would take too much of its memory.
+
+    It is known by the file it was decoded into: the same photos have other pixels for a network
+    that wants them resized in another way. A set from no such file is not kept.
+    """
+    if images.checks is None:
+        return None
+    key = images.checks.identity, device
     if key not in _resident:
         _resident.clear()
         if images.images.nbytes > _SHARE * free_bytes(device):
             return None
         count, channels, height, width = images.images.shape
         kept = torch.empty((count, height, width, channels), dtype=torch.uint8, device=device)
-        kept = kept.permute(0, 3, 1, 2)
-        for first in range(0, count, _UPLOAD):
-            last = min(first + _UPLOAD, count)
-            kept[first:last] = _host(images, first, last)
-        _resident[key] = kept
+        _resident[key] = _filled(kept.permute(0, 3, 1, 2), images)
     return _resident[key]
+
+
+def _filled(pixels: Tensor, images: ImageSet) -> Tensor:
+    """Return `pixels`, as large as the set, with its images copied into them."""
+    for first in range(0, len(images), _UPLOAD):
+        last = min(first + _UPLOAD, len(images))
+        pixels[first:last] = _host(images, first, last)
+    return pixels
 
 
 def feed_training(images: ImageSet, device: torch.device, processes: int = 1) -> Images:
@@ -67,11 +78,8 @@ def feed_training(images: ImageSet, device: torch.device, processes: int = 1) ->
     file, checked, and copied there while a GPU computes what was queued before.
     """
     if fits_on(device, images, processes):
-        pixels = torch.empty(images.images.shape, dtype=torch.uint8, device=device)
-        for first in range(0, len(images), _UPLOAD):
-            last = min(first + _UPLOAD, len(images))
-            pixels[first:last] = _host(images, first, last)
-        return held(pixels)
+        empty = torch.empty(images.images.shape, dtype=torch.uint8, device=device)
+        return held(_filled(empty, images))
 
     def batch(indices: Tensor) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(images.pixels(indices.numpy())))

@@ -10,6 +10,7 @@ import torch
 
 from bench import feed as module
 from bench.data import ImageSet
+from bench.data.imageset import Checks
 from bench.feed import feed, feed_training, fits_on
 from bench.speed.evaluation import synthetic
 
@@ -24,6 +25,13 @@ def images(tmp_path: Path) -> ImageSet:
     np.save(tmp_path / "images.npy", values)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r").transpose(0, 3, 1, 2)
     return ImageSet(empty.listing, mapped)
+
+
+def decoded(images: ImageSet, file: int) -> ImageSet:
+    """The set as if it came from the cache, out of the file of that number."""
+    good = np.ones(len(images), dtype=bool)
+    checks = Checks(Path("nowhere"), (0, file, 0), np.zeros(len(images), np.uint32), good)
+    return ImageSet(images.listing, images.images, checks)
 
 
 def test_images_come_as_they_are_channels_last(images: ImageSet) -> None:
@@ -42,10 +50,25 @@ def test_a_set_that_fits_stays_on_the_device(
     monkeypatch.setattr(module, "_resident", {})
     monkeypatch.setattr(module, "_UPLOAD", 3)
     monkeypatch.setattr(module, "free_bytes", lambda device: 2 * 7 * 48)
-    kept = module._kept(images, CPU)
+    kept = module._kept(decoded(images, 1), CPU)
     assert kept is not None
+    assert kept.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(kept.numpy(), images.images)
-    assert module._kept(ImageSet(images.listing, images.images), CPU) is kept
+    assert module._kept(decoded(images, 1), CPU) is kept
+
+
+def test_the_same_photos_in_other_pixels_are_another_set(
+    images: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_resident", {})
+    monkeypatch.setattr(module, "free_bytes", lambda device: 2**30)
+    first = module._kept(decoded(images, 1), CPU)
+    other = ImageSet(images.listing, 255 - images.images)
+    second = module._kept(decoded(other, 2), CPU)
+    assert first is not None
+    assert second is not None
+    assert np.array_equal(second.numpy(), 255 - first.numpy())
+    assert module._kept(other, CPU) is None  # from no file of the cache
 
 
 def test_a_set_that_takes_over_half_of_what_is_free_does_not(
@@ -53,7 +76,7 @@ def test_a_set_that_takes_over_half_of_what_is_free_does_not(
 ) -> None:
     monkeypatch.setattr(module, "_resident", {})
     monkeypatch.setattr(module, "free_bytes", lambda device: 2 * 7 * 48 - 1)
-    assert module._kept(images, CPU) is None
+    assert module._kept(decoded(images, 1), CPU) is None
 
 
 _FIFTY_THOUSAND = """
