@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,22 +44,38 @@ def worth_compiling(network: nn.Module, images: int, image: Tensor, wish: Wish) 
     return images * multiplications(network, image) >= _WORTH.get(image.device.type, float("inf"))
 
 
+class Call(NamedTuple):
+    """What one layer with weights does to a batch: multiply-accumulates, and numbers it touches."""
+
+    multiplications: int
+    numbers: int
+
+
 @torch.inference_mode()
-def multiplications(network: nn.Module, image: Tensor) -> int:
-    """Return the multiply-accumulates of convolutions and linear layers for `image`, a batch."""
-    total = 0
+def calls(network: nn.Module, batch: Tensor) -> list[Call]:
+    """Return each call of a convolution or linear layer as `batch` passes, in order.
 
-    def add(layer: nn.Module, args: Any, output: Tensor) -> None:
-        nonlocal total
-        total += output.numel() * layer.get_parameter("weight")[0].numel()
+    numbers: of its input, its weights and its output.
+    """
+    found = []
 
-    handles = [layer.register_forward_hook(add) for layer in weighted_layers(network).values()]
+    def note(layer: nn.Module, args: Any, output: Tensor) -> None:
+        weight = layer.get_parameter("weight")
+        numbers = args[0].numel() + weight.numel() + output.numel()
+        found.append(Call(output.numel() * weight[0].numel(), numbers))
+
+    handles = [layer.register_forward_hook(note) for layer in weighted_layers(network).values()]
     try:
-        network(image)
+        network(batch)
     finally:
         for handle in handles:
             handle.remove()
-    return total
+    return found
+
+
+def multiplications(network: nn.Module, batch: Tensor) -> int:
+    """Return the multiply-accumulates of convolutions and linear layers for a batch."""
+    return sum(call.multiplications for call in calls(network, batch))
 
 
 def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:

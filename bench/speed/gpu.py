@@ -4,20 +4,19 @@ Random weights suffice: the time does not depend on them.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from bench.compilation import compiled, multiplications
+from bench.compilation import calls, compiled, multiplications
 from bench.seeds import torch_generator
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace
 from methods.base import Context
 from methods.zeroq import ZeroQ
-from models.quantize.activation import weighted_layers
 from models.quantize.network import quantize
 from models.quantize.spec import QuantSpec
 from models.zoo import entry
@@ -48,41 +47,32 @@ class Chip(NamedTuple):
     bytes_per_second: float
 
 
-def measured_chip(place: Workplace) -> Chip:
-    """Measure a matrix product and a copy, both large."""
-    one = torch.ones((_MATRIX, _MATRIX), device=place.device)
-    large = torch.zeros(_BYTES // 4, device=place.device)
+@cache
+def measured_chip(device: torch.device) -> Chip:
+    """Measure a matrix product and a copy, both large, once a process."""
+    one = torch.ones((_MATRIX, _MATRIX), device=device)
+    large = torch.zeros(_BYTES // 4, device=device)
     other = torch.empty_like(large)
     sides: dict[str, Callable[[], object]] = {
         "product": lambda: one @ one,
         "copy": lambda: other.copy_(large),
     }
-    seconds = alternate(sides, _SECONDS, place.device)
+    seconds = alternate(sides, _SECONDS, device)
     return Chip(2 * _MATRIX**3 / seconds["product"], 2 * _BYTES / seconds["copy"])
 
 
-@torch.inference_mode()
 def least_seconds(network: nn.Module, batch: Tensor, chip: Chip) -> float:
     """Return the time below which the layers with weights cannot pass `batch` on that chip.
 
     Each takes as long as its arithmetic, or as moving its input, weights and output once.
     """
-    total = 0.0
-
-    def add(layer: nn.Module, args: Any, output: Tensor) -> None:
-        nonlocal total
-        weight = layer.get_parameter("weight")
-        operations = 2 * output.numel() * weight[0].numel()
-        moved = 4 * (args[0].numel() + weight.numel() + output.numel())
-        total += max(operations / chip.operations_per_second, moved / chip.bytes_per_second)
-
-    handles = [layer.register_forward_hook(add) for layer in weighted_layers(network).values()]
-    try:
-        network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return total
+    return sum(
+        max(
+            2 * call.multiplications / chip.operations_per_second,
+            4 * call.numbers / chip.bytes_per_second,
+        )
+        for call in calls(network, batch)
+    )
 
 
 def of_synthesis(place: Workplace) -> list[Ratio]:
@@ -121,7 +111,7 @@ def of_evaluation(name: str, place: Workplace) -> list[Ratio]:
     images = place.noise(_IMAGES, size)
     network = place.network(name)
     quantized = quantize(network, _SPEC, images[:16]).network
-    chip = measured_chip(place)
+    chip = measured_chip(place.device)
     with torch.inference_mode():
         sides = {
             "float32, eager": partial(network, images),
