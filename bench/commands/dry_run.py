@@ -71,9 +71,13 @@ def _references(left: Sequence[tuple[Cell, Config]]) -> dict[str, tuple[Cell, Co
         for cell, config in left
         if not cell.spec.is_float and cell.weights.locate is not None
     ]
-    missing = [(plan(config), config) for config in configs if known_result(config) is None]
+    floats = {cell.id: (cell, config) for config in configs for cell in [plan(config)]}
     asked = {cell.id for cell, _ in left}
-    return {cell.id: (cell, config) for cell, config in missing if cell.id not in asked}
+    return {
+        id: (cell, config)
+        for id, (cell, config) in floats.items()
+        if id not in asked and known_result(config) is None
+    }
 
 
 def _wanted(cell: Cell, config: Config, earlier: Sequence[Result]) -> Wanted:
