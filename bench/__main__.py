@@ -1,7 +1,5 @@
 """`python -m bench` is `bench`."""
 
-import sys
+from bench.cli import command
 
-from bench.cli import main
-
-sys.exit(main())
+command()

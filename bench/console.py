@@ -1,7 +1,12 @@
 """What a command shows: its log lines and its output."""
 
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from models.errors import BenchError
 
 
 def show_log() -> None:
@@ -17,8 +22,30 @@ def show_log() -> None:
 
 
 def say(text: str) -> None:
-    """Write `text` and a line end to stdout."""
-    sys.stdout.write(text + "\n")
+    """Write `text` and a line end to stdout.
+
+    Raises BenchError when they cannot be written, and BrokenPipeError when no one reads them.
+    """
+    with _stdout():
+        sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    """Write what stdout still keeps back; raises as `say`."""
+    with _stdout():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Python would try once more at its end, and say so in three lines.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        raise BenchError(f"the output cannot be written: {error.strerror}") from error
 
 
 class _TerminalHandler(logging.Handler):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from models.errors import BenchError
-from models.fetch import fetch
 from models.preprocessing import Preprocessing
 from models.registry import import_attribute
 
@@ -96,6 +95,8 @@ class Weights:
         if isinstance(self.locate, Made):
             raise BenchError(f"weights {self.tag!r} are no file; they are made with their network")
         if isinstance(self.locate, Release):
+            from models.fetch import fetch  # which imports the web's part of the library
+
             return fetch(self.locate.url, self.locate.file, self.locate.sha1)
         if isinstance(self.locate, Path):
             return existing(self.locate)

@@ -1,6 +1,6 @@
 """Delta_B of CoQuant (Sun et al., WACV 2024): accuracy relative to networks of their own bits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import mean, stdev
 
 import pandas as pd
@@ -12,7 +12,7 @@ REFERENCE = "individual"
 
 DELTA_B_TITLE = "Δ_B"
 
-BySeed = Mapping[int, float]
+BySeed = dict[int, float]
 """Top-1 in percent of each seed that is done."""
 
 
@@ -43,18 +43,17 @@ def delta_b_column(cells: pd.DataFrame) -> list[str] | None:
     bits = list(dict.fromkeys(cells["w_bits"]))
     if REFERENCE not in set(cells["method"]) or len(bits) < 2 or cells["method"].nunique() < 2:
         return None
-    done = cells[cells["status"] == "done"]
-
-    def by_bits(rows: pd.DataFrame) -> list[BySeed]:
-        return [
-            dict(zip(at["seed"], at["top1"], strict=True))
-            for at in (rows[rows["w_bits"] == each] for each in bits)
-        ]
-
-    reference = by_bits(done[done["method"] == REFERENCE])
-    groups = cells.groupby(row_keys(cells), sort=False, dropna=False)
-    rows = [by_bits(done[done.index.isin(of_row.index)]) for _, of_row in groups]
-    return [_text(delta_b(row, reference)) for row in rows]
+    place = cells.groupby(row_keys(cells), sort=False, dropna=False).ngroup()
+    rows: list[dict[int, BySeed]] = [{each: {} for each in bits} for _ in range(place.nunique())]
+    reference: dict[int, BySeed] = {each: {} for each in bits}
+    columns = (place, *(cells[name] for name in ("method", "status", "w_bits", "seed", "top1")))
+    for row, method, status, w_bits, seed, top1 in zip(*columns, strict=True):
+        if status == "done":
+            rows[row][w_bits][seed] = top1
+            if method == REFERENCE:
+                reference[w_bits][seed] = top1
+    own = [reference[each] for each in bits]
+    return [_text(delta_b([row[each] for each in bits], own)) for row in rows]
 
 
 def _text(of_seeds: BySeed) -> str:

@@ -1,6 +1,9 @@
 """The help of `bench`."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +20,46 @@ def test_each_command_begins_a_line_with_its_help(
     with_help = re.findall(r"^ {4}([a-z]+) {2,}\S.*$", text, re.MULTILINE)
     assert names == with_help
     assert {"run", "table", "dashboard", "merge"} <= set(names)
+
+
+def _bench(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_command_that_ends_at_once_has_written_all_of_its_output() -> None:
+    ended = _bench("table", "dsg_resnet18", "--format", "csv")
+    assert ended.returncode == 0
+    assert len(ended.stdout) > 4096  # more than one write of a pipe
+    assert ended.stdout.endswith("\n")
+    assert ended.stdout.count("\n") > 10
+
+
+def test_a_command_that_ends_at_once_has_its_exit_status_and_its_line() -> None:
+    ended = _bench("table", "dsg_resnet81")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "dsg_resnet18" in ended.stderr
+
+
+def test_a_reader_that_went_away_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "bench", "table", "dsg_resnet18", "--format", "csv"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("words", [["ls", "tables"], ["table", "dsg_resnet18", "--format", "csv"]])
+def test_output_to_a_full_disk_is_one_line(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "bench", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == "error: the output cannot be written: No space left on device\n"
