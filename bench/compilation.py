@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import BenchError
+from models.inference import with_fixed_batchnorm
 from models.quantize.activation import weighted_layers
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     torch._dynamo.config.skip_nnmodule_hook_guards = False
     torch._dynamo.config.recompile_limit = _GRAPHS
     # A batch is padded to the size of the others; a graph for every size would be slower.
-    return torch.compile(network, dynamic=False, backend=BACKEND)
+    return torch.compile(with_fixed_batchnorm(network), dynamic=False, backend=BACKEND)
 
 
 def checked(network: nn.Module, batch: Tensor, wish: Wish) -> Callable[[Tensor], Tensor] | None:

@@ -20,6 +20,7 @@ from bench.training import trained
 from methods.base import Progress
 from methods.training.base import TrainedMethod
 from models.qat.network import weights_size_mb
+from models.quantize.fuse import fuse_relus
 from models.quantize.mixed import Assignment, uniform_size_mb
 from models.weights import load
 from models.zoo import Weights, entry
@@ -106,7 +107,9 @@ def _quantized(
 ) -> nn.Module:
     generator = torch_generator(cell.seed, "rounding")
     bits = chosen.bits if chosen else None
-    return cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
+    found = cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
+    fuse_relus(found, batch[:1])
+    return found
 
 
 @lru_cache(maxsize=2)

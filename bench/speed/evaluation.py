@@ -14,6 +14,7 @@ from bench.machine import batch_size
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace
+from models.quantize.fuse import fuse_relus
 from models.quantize.network import quantize
 from models.quantize.spec import QuantSpec
 from models.zoo import entry
@@ -37,6 +38,7 @@ def of_network(name: str, place: Workplace) -> list[Ratio]:
     images = place.noise(batch_size(place.runtime, place.device, size**2), size)
     network = place.network(name)
     quantized = quantize(network, _SPEC, images).network
+    fuse_relus(quantized, images[:1])
     with torch.inference_mode():
         sides = {
             "float": partial(network, images),

@@ -1,7 +1,8 @@
-"""The shortest times of several things that take turns."""
+"""The usual times of several things that take turns."""
 
 import time
 from collections.abc import Callable, Mapping
+from statistics import median
 
 import torch
 
@@ -15,10 +16,11 @@ def alternate(
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Return the least seconds that each of `sides` takes.
+    """Return the seconds that each of `sides` takes: its usual share of the usual turn.
 
-    After one call of each, which is not counted, they take turns for about `seconds`, so that what
-    else the machine does disturbs all alike; the least is what the others leave undisturbed.
+    After one call of each, which is not counted, they take turns for about `seconds`. A machine is
+    faster in one minute than in the next, by more than what is looked for; of one turn all sides
+    have the same minute, and the median forgets the turns in which something came between.
     """
 
     def timed(side: Callable[[], object]) -> float:
@@ -30,10 +32,11 @@ def alternate(
 
     for side in sides.values():
         timed(side)
-    best = dict.fromkeys(sides, float("inf"))
-    begun, rounds = clock(), 0
-    while rounds < _ROUNDS or clock() - begun < seconds:
-        for name, side in sides.items():
-            best[name] = min(best[name], timed(side))
-        rounds += 1
-    return best
+    turns: list[dict[str, float]] = []
+    begun = clock()
+    while len(turns) < _ROUNDS or clock() - begun < seconds:
+        turns.append({name: timed(side) for name, side in sides.items()})
+    usual = median(sum(turn.values()) for turn in turns)
+    return {
+        name: usual * median(turn[name] / sum(turn.values()) for turn in turns) for name in sides
+    }

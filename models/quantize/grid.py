@@ -17,13 +17,16 @@ class Grid(NamedTuple):
 
     Every field is a float32 tensor that broadcasts against what is quantized. inverse_scale is
     in integer steps per unit of the input; zero_point is integral but may lie outside
-    q_min..q_max, as in the ZeroQ release.
+    q_min..q_max, as in the ZeroQ release. steps is q_max - q_min, and top is q_max + zero_point:
+    compiled code would take them anew for every few values.
     """
 
     inverse_scale: Tensor
     zero_point: Tensor
     q_min: Tensor
     q_max: Tensor
+    steps: Tensor
+    top: Tensor
 
 
 def affine_grid(low: Tensor, high: Tensor, bits: int) -> Grid:
@@ -58,6 +61,12 @@ GRIDS = {"affine": affine_grid, "symmetric": symmetric_grid}
 def fake_quantize(x: Tensor, grid: Grid) -> Tensor:
     """Return `x` rounded (ties to even) and clamped to `grid`; same shape and dtype."""
     q = (grid.inverse_scale * x).sub_(grid.zero_point).round_()
+    if torch.compiler.is_compiling():
+        # The same integers by other means: a ReLU is one instruction, a maximum with its care for
+        # NaN four. Uncompiled it would be two more passes over the tensor.
+        above_min = torch.relu(q - grid.q_min)
+        below_max = torch.relu(grid.steps - above_min)
+        return (grid.top - below_max) / grid.inverse_scale
     # On a CPU torch.clamp with tensors as bounds takes several times as long.
     q = torch.minimum(torch.maximum(q, grid.q_min), grid.q_max)
     return q.add_(grid.zero_point).div_(grid.inverse_scale)
@@ -73,6 +82,5 @@ def value_range(x: Tensor, channel_dim: int | None) -> tuple[Tensor, Tensor]:
 
 
 def _with_levels(inverse_scale: Tensor, zero_point: Tensor, q_min: int, q_max: int) -> Grid:
-    return Grid(
-        inverse_scale, zero_point, zero_point.new_tensor(q_min), zero_point.new_tensor(q_max)
-    )
+    low, high = zero_point.new_tensor(q_min), zero_point.new_tensor(q_max)
+    return Grid(inverse_scale, zero_point, low, high, high - low, high + zero_point)

@@ -97,7 +97,7 @@ def test_ranges_by_channel() -> None:
 def test_state_survives_a_state_dict(granularity: str) -> None:
     quantizer = ActivationQuantizer(3, "affine", granularity)
     quantizer(torch.randn(2, 3, 4, 4))
-    names = ["low", "high", "inverse_scale", "zero_point", "q_min", "q_max"]
+    names = ["low", "high", "inverse_scale", "zero_point", "q_min", "q_max", "steps", "top"]
     assert list(quantizer.state_dict()) == names
     assert all(not p.requires_grad for p in quantizer.state_dict().values())
 

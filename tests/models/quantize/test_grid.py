@@ -65,9 +65,9 @@ def test_by_hand(
 
 def test_fields_by_hand() -> None:
     found = grid("affine", -1.0, 2.0, 2)
-    assert [float(field) for field in found] == [1.0, 1.0, -2.0, 1.0]
+    assert [float(field) for field in found] == [1.0, 1.0, -2.0, 1.0, 3.0, 2.0]
     found = grid("symmetric", -2.0, 1.5, 3)
-    assert [float(field) for field in found] == [1.5, 0.0, -3.0, 3.0]
+    assert [float(field) for field in found] == [1.5, 0.0, -3.0, 3.0, 6.0, 3.0]
 
 
 @given(VALUES, BITS, SCHEMES)
@@ -201,3 +201,17 @@ def test_dtype_and_layout_are_kept() -> None:
     quantized = on_own_grid(x, 4, "affine")
     assert (quantized.dtype, quantized.shape) == (x.dtype, x.shape)
     assert quantized.is_contiguous(memory_format=torch.channels_last)
+
+
+@quick
+@given(low=st.floats(-100, 0, width=32), high=st.floats(0, 100, width=32), bits=BITS, x=VALUES)
+@pytest.mark.parametrize("scheme", sorted(GRIDS))
+def test_what_a_compiler_sees_is_the_same(
+    scheme: str, low: float, high: float, bits: int, x: list[float]
+) -> None:
+    own = GRIDS[scheme](torch.tensor(low), torch.tensor(high), bits)
+    values = torch.tensor([*x, 0.0, 1e30, -1e30, float("inf"), float("-inf"), float("nan")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.compiler, "is_compiling", lambda: True)
+        compiled = fake_quantize(values, own)
+    torch.testing.assert_close(compiled, fake_quantize(values, own), rtol=0, atol=0, equal_nan=True)
