@@ -1,6 +1,6 @@
 """The way of one cell: network, images, calibration, quantization, correctness."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.calibration import calibrate
 from bench.cell import Cell
 from bench.config import Config
-from bench.data import ImageSet, Listing, decode
+from bench.data import ImageSet, Listing, decode, with_whole_images
 from bench.evaluate import Evaluation, evaluate
 from bench.machine import batch_size, memory_format, prepare_device
 from bench.mixed import blank_image, budget_of, choose, measured_sensitivity
@@ -53,6 +53,10 @@ def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Me
 
     fresh: synthesise again instead of using what an earlier cell has kept.
     """
+    return with_whole_images(partial(_measure, cell, config, clock, fresh))
+
+
+def _measure(cell: Cell, config: Config, clock: Clock, fresh: bool) -> Measurement:
     device = prepare_device(config.runtime)
     layout = memory_format(config.runtime)
     caches = config.paths.outputs / "cache"

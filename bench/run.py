@@ -12,7 +12,6 @@ import yaml
 from bench.cell import Cell, float_config, plan
 from bench.config import Config
 from bench.correctness import save_correctness
-from bench.data import DamagedImages, discard
 from bench.facts import facts_before, facts_found, portable
 from bench.gate import check_float, expected_top1
 from bench.limit import TimeLimit, Unfinished, time_limit
@@ -156,19 +155,10 @@ def _in_time(
 ) -> Measurement:
     try:
         with time_limit(config.runtime.limit_s, clock, unfinished):
-            return _measured(cell, config, clock)
+            return measure(cell, config, clock)
     except TimeLimit:
         forget_networks()  # it may have been in the middle of changing one
         raise
-
-
-def _measured(cell: Cell, config: Config, clock: Clock) -> Measurement:
-    try:
-        return measure(cell, config, clock)
-    except DamagedImages as error:
-        log.warning("warning: %s; decoded and measured again", error.what)
-        discard(error)
-        return measure(cell, config, clock)
 
 
 # Float cells that failed in this command: the cells of a sweep that need one fail at once.

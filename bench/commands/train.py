@@ -5,12 +5,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from bench.config import RuntimeConfig
 from bench.console import say, show_log
-from bench.data import ImageSet, Listing, check_training, decode, scan
+from bench.data import (
+    ImageSet,
+    Listing,
+    check_training,
+    decode,
+    scan,
+    with_whole_images,
+)
 from bench.evaluate import evaluate
 from bench.experiments import compose_raw
 from bench.machine import batch_size, memory_format, prepare_device
@@ -45,34 +53,31 @@ def train(arguments: Namespace) -> int:
             cache = outputs / "cache" / "data"
             return decode(listing, config["data"], preprocessing, cache, progress, runtime.workers)
 
-    training, testing = map(images, sides)
+    def readable() -> tuple[ImageSet, np.ndarray]:
+        found = images(sides[0])
+        return found, found.pixels(slice(None))
+
+    training, pixels = with_whole_images(readable)
+    images(sides[1])  # what cannot be decoded is said before any long work
     untrained = model.network().to(device)
     with clock.phase("train") as progress:
-        network = train_network(
-            untrained,
-            training.pixels(slice(None)),
-            training.labels,
-            preprocessing,
-            recipe,
-            seed,
-            progress,
-        )
-    with clock.phase("evaluate") as progress:
-        top1 = evaluate(
-            network,
-            testing,
-            preprocessing,
-            device,
-            layout,
-            batch_size(runtime, device, preprocessing.size**2),
-            progress,
-        ).correctness.top1
-    correct, total = int(top1.sum()), len(top1)
-    low, high = wilson_interval(correct, total)
-    subset = f"_subset{len(training)}" if config["data"].get("subset") else ""
+        labels = training.labels
+        network = train_network(untrained, pixels, labels, preprocessing, recipe, seed, progress)
+    subset = f"_subset{len(pixels)}" if config["data"].get("subset") else ""
     name = f"{model.name}_{training.listing.name}{subset}_seed{seed}.safetensors"
     path = outputs / "trained" / name
     sha256 = save_weights(network, path)
+
+    def right() -> np.ndarray:
+        testing = images(sides[1])
+        at_once = batch_size(runtime, device, preprocessing.size**2)
+        with clock.phase("evaluate") as progress:
+            found = evaluate(network, testing, preprocessing, device, layout, at_once, progress)
+        return found.correctness.top1
+
+    top1 = with_whole_images(right)
+    correct, total = int(top1.sum()), len(top1)
+    low, high = wilson_interval(correct, total)
     say(f"top-1 {100 * correct / total:.2f} % [{low:.2f}, {high:.2f}] of {total} images")
     say(f"trained in {clock.seconds['train']:.0f} s; {path}")
     say(f"sha256 {sha256}")

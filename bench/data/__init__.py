@@ -3,7 +3,7 @@
 Importing this imports neither torch nor Pillow; a data set's own module is imported when asked for.
 """
 
-from bench.data.cache import decode, discard, reopen
+from bench.data.cache import decode, discard, reopen, with_whole_images
 from bench.data.calibration import calibration_indices
 from bench.data.datasets import DATASETS, scan
 from bench.data.imageset import DamagedImages, ImageSet
@@ -25,4 +25,5 @@ __all__ = [
     "discard",
     "reopen",
     "scan",
+    "with_whole_images",
 ]

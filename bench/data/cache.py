@@ -13,7 +13,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -26,6 +26,8 @@ from bench.data.listing import Listing, digest, without
 from bench.data.options import Options
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,19 @@ def reopen(listing: Listing, folder: Path, size: int) -> ImageSet:
             "processes the same folder with paths.outputs=DIR"
         )
     return found
+
+
+def with_whole_images(work: Callable[[], T]) -> T:
+    """Return what `work` returns, which decodes and reads images.
+
+    Where it meets a damaged entry, that is removed, and it begins anew, once.
+    """
+    try:
+        return work()
+    except DamagedImages as error:
+        log.warning("warning: %s; decoded and measured again", error.what)
+        discard(error)
+    return work()
 
 
 def discard(error: DamagedImages) -> None:

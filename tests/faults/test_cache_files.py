@@ -11,6 +11,7 @@ from bench.data import cache, scan
 from bench.experiments import compose_raw
 from bench.run import run_cell
 from bench.store import Store
+from tests.bench.conftest import Finished, records
 from tests.bench.test_training import SMALL
 from tests.faults.damage import EVERY, Damage, flip
 
@@ -83,6 +84,29 @@ def test_a_bit_of_a_decoded_image_wherever_it_is(
         "again"
         for index in (0, 29, 59)
     ]
+
+
+def test_decoded_images_of_a_repetition_and_of_a_training(
+    bench_main: Callable[..., Finished], outputs: Path
+) -> None:
+    place, limits = f"paths.outputs={outputs}", ("data.limit=60", "data.subset=200")
+    training = ("train", "train.epochs=1", *limits, place)
+    first = bench_main(*training)
+    assert first.status == 0
+    line = ("quant=fp32", "data.limit=60", "data.subset=200", "tracking=none", place)
+    assert bench_main("run", *line).status == 0
+    (id,) = records(outputs)
+    for again, sets in ((training, 2), (("rerun", id), 1)):
+        for file in (outputs / "cache" / "data").glob("*/images.npy"):
+            flip(file, place=0.5)
+        cache._good.clear()
+        done = bench_main(*again, place)
+        assert done.status == 0
+        assert done.out.count("is damaged; decoded and measured again") == sets
+        if again[0] == "train":  # all but the seconds
+            assert [x for x in done.out.splitlines() if x.startswith(("top-1", "sha256"))] == [
+                x for x in first.out.splitlines() if x.startswith(("top-1", "sha256"))
+            ]
 
 
 @pytest.mark.parametrize("name", ["images.safetensors", "curve.json", "checksums.json"])

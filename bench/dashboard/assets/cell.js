@@ -105,6 +105,7 @@ function verdict(cell) {
     facts([
       ["95 % Wilson interval", `${fixed(cell.low)} to ${fixed(cell.high)} %`],
       ["correct", `${cell.correct.toLocaleString("en")} of ${cell.total.toLocaleString("en")}`],
+      ["cannot be decoded", cell.left_out > 0 && `${cell.left_out.toLocaleString("en")} images, left out; the recipe names them`],
       ["top-5", cell.top5 !== null && `${fixed(cell.top5)} %`],
       ["against float", loss !== null && `${signed(loss)} points`],
       ["size of the weights", cell.size_mb !== null && `${fixed(cell.size_mb)} MiB`],
