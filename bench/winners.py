@@ -85,7 +85,7 @@ def best_rows(cells: pd.DataFrame) -> list[bool]:
     """Return which rows of `summarise(cells)` may be marked, in their order; `cells` of `collect`.
 
     A column of the table is what was asked of several methods: network, data, recipe and bits.
-    It has no best while a cell of it is missing, or when its images differ.
+    It has no best while a cell of it is missing or failed, or when its images differ.
     """
     _, asked = split_keys(cells)
     row = cells.groupby([*row_keys(cells), "w_bits", "a_bits"], sort=False, dropna=False).ngroup()
@@ -98,7 +98,7 @@ def best_rows(cells: pd.DataFrame) -> list[bool]:
         .agg({"top1": ["mean", "std", "count"], "total": "first"})
         .itertuples()
     }
-    unfit = (cells["status"] == "missing").groupby(column).any()
+    unfit = cells["status"].isin(["missing", "failed"]).groupby(column).any()
     unfit |= cells["images"].groupby(column).agg("nunique") > 1
     rows_of = row.groupby(column).unique()
     columns = [

@@ -25,9 +25,10 @@ def collect(
 ) -> pd.DataFrame:
     """Return one row a cell, in the order of `jobs`: what it is, and what it came to.
 
-    What it is: `model`, `weights`, `data`, `w_bits`, `a_bits`, `seed`, and every other value of
-    its configuration as `data.*`, `method.*` or `quant.*` (NaN where a cell has no such value;
-    nested ones under longer names, lists as tuples).
+    What it is: `model`, `weights`, `data`, `w_bits`, `a_bits`, `seed`, `runtime.precision` where
+    one is not fp32, and every other value of its configuration as `data.*`, `method.*` or `quant.*`
+    (NaN where a cell has no such value; nested ones under longer names, lists as tuples). Jobs that
+    ask for the same, as `quant=w4a32` does with any activation range, are one row.
     What it came to: `status` ("missing" when there is no result), `images` (fingerprint of the
     evaluation set), the numbers of `Result`, and `command`, which measures it. Of two results for
     one cell, measured on different copies of the data, the newer one counts.
@@ -35,14 +36,19 @@ def collect(
     own: the folder of the user's own configs that the jobs were composed with.
     """
     newest = {result.request_id: result for result in sorted(results, key=_age)}
-    rows = []
+    asked: dict[tuple[str, str], Job] = {}
     for job in jobs:
-        result = newest.get(request_id(job.config))
-        rows.append({**_asked(job.config), **_found(result), "command": run_command(job, own)})
+        asked.setdefault((request_id(job.config), job.config.runtime.precision), job)
+    rows = []
+    for (id, _), job in asked.items():
+        command = {"command": run_command(job, own)}
+        rows.append({**_asked(job.config), **_found(newest.get(id)), **command})
+    unsaid = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
-        for row in rows:
-            del row["quant.w_candidates"]
-    return pd.DataFrame(rows)
+        unsaid.append("quant.w_candidates")
+    if all(row["runtime.precision"] == "fp32" for row in rows):
+        unsaid.append("runtime.precision")
+    return pd.DataFrame(rows).drop(columns=unsaid, errors="ignore")
 
 
 def _age(result: Result) -> str:
@@ -60,6 +66,7 @@ def _asked(config: Config) -> dict[str, Any]:
         "w_bits": _w_text(quant),
         "a_bits": quant.pop("a_bits"),
         "seed": config.seed,
+        "runtime.precision": config.runtime.precision,
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):
         kept = {key: value for key, value in values.items() if key not in _SAID}

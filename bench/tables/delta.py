@@ -1,7 +1,8 @@
 """Delta_B of CoQuant (Sun et al., WACV 2024): accuracy relative to networks of their own bits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
+from typing import Any
 
 import pandas as pd
 
@@ -38,22 +39,43 @@ def delta_b(top1: Sequence[BySeed], reference: Sequence[BySeed]) -> dict[int, fl
 def delta_b_column(cells: pd.DataFrame) -> list[str] | None:
     """Return Delta_B of each row of the table of `cells`, as text, in their order.
 
+    A row's reference is the one of the same network, data and quantizer; of several, the one with
+    its own parameters. Without exactly one, the text is empty.
     None where it has no meaning: without the reference among the methods, or at one bit-width.
     """
-    bits = list(dict.fromkeys(cells["w_bits"]))
+    bits = list(dict.fromkeys(zip(cells["w_bits"], cells["a_bits"], strict=True)))
     if REFERENCE not in set(cells["method"]) or len(bits) < 2 or cells["method"].nunique() < 2:
         return None
-    place = cells.groupby(row_keys(cells), sort=False, dropna=False).ngroup()
-    rows: list[dict[int, BySeed]] = [{each: {} for each in bits} for _ in range(place.nunique())]
-    reference: dict[int, BySeed] = {each: {} for each in bits}
-    columns = (place, *(cells[name] for name in ("method", "status", "w_bits", "seed", "top1")))
-    for row, method, status, w_bits, seed, top1 in zip(*columns, strict=True):
+    keys = row_keys(cells)
+    place = cells.groupby(keys, sort=False, dropna=False).ngroup()
+    labels = cells.loc[~place.duplicated(), keys].astype(str).to_dict("records")
+    rows: list[dict[tuple[Any, Any], BySeed]] = [{each: {} for each in bits} for _ in labels]
+    names = ("w_bits", "a_bits", "status", "seed", "top1")
+    for row, w_bits, a_bits, status, seed, top1 in zip(
+        place, *(cells[name] for name in names), strict=True
+    ):
         if status == "done":
-            rows[row][w_bits][seed] = top1
-            if method == REFERENCE:
-                reference[w_bits][seed] = top1
-    own = [reference[each] for each in bits]
-    return [_text(delta_b([row[each] for each in bits], own)) for row in rows]
+            rows[row][w_bits, a_bits][seed] = top1
+    values = [[row[each] for each in bits] for row in rows]
+    references = [_reference_of(label, labels) for label in labels]
+    return [
+        "" if reference is None else _text(delta_b(own, values[reference]))
+        for own, reference in zip(values, references, strict=True)
+    ]
+
+
+def _reference_of(label: Mapping[Any, str], labels: Sequence[Mapping[Any, str]]) -> int | None:
+    """Return the place of the row that `label` is relative to; None where it is not one row."""
+    asked = [key for key in label if not key.startswith("method")]
+    parameters = [key for key in label if key.startswith("method.")]
+    found = [
+        place
+        for place, other in enumerate(labels)
+        if other["method"] == REFERENCE and all(other[key] == label[key] for key in asked)
+    ]
+    if len(found) > 1:
+        found = [at for at in found if all(labels[at][key] == label[key] for key in parameters)]
+    return found[0] if len(found) == 1 else None
 
 
 def _text(of_seeds: BySeed) -> str:

@@ -10,7 +10,7 @@ from bench.cell import float_config, request_id
 from bench.configs import options
 from bench.experiments import Job, experiment_jobs
 from bench.result import Result
-from bench.stats import t_interval
+from bench.stats import t_interval, wilson_interval
 
 _ASKED = ("model", "weights", "data", "method", "w_bits", "a_bits")
 
@@ -50,7 +50,7 @@ def measured_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFram
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
-    groups = ("data.", "method.", "quant.")
+    groups = ("data.", "method.", "quant.", "runtime.")
     asked = [key for key in rows.columns if key in _ASKED or key.startswith(groups)]
     by_id = {result.id: result for result in results}
     # Plain values, not frames of one group each: a table of 100 cells must not take half a second.
@@ -82,12 +82,14 @@ def _together(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result]) -
 def interval(values: Sequence[float], result: Result | None) -> tuple[float, float, str] | None:
     """Return the 95 % interval of the mean of `values`, one a seed, and what kind it is.
 
-    Of three seeds or more it is Student's, over seeds ("t"); of one that of `result`, over images
-    ("wilson"); of two there is none.
+    Of three seeds or more it is Student's, over seeds ("t"), of fewer Wilson's, over the images of
+    `result` ("wilson"). Without `result` the values are no shares of images, and two have none.
     """
     if len(values) >= 3:
-        return *t_interval(values), "t"
-    if len(values) == 1 and result is not None:
-        assert result.ci_low is not None and result.ci_high is not None  # it is done
-        return result.ci_low, result.ci_high, "wilson"
-    return None
+        low, high = t_interval(values)
+        return (low, high, "t") if result is None else (max(low, 0.0), min(high, 100.0), "t")
+    if not values or result is None:
+        return None
+    assert result.total is not None  # it is done
+    right = round(sum(values) / len(values) * result.total / 100)
+    return *wilson_interval(right, result.total), "wilson"

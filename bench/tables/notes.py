@@ -67,10 +67,12 @@ def _recipe_lines(result: Result) -> list[str]:
     network = f"{result.model}: {weights['source']}" + _sha256(weights["sha256"])
     without = [f"{result.data}: {result.left_out:,} images cannot be decoded and are left out"]
     images = without if result.left_out else []
+    # Said where it is not float32.
+    if "matrix_products" in recipe:
+        images.append(f"matrix products in {recipe['matrix_products']}")
     if (result.w_bits, result.a_bits) == (FLOAT_BITS, FLOAT_BITS):
         return [network, *images]
     parameters = {k: v for k, v in recipe["method"].items() if k not in _METHOD_WORDS}
-    # Said where it is not float32.
     precision = recipe.get("calibration", {}).get("synthesis_precision")
     if precision is not None:
         parameters["synthesis_precision"] = precision

@@ -23,9 +23,10 @@ def meaning(definition: Definition) -> list[str]:
     """Return the lines that say what the measured numbers and the verdicts are."""
     return [
         "measured: mean over seeds in %, with its 95 % interval: Student's t over three seeds or "
-        "more, Wilson's over the images for one",
+        "more, Wilson's over the images for fewer",
         "reproduced: the published value lies in this interval or within "
-        f"{definition.tolerance:g} points of the mean; difference: measured minus published",
+        f"{definition.tolerance:g} points of the mean, or within the spread that is published with "
+        "it; difference: measured minus published",
     ]
 
 

@@ -26,7 +26,9 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
         if column in _ONLY_WITH:
             other, value = _ONLY_WITH[column]
             varies = _varies(cells.loc[cells[other] == value, column])
-        elif column in ("model", "weights", "data") or column.startswith(("data.", "quant.")):
+        elif column in ("model", "weights", "data") or column.startswith(
+            ("data.", "quant.", "runtime.")
+        ):
             varies = _varies(cells[column])
         elif column.startswith("method."):
             varies = _varies_within(cells["method"], cells[column])

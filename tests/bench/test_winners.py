@@ -128,6 +128,8 @@ def test_an_unfinished_column_has_no_best() -> None:
     assert marked(*seeds, cell("real", np.nan, seed=2, **missing)) == []
     assert marked(*seeds, cell("real", 62.0, seed=2)) == [("real", 4)]
     assert marked(*seeds[:1], seeds[3], cell("dsg", np.nan, **missing)) == []
+    failed = cell("dsg", np.nan, **(missing | {"status": "failed"}))
+    assert marked(*seeds[:1], seeds[3], failed) == []
     # A combination that has no meaning will never be there.
     skipped = cell("dsg", np.nan, **(missing | {"status": "skipped"}))
     assert marked(seeds[0], seeds[3], skipped) == [("real", 4)]

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from bench.tables.collect import collect
+from bench.stats import wilson_interval
 from bench.tables.comparison import compare, shown_numbers
 from bench.tables.definition import Definition
 from bench.tables.measured import interval, measured_cells, table_jobs
@@ -150,5 +151,15 @@ def test_intervals() -> None:
     one = record(table_jobs(LONG, [])[0], 35_000)
     assert interval([70.0], one) == (one.ci_low, one.ci_high, "wilson")
     assert interval([70.0], None) is None
-    assert interval([70.0, 71.0], one) is None
+    # Of two seeds the interval of their mean over the images: 35,250 of 50,000.
+    assert interval([70.0, 71.0], one) == (*wilson_interval(35_250, 50_000), "wilson")
+    assert interval([70.0, 71.0], None) is None
     assert interval([70.0, 70.0, 70.0], one) == (70.0, 70.0, "t")
+
+
+def test_an_interval_of_top1_ends_at_0_and_100() -> None:
+    one = record(table_jobs(LONG, [])[0], 35_000)
+    low, high, _ = interval([60.0, 80.0, 99.0], one) or (0, 0, "")
+    assert (round(low, 2), high) == (31.22, 100.0)
+    # Delta_B may be more.
+    assert (interval([60.0, 80.0, 99.0], None) or (0, 0, ""))[1] == pytest.approx(128.1, abs=0.05)

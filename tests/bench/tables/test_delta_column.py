@@ -34,6 +34,35 @@ def test_by_hand() -> None:
     assert delta_b_column(cells(rows)) == ["100.00", "85.00 ± 21.21", "not run"]
 
 
+def test_each_network_has_a_reference_of_its_own() -> None:
+    rows = [("individual", 8, 0, 90.0), ("individual", 2, 0, 80.0), ("joint", 8, 0, 45.0),
+            ("joint", 2, 0, 40.0)]  # fmt: skip
+    better = cells(rows)
+    worse = cells([(method, bits, seed, (top1 or 0) / 2) for method, bits, seed, top1 in rows])
+    both = pd.concat([better, worse.assign(model="resnet18")], ignore_index=True)
+    assert delta_b_column(both) == ["100.00", "50.00", "100.00", "50.00"]
+
+
+def test_of_several_references_the_one_with_the_same_parameters() -> None:
+    rows = [("individual", 8, 0, 90.0), ("individual", 2, 0, 80.0), ("joint", 8, 0, 45.0),
+            ("joint", 2, 0, 40.0)]  # fmt: skip
+    short = cells(rows).assign(**{"method.epochs": 1})
+    long = cells([(m, bits, seed, 10.0) for m, bits, seed, _ in rows]).assign(
+        **{"method.epochs": 2}
+    )
+    other = cells([("dq", 8, 0, 45.0), ("dq", 2, 0, 40.0)]).assign(**{"method.epochs": 3})
+    found = delta_b_column(pd.concat([short, long, other], ignore_index=True))
+    assert found == ["100.00", "50.00", "100.00", "100.00", ""]
+
+
+def test_activation_bits_tell_columns_apart() -> None:
+    rows = [("individual", 8, 0, 90.0), ("individual", 2, 0, 80.0), ("joint", 8, 0, 45.0),
+            ("joint", 2, 0, 40.0)]  # fmt: skip
+    low, high = cells(rows), cells([(m, b, s, 80.0) for m, b, s, _ in rows]).assign(a_bits=8)
+    # W8A8 is there twice, and 80 the later one: 80/80, 80/80 and 40/80 of individual's.
+    assert delta_b_column(pd.concat([low, high], ignore_index=True)) == ["100.00", "83.33"]
+
+
 @pytest.mark.parametrize(
     "rows",
     [

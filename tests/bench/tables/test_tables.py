@@ -87,6 +87,26 @@ def test_collect_takes_the_newer_of_two_results(jobs):
         assert collect(jobs[:1], both)["id"][0] == "newer"
 
 
+def test_jobs_that_ask_for_the_same_are_one_row():
+    # The range of activations that stay in float does not matter.
+    asked = ["method=gaussian", "seed=0", "quant.w_bits=4", "quant.a_range=minmax,mse"]
+    twice = experiment_jobs("demo", [*asked, "quant.a_bits=32,4"])
+    assert len(twice) == 4
+    cells = collect(twice, [record(job, 100) for job in twice])
+    bits = list(zip(cells["a_bits"], cells["quant.a_range"], strict=True))
+    assert bits == [(32, "minmax"), (4, "minmax"), (4, "mse")]
+    assert list(summarise(cells)["seeds"]) == [1, 1, 1]
+
+
+def test_precisions_are_no_seeds():
+    asked = ["method=zeroq,real", "seed=0", "quant.w_bits=4", "runtime.precision=fp32,tf32"]
+    cells = collect(experiment_jobs("demo", asked), [])
+    assert row_keys(cells) == ["method", "runtime.precision"]
+    shown = wide(summarise(cells))
+    assert list(shown["precision"]) == ["fp32", "tf32", "fp32", "tf32"]
+    assert "runtime.precision" not in collect(experiment_jobs("demo"), [])
+
+
 def test_row_keys_ignore_parameters_of_one_method_only(jobs, results):
     assert row_keys(collect(jobs, results)) == ["method"]
 
