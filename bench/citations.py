@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from bench.cell import normalised
 from bench.config import Config
 from bench.tables.published import REFERENCES
 from methods.registry import METHODS, method_class
@@ -55,11 +56,16 @@ KEYS: dict[str, dict[str, tuple[str, ...]]] = {
         "mnist5k": ("lecun1998gradient", "raschka2018mlxtend"),
     },
     "technique": {
+        "acos": ("schaefer2024edge",),
         "adaround": ("nagel2020up",),
         "dorefa": ("zhou2016dorefa",),
+        "ewgs": ("schaefer2024edge",),
+        "invtanh": ("schaefer2024edge",),
         "lsq": ("esser2020learned",),
         "pact": ("choi2018pact",),
+        "pbgs": ("schaefer2024edge",),
         "step_range": ("uhlich2020mixed", "schaefer2024edge"),
+        "tanh": ("schaefer2024edge",),
     },
 }
 
@@ -86,7 +92,8 @@ def paper_names() -> list[str]:
 def cite_cells(configs: Iterable[Config]) -> tuple[list[str], list[str]]:
     """Return the BibTeX entries for `configs`, each once, and the parts that have none, in words.
 
-    Entries are in the order of method, model, weights, data, technique.
+    Entries are in the order of method, model, weights, data, technique. What has no effect at the
+    bit-widths of a cell, such as the method of a float one, is not cited.
     Raises BenchError for an unknown method.
     """
     library = _library()
@@ -110,14 +117,18 @@ def cite_cells(configs: Iterable[Config]) -> tuple[list[str], list[str]]:
 
 def _parts(config: Config) -> list[tuple[str, str]]:
     """Return (kind, name) of everything a cell is made of."""
+    config = normalised(config)
     known = zoo().get(config.model.name)
     weights = config.model.weights
     if weights == "default" and known is not None and known.weights:
         weights = next(iter(known.weights))
     trained = config.method.get("qat")
     techniques = [config.quant.get("rounding"), *(trained.values() if trained else ())]
+    methods = [] if config.spec.is_float else [config.method["name"]]
+    if config.spec.is_mixed:
+        methods.append("zeroq")  # the paper that the choice of bits is from
     return [
-        ("method", config.method["name"]),
+        *(("method", name) for name in methods),
         ("model", config.model.name),
         ("weights", weights),
         ("data", config.data.get("label") or config.data["name"]),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.significance import ALPHA, compare_cells, compare_seeds, holm
+from bench.significance import ALPHA, Difference, compare_cells, compare_seeds, holm
 from bench.tables.summarise import row_keys
 from models.errors import BenchError
 
@@ -35,7 +35,8 @@ def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFra
     Columns: what was asked, `first`, `second`, `seeds` (those that both are measured with),
     `top1_first`, `top1_second` (percent, mean over these seeds), `points`, `low`, `high` (points),
     `p`, `p_holm` (corrected for all rows) and `winner`: a method, EQUAL (no image differs) or
-    UNRESOLVED. A pair without a common seed has no numbers (NaN or None).
+    UNRESOLVED. A pair without a common seed has no numbers (NaN or None). One image with several
+    seeds says nothing of other images: UNRESOLVED, from -100 to 100 points.
 
     Raises BenchError when cells that should be compared were measured on different images.
     """
@@ -50,9 +51,17 @@ def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFra
     return _corrected(pd.DataFrame(rows, columns=[*asked, "first", "second", "seeds", *_NUMBERS]))
 
 
+def as_given(value: Any) -> Any:
+    """Return a parameter as it was given, "" for none: beside a NaN, pandas makes floats of 1."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return "" if value is None or value != value else value
+
+
 def _label(side: pd.DataFrame, methods: list[str]) -> str:
     row = side.iloc[0]
-    extra = [f"{k.split('.')[-1]}={row[k]}" for k in methods if k != "method" and pd.notna(row[k])]
+    given = [(k.split(".")[-1], row[k]) for k in methods if k != "method" and pd.notna(row[k])]
+    extra = [f"{key}={as_given(value)}" for key, value in given]
     return " ".join([row["method"], *extra])
 
 
@@ -68,10 +77,19 @@ def _compare(first: pd.DataFrame, second: pd.DataFrame, correctness: Correctness
             "again on one copy of the data, with force=true"
         )
     a, b = (np.stack([correctness(id) for id in side.loc[seeds, "id"]]) for side in done)
-    found = compare_cells(a[0], b[0]) if len(seeds) == 1 else compare_seeds(a, b)
+    found = _difference(a, b)
     means = {"top1_first": 100 * float(a.mean()), "top1_second": 100 * float(b.mean())}
     equal = EQUAL if (a == b).all() else None
     return {"seeds": len(seeds), **means, **found._asdict(), "winner": equal}
+
+
+def _difference(first: np.ndarray, second: np.ndarray) -> Difference:
+    """Compare two methods on the same seeds, both (seeds, images)."""
+    if len(first) == 1:
+        return compare_cells(first[0], second[0])
+    if first.shape[1] == 1:  # which has no variance over images
+        return Difference(100 * float(first.mean() - second.mean()), -100.0, 100.0, 1.0)
+    return compare_seeds(first, second)
 
 
 def _corrected(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.compare import split_keys
+from bench.compare import as_given, split_keys
 from models.errors import BenchError
 
 try:
@@ -46,7 +46,7 @@ def build_report(
             project=project if ask else "",
             name=title,
             filters=_only(shown),
-            groupby=[f"config.{_config_key(key)}" for key in by],
+            groupby=[f"config.{key}" for key in _config_keys(by, shown)],
             pinned_columns=_columns(),
             order=[reports.OrderBy(reports.SummaryMetric("top1"))],
         )
@@ -99,7 +99,7 @@ def build_workspace(
         settings=workspaces.WorkspaceSettings(max_runs=_MOST_RUNS),
         runset_settings=workspaces.RunsetSettings(
             filters=_only(cells),
-            groupby=[expr.Config(_config_key(key)) for key in (*methods, *asked)],
+            groupby=[expr.Config(key) for key in _config_keys([*methods, *asked], cells)],
             pinned_columns=_columns(),
         ),
     )
@@ -124,15 +124,17 @@ def _groups(cells: pd.DataFrame, asked: list[str]) -> list[tuple[str, pd.DataFra
     for values, group in cells.groupby(asked, sort=False, dropna=False):
         *others, w_bits, a_bits = values
         bits = f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
-        found.append((", ".join([*map(str, others), bits]), group))
+        found.append((", ".join([*(str(as_given(value)) for value in others), bits]), group))
     return found
 
 
-def _config_key(column: str) -> str:
-    """Return where the configuration of a run holds a column of `collect`."""
-    places = {"model": "model.name", "weights": "model.weights", "method": "method.name"}
-    places |= {"data": "data.name", "w_bits": "quant.w_bits", "a_bits": "quant.a_bits"}
-    return places.get(column, column)
+def _config_keys(columns: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    """Return where the configuration of a run holds columns of `collect`."""
+    places = {"model": ["model.name"], "weights": ["model.weights"], "method": ["method.name"]}
+    places |= {"data": ["data.name"], "w_bits": ["quant.w_bits"], "a_bits": ["quant.a_bits"]}
+    if any(isinstance(bits, str) for bits in cells["w_bits"]):
+        places["w_bits"] += ["quant.mean_bits", "quant.size_mb"]  # a run has `mixed` for them all
+    return [key for column in columns for key in places.get(column, [column])]
 
 
 def _columns() -> list[str]:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from bench.commands.recipe import differences, flat
-from bench.compare import EQUAL, UNRESOLVED, compare_methods
-from bench.console import say
+from bench.compare import EQUAL, UNRESOLVED, as_given, compare_methods
 from bench.experiments import experiment_jobs, outputs_of
+from bench.output import put
 from bench.result import Result
 from bench.significance import (
     ALPHA,
@@ -21,7 +21,7 @@ from bench.significance import (
     smallest_unpaired_difference,
 )
 from bench.stats import wilson_interval
-from bench.store import Store, write_whole
+from bench.store import Store
 from bench.tables.collect import collect
 from models.errors import BenchError
 
@@ -32,7 +32,8 @@ _WIDEST = 44
 def compare(arguments: Namespace) -> int:
     """Print the comparison of two cells, or of every pair of methods of an experiment; return 0.
 
-    Raises BenchError for an unknown name, a cell without a number, or cells of different images.
+    Raises BenchError for an unknown name, a cell without a number, cells of different images, or a
+    file that cannot be written.
     """
     if arguments.second and "=" in arguments.second:  # argparse cannot tell an override from an id
         arguments.overrides.append(arguments.second)
@@ -43,11 +44,7 @@ def compare(arguments: Namespace) -> int:
     else:
         first, second = _measured(store, arguments.first), _measured(store, arguments.second)
         text = "\n".join(_cells(first, second, store))
-    if arguments.out is None:
-        say(text)
-    else:
-        write_whole(arguments.out, text + "\n")
-        say(f"wrote {arguments.out}")
+    put(text + "\n", arguments.out)
     return 0
 
 
@@ -161,7 +158,7 @@ def _style(to: str) -> dict[str, Any]:
 def _shown(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the table that people read: texts."""
     numbers = pairs.columns[list(pairs.columns).index("first") :]
-    asked = pairs.drop(columns=[*numbers, "w_bits", "a_bits"])
+    asked = pairs.drop(columns=[*numbers, "w_bits", "a_bits"]).astype(object).map(as_given)
     rows = [_texts(row) for row in pairs.to_dict("records")]
     said = asked.rename(columns=lambda key: key.split(".")[-1]).astype(str)
     return pd.concat([said, pd.DataFrame(rows, index=pairs.index)], axis=1)

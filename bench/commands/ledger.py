@@ -10,7 +10,7 @@ from bench.tables.published import load_published
 def ledger(arguments: Namespace) -> int:
     """Print or write the ledger; return 0.
 
-    Raises BenchError for W&B runs that cannot be read.
+    Raises BenchError for W&B runs that cannot be read, and for a file that cannot be written.
     """
     found = results_of(arguments)
     overrides, own = arguments.overrides, arguments.config_dir

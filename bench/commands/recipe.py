@@ -23,7 +23,8 @@ def recipe(arguments: Namespace) -> int:
     if arguments.second and "=" in arguments.second:  # argparse cannot tell an override from an id
         arguments.overrides.append(arguments.second)
         arguments.second = None
-    cards = [flat(_find(name, arguments)) for name in (arguments.first, arguments.second) if name]
+    names = (arguments.first, arguments.second)
+    cards = [flat(_find(name, arguments)) for name in names if name is not None]
     if len(cards) == 1:
         _say_rows([(key, value) for key, value in cards[0].items()])
         return 0

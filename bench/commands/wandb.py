@@ -10,8 +10,9 @@ import pandas as pd
 from bench.config import TrackingConfig
 from bench.console import say
 from bench.experiments import experiment_jobs, outputs_of
+from bench.output import put, write
 from bench.result import Result
-from bench.store import Store, write_whole
+from bench.store import Store
 from bench.tables.collect import collect
 from models.errors import BenchError
 
@@ -19,7 +20,8 @@ from models.errors import BenchError
 def report(arguments: Namespace) -> int:
     """Save a report and a workspace, or with --dry-run write their specification; return 0.
 
-    Raises BenchError when no cell is measured, wandb-workspaces is missing or W&B refuses.
+    Raises BenchError when no cell is measured, wandb-workspaces is missing, W&B refuses, or a file
+    cannot be written.
     """
     from bench.wandb_report import build_report, build_workspace, specification
 
@@ -50,7 +52,7 @@ def artifacts(arguments: Namespace) -> int:
     With --dry-run write which run uses and makes which artifact. Without a key the run is kept
     offline.
 
-    Raises BenchError when no cell is measured.
+    Raises BenchError when no cell is measured, or a file cannot be written.
     """
     from bench.wandb_artifacts import lineage, write_table_run
 
@@ -89,7 +91,7 @@ def _measured(arguments: Namespace) -> _Known:
     jobs = experiment_jobs(arguments.name, arguments.overrides, arguments.config_dir)
     results = store.results()
     cells = collect(jobs, results)
-    cells = cells[cells["id"].notna()]
+    cells = cells[cells["status"] == "done"]
     if cells.empty:
         raise BenchError(
             f"no cell of {arguments.name} is measured; bench run -m experiment={arguments.name}"
@@ -106,7 +108,7 @@ def _tables(arguments: Namespace, known: _Known) -> list[Path]:
     made = make_table(arguments.name, arguments.overrides, results, arguments.config_dir)
     files = [known.store.root / "reports" / f"{arguments.name}.{to}" for to in ("md", "csv")]
     for file in files:
-        write_whole(file, render(made.shown, made.rows, made.heading, made.notes, file.suffix[1:]))
+        write(render(made.shown, made.rows, made.heading, made.notes, file.suffix[1:]), file)
     return files
 
 
@@ -118,6 +120,5 @@ def _default_entity() -> str:
 
 def _write(content: dict[str, Any], arguments: Namespace, store: Store, what: str) -> int:
     file = arguments.out or store.root / "reports" / f"{arguments.name}.{what}.json"
-    write_whole(file, json.dumps(content, indent=1) + "\n")
-    say(f"wrote {file}")
+    put(json.dumps(content, indent=1) + "\n", file)
     return 0

@@ -33,8 +33,8 @@ _ESCAPES = {
     "†": r"$\dagger$",
     "✓": r"$\checkmark$",
     "✗": r"$\times$",
-    "–": "--",  # noqa: RUF001
-    "—": "---",
+    "–": r"\textendash{}",  # noqa: RUF001
+    "—": r"\textemdash{}",
     "’": "'",  # noqa: RUF001
 }
 _SIGNED = re.compile(r"[-+]\d+(\.\d+)?")
@@ -73,6 +73,7 @@ def escape(text: object) -> str:
     if _SIGNED.fullmatch(plain):
         return f"${plain}$"  # a minus, not a hyphen
     escaped = "".join(_ESCAPES.get(c, c) if _is_printed(c) else f"U+{ord(c):04X}" for c in plain)
+    escaped = re.sub("-(?=-)", "-{}", escaped)  # or LaTeX would make one dash of both
     # At the start of a line of a table these would belong to the end of the line before.
     return re.sub(r"^([\[*])", r"{\1}", escaped)
 

@@ -77,6 +77,10 @@ class QuantSpec:
     mean_bits: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.w_candidates, list | tuple):
+            raise BenchError(
+                f"quant.w_candidates={self.w_candidates!r}; give a list, as in [2,4,8]"
+            )
         object.__setattr__(self, "w_candidates", tuple(self.w_candidates))  # YAML has lists
         if not self.is_mixed:
             _check_bits("quant.w_bits", self.w_bits)
@@ -87,11 +91,10 @@ class QuantSpec:
                 _check_bits(f"quant.{name}", getattr(self, name))
         if not isinstance(self.fold, bool):
             raise BenchError(f"quant.fold={self.fold!r}; give true or false")
-        if not (self.rounding_iterations >= 1 and self.rounding_rate > 0):
-            raise BenchError(
-                f"quant.rounding_iterations={self.rounding_iterations} at rounding_rate="
-                f"{self.rounding_rate}; both must be positive"
-            )
+        steps = self.rounding_iterations
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise BenchError(f"quant.rounding_iterations={steps!r}; give a whole number, 1 or more")
+        _check_positive("quant.rounding_rate", self.rounding_rate)
         for name, options in _CHOICES.items():
             value = getattr(self, name)
             if value not in options:
@@ -117,8 +120,7 @@ class QuantSpec:
                 "quant=mixed needs one budget: quant.size_mb=MIB, or quant.mean_bits=BITS"
             )
         for name, value in given.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise BenchError(f"quant.{name}={value!r}; give a positive number")
+            _check_positive(f"quant.{name}", value)
 
     @property
     def is_mixed(self) -> bool:
@@ -190,6 +192,11 @@ def w_label(w_bits: int | str, size_mb: float | None, mean_bits: float | None) -
     if w_bits != MIXED:
         return f"W{w_bits}"
     return f"MP{mean_bits:g}/" if mean_bits is not None else f"MP{size_mb:g}MiB/"
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise BenchError(f"{name}={value!r}; give a positive number")
 
 
 def _check_bits(name: str, bits: object) -> None:

@@ -60,6 +60,10 @@ def assert_valid(entry: str) -> None:
     assert all(name.strip() for name in fields["author"].split(" and ")), entry
 
 
+def keys_of(config: Config) -> list[str]:
+    return [key for entry in cite_cells([config])[0] for key in split_entries(entry)]
+
+
 def test_every_entry_of_the_library_is_bibtex() -> None:
     entries = split_entries(LIBRARY)
     assert len(entries) == LIBRARY.count("\n@") == len(set(entries))
@@ -147,6 +151,37 @@ def test_quantizers_of_a_training_are_cited(make_config: Make) -> None:
     trained = {"qat": {"weight_quantizer": "dorefa", "activation_quantizer": "pact", "delta": 0.01}}
     entries, _ = cite_cells([make_config({"method": {"name": "gaussian", **trained}})])
     assert {"zhou2016dorefa", "choi2018pact"} <= {k for e in entries for k in split_entries(e)}
+
+
+@pytest.mark.parametrize("surrogate", ["pbgs", "ewgs", "acos", "tanh", "invtanh"])
+def test_surrogate_gradients_are_cited(make_config: Make, surrogate: str) -> None:
+    for key in ("weight_surrogate", "activation_surrogate"):
+        trained = {"weight_surrogate": "ste", "activation_surrogate": "ste"} | {key: surrogate}
+        config = make_config({"method": {"name": "individual", "qat": trained}})
+        assert keys_of(config)[-1] == "schaefer2024edge"
+    plain = {"weight_surrogate": "ste", "activation_surrogate": "ste"}
+    config = make_config({"method": {"name": "individual", "qat": plain}})
+    assert "schaefer2024edge" not in keys_of(config)
+
+
+def test_the_method_of_a_float_cell_is_not_cited(make_config: Make) -> None:
+    network = {"model.name": "resnet18", "method": {"name": "zeroq", "images": 16}}
+    idle = {"quant.w_bits": 32, "quant.a_bits": 32, "quant.rounding": "adaround"}
+    pixels = ["lecun1998gradient", "raschka2018mlxtend"]
+    config = make_config(network | idle)
+    assert keys_of(config) == ["he2016deep", "pytorchcv", *pixels]
+    assert cite_cells([config])[1] == []
+    assert keys_of(make_config(network | idle | {"quant.a_bits": 8}))[0] == "cai2020zeroq"
+    assert "nagel2020up" not in keys_of(make_config(network | idle | {"quant.a_bits": 8}))
+
+
+def test_mixed_precision_is_zeroqs_whatever_the_method(make_config: Make) -> None:
+    mixed = {"quant.w_bits": "mixed", "quant.mean_bits": 4}
+    config = make_config(mixed | {"method": {"name": "gaussian", "images": 16}})
+    assert keys_of(config)[0] == "cai2020zeroq"
+    assert cite_cells([config])[1] == ["method gaussian"]
+    plain = make_config({"method": {"name": "gaussian", "images": 16}})
+    assert "cai2020zeroq" not in keys_of(plain)
 
 
 @pytest.mark.parametrize("name", sorted(zoo()))

@@ -119,3 +119,24 @@ def test_other_images_are_refused() -> None:
     cells = [cell("bad"), cell("good", images="0" * 64)]
     with pytest.raises(BenchError, match="bad-4-0, good-4-0 were measured on different images"):
         compare_methods(pd.DataFrame(cells), correctness)
+
+
+def test_parameters_are_named_as_they_were_given() -> None:
+    """Beside a method without such a value, pandas makes 32 a 32.0."""
+    cells = [cell("bad", **{"method.source_bits": bits}) for bits in (32, 8)]
+    pairs = compare_methods(pd.DataFrame([*cells, cell("good")]), correctness)
+    assert list(pairs["first"]) == ["bad source_bits=32", "bad source_bits=32", "bad source_bits=8"]
+    assert list(pairs["winner"]) == [EQUAL, "good", "good"]
+
+
+def test_one_image_resolves_nothing() -> None:
+    def only(id: str) -> np.ndarray:
+        return np.array([id in ("good-4-0", "good-4-1", "twin-4-0", "twin-4-1")])
+
+    methods = ("bad", "good", "twin")
+    three = [cell(m, seed) for m in methods for seed in (0, 1)]
+    pairs = compare_methods(pd.DataFrame(three), only)
+    assert list(pairs["points"]) == [-100.0, -100.0, 0.0]
+    assert (list(pairs["low"]), list(pairs["high"])) == ([-100.0] * 3, [100.0] * 3)
+    assert list(pairs["p_holm"]) == [1.0, 1.0, 1.0]
+    assert list(pairs["winner"]) == [UNRESOLVED, UNRESOLVED, EQUAL]

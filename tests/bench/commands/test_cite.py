@@ -46,3 +46,11 @@ def test_neither(bench_main: Bench) -> None:
     assert (
         done.err == "error: 'sqant' is neither an experiment nor a paper; did you mean 'squant'?\n"
     )
+
+
+def test_experiments_cite_what_their_cells_used(bench_main: Bench) -> None:
+    floats = bench_main("cite", "float_weights").out
+    assert next(iter(split_entries(floats))) == "he2016deep"
+    assert "zeroq" not in floats.lower() and "nothing to cite" not in floats
+    surrogates = list(split_entries(bench_main("cite", "surrogates_resnet20").out))
+    assert surrogates[-3:] == ["esser2020learned", "choi2018pact", "schaefer2024edge"]

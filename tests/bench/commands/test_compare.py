@@ -130,6 +130,29 @@ def test_an_experiment(bench_main: Bench, demo: list[str], tmp_path: Path) -> No
     assert [line.split("|")[2].strip() for line in table] == ["gaussian", "gaussian", "zeroq"]
 
 
+def test_what_was_asked_is_shown_as_given(
+    bench_main: Bench, outputs: Path, keep: Callable[..., Result]
+) -> None:
+    overrides = [*ONE_WIDTH, "quant.first_bits=null,8", "method=real,zeroq"]
+    overrides.append(f"paths.outputs={outputs}")
+    for job in experiment_jobs("demo", overrides):
+        name, first = job.config.method["name"], job.config.quant["first_bits"]
+        keep(f"{name}{first}", [True] * 9, method=name, request_id=request_id(job.config))
+    done = bench_main("compare", "demo", *overrides)
+    lines = [re.split("  +", line.strip()) for line in done.out.splitlines()]
+    assert lines[-4][:3] == ["first_bits", "bits", "first"]
+    assert [line[:3] for line in lines[-2:]] == [
+        ["W4A4", "real", "zeroq"],
+        ["8", "W4A4", "real"],
+    ]
+
+
+def test_to_a_folder_is_one_line(bench_main: Bench, demo: list[str], tmp_path: Path) -> None:
+    assert bench_main("compare", "demo", *demo, "--out", tmp_path) == Finished(
+        2, "", f"error: cannot write {tmp_path}: it is a folder; name a file\n"
+    )
+
+
 def test_what_is_not_measured_is_counted(bench_main: Bench, outputs: Path) -> None:
     done = bench_main("compare", "demo", *ONE_WIDTH, f"paths.outputs={outputs}")
     assert (done.status, done.err) == (0, "")

@@ -44,3 +44,13 @@ def test_neither_preset_nor_cell(bench_main: Bench, outputs: Path) -> None:
     done = bench_main("recipe", "nothing", f"paths.outputs={outputs}")
     assert done.status == 2
     assert done.err.startswith("error: no cell under ") and done.err.count("\n") == 1
+
+
+def test_an_empty_id_is_no_cell(bench_main: Bench, outputs: Path) -> None:
+    for ids in ([""], ["deploy", ""], ["", "deploy"]):
+        done = bench_main("recipe", *ids, f"paths.outputs={outputs}")
+        assert (done.status, done.out) == (2, "")
+        assert done.err == (
+            f"error: no cell under {outputs / 'cells'} with an id that starts with ''; "
+            "`bench status` lists them\n"
+        )

@@ -75,6 +75,33 @@ def test_to_a_file(bench_main: Bench, outputs: Path) -> None:
     assert target.read_text().endswith("\\end{document}\n")
 
 
+@pytest.mark.parametrize("asked", [["table", "demo"], ["ledger"]], ids=" ".join)
+def test_a_file_that_cannot_be_written(
+    bench_main: Bench, outputs: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    place = f"paths.outputs={outputs}"
+    assert bench_main(*asked, "--out", tmp_path, place) == Finished(
+        2, "", f"error: cannot write {tmp_path}: it is a folder; name a file\n"
+    )
+    missing = bench_main("table", "demo", "--missing", "--out", "/dev/null/x", place)
+    assert missing == Finished(
+        2, "", "error: cannot write /dev/null/x: /dev/null is no folder; name another file\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("quant.rounding_iterations=many", "'many'; give a whole number, 1 or more"),
+        ("quant.rounding_rate=null", "None; give a positive number"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_one_line(bench_main: Bench, override: str, said: str) -> None:
+    done = bench_main("table", "demo", override)
+    key, _, _ = override.partition("=")
+    assert done == Finished(2, "", f"error: {key}={said}\n")
+
+
 def test_what_is_no_result_is_named_and_counted(
     bench_main: Bench, outputs: Path, results: list[Result]
 ) -> None:

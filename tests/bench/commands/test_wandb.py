@@ -99,6 +99,58 @@ def test_a_dry_workspace(bench_main: Bench, demo: list[str], outputs: Path) -> N
     assert shown == {"Accuracy": 4, "Calibration images": 2, "Recipes": 2}
 
 
+@pytest.fixture
+def budgets(
+    outputs: Path, keep: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Keep four cells of the demo, at 3 and 6 bits on average; return the overrides."""
+    overrides = ["quant=mixed", "quant.mean_bits=3,6", "quant.w_bits=mixed", "quant.a_bits=8"]
+    overrides += ["method=gaussian,zeroq", "seed=0", f"paths.outputs={outputs}"]
+    for job in experiment_jobs("demo", overrides):
+        method, bits = job.config.method["name"], job.config.quant["mean_bits"]
+        given = {"method": method, "w_bits": "mixed", "a_bits": 8, "seed": 0}
+        right = np.arange(100) < (30 if bits == 3 else 98)
+        keep(f"{method}{bits}", right, request_id=request_id(job.config), **given)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    return overrides
+
+
+def test_budgets_are_not_averaged(bench_main: Bench, budgets: list[str], outputs: Path) -> None:
+    assert bench_main("wandb", "report", "demo", "--dry-run", *budgets).status == 0
+    sent = json.loads((outputs / "reports" / "demo.report.json").read_text())
+    grids = [b for b in sent["report"]["spec"]["blocks"] if b["type"] == "panel-grid"]
+    (everything,) = grids[0]["metadata"]["runSets"]
+    (workspace,) = sent["workspace"]["spec"]["section"]["runSets"]
+    names = ["method.value.name", "quant.value.w_bits", "quant.value.mean_bits"]
+    names += ["quant.value.size_mb", "quant.value.a_bits"]
+    for runs in (everything, workspace):
+        assert [key["name"] for key in runs["grouping"]] == names
+    titles = [grid["metadata"]["runSets"][0]["name"] for grid in grids[1:3]]
+    assert titles == ["MP3/A8", "MP6/A8"]
+
+
+@pytest.mark.parametrize("what", ["report", "artifacts"])
+def test_a_cell_that_failed_is_not_measured(
+    bench_main: Bench,
+    demo: list[str],
+    outputs: Path,
+    keep: Callable[..., Result],
+    what: str,
+) -> None:
+    (job,) = experiment_jobs("demo", ["method=real", "quant.w_bits=4", "seed=0"])
+    given = {"method": "real", "w_bits": 4, "a_bits": 4, "seed": 0}
+    right, request = np.arange(100) < 90, request_id(job.config)
+    keep("real4", right, request_id=request, status="failed", reason="out of memory", **given)
+    assert bench_main("wandb", what, "demo", "--dry-run", *demo).status == 0
+    text = (outputs / "reports" / f"demo.{what}.json").read_text()
+    assert "real8" in text and "real4" not in text
+
+
+def test_a_file_that_cannot_be_written(bench_main: Bench, demo: list[str], tmp_path: Path) -> None:
+    done = bench_main("wandb", "report", "demo", "--dry-run", "--out", tmp_path, *demo)
+    assert done == Finished(2, "", f"error: cannot write {tmp_path}: it is a folder; name a file\n")
+
+
 def test_columns_are_keys_of_the_runs(
     bench_main: Bench, demo: list[str], outputs: Path, make_config: Callable[..., Any]
 ) -> None:

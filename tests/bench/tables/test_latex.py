@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from bench.tables.latex import escape, latex
 
 CONTROLS = {"textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater"}
-CONTROLS |= {"textbar", "pm", "times", "Delta", "lambda", "dagger", "checkmark"}
+CONTROLS |= {"textbar", "textendash", "textemdash"}
+CONTROLS |= {"pm", "times", "Delta", "lambda", "dagger", "checkmark"}
 
 
 def assert_plain(text: str) -> None:
     """Fail unless `text` is ordinary text for LaTeX: no special character but in an escape."""
     rest = re.sub(r"\\[{}$&#%_]", "", text)
     assert set(re.findall(r"\\([A-Za-z]+)", rest)) <= CONTROLS
-    rest = re.sub(r"\\[A-Za-z]+(\{\})?", "", rest)
+    assert "--" not in rest
+    rest = re.sub(r"\\[A-Za-z]+(\{\})?", "", rest).replace("-{}", "-")
     rest = re.sub(r"^\{([\[*])\}", "", rest)
     # What is left of math is an even number of dollars, never two in a row.
     assert rest.count("$") % 2 == 0
@@ -38,6 +40,9 @@ def assert_plain(text: str) -> None:
         ("-1.64", "$-1.64$"),
         ("+0.00", "$+0.00$"),
         ("off by -1.64", "off by -1.64"),
+        ("bench table x --missing", "bench table x -{}-missing"),
+        ("---", "-{}-{}-"),
+        ("5–9 — x", r"5\textendash{}9 \textemdash{} x"),  # noqa: RUF001
         ("[1] why", "{[}1] why"),
         ("*", "{*}"),
         ("two\n lines", "two lines"),

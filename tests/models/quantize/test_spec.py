@@ -154,3 +154,24 @@ def test_candidates_without_mixed_precision_change_no_identity() -> None:
     assert QuantSpec(4, 8, w_candidates=(3, 5)).identity() == {"w_bits": 4, "a_bits": 8}
     mixed = QuantSpec("mixed", 8, mean_bits=4, w_candidates=(3, 5)).identity()
     assert mixed == {"w_bits": "mixed", "a_bits": 8, "mean_bits": 4, "w_candidates": (3, 5)}
+
+
+@pytest.mark.parametrize("steps", ["many", None, 0, -1, 1.5, 1000.0, True])
+def test_rounding_iterations_are_a_whole_number(steps: object) -> None:
+    said = f"quant.rounding_iterations={steps!r}; give a whole number, 1 or more"
+    assert refusal(rounding_iterations=steps) == said
+    assert QuantSpec(4, 4, rounding_iterations=1).rounding_iterations == 1
+
+
+@pytest.mark.parametrize("rate", ["1e-3", None, 0, -0.1, float("nan"), True])
+def test_rounding_rate_is_a_positive_number(rate: object) -> None:
+    said = f"quant.rounding_rate={rate!r}; give a positive number"
+    assert refusal(rounding_rate=rate) == said
+    assert QuantSpec(4, 4, rounding_rate=1).rounding_rate == 1
+
+
+@pytest.mark.parametrize("candidates", [5, None, "24", {2: 4}])
+def test_candidates_are_a_list(candidates: object) -> None:
+    said = f"quant.w_candidates={candidates!r}; give a list, as in [2,4,8]"
+    assert refusal(w_bits="mixed", mean_bits=4, w_candidates=candidates) == said
+    assert refusal(w_candidates=candidates) == said
