@@ -3,6 +3,7 @@
 `docs/result.schema.json` is this class as JSON Schema.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -104,3 +105,13 @@ class Result(BaseModel):
         quantizer = self.recipe.get("quantizer", {})
         budget = quantizer.get("size_mb"), quantizer.get("mean_bits")
         return f"{w_label(self.w_bits, *budget)}A{self.a_bits}"
+
+
+def newest(results: Iterable[Result]) -> dict[str, Result]:
+    """Return by `request_id` the result that counts: of several, the one begun last.
+
+    There are several where one cell was measured on different copies of the data. Of those begun in
+    one second the one with the highest id counts.
+    """
+    by_age = sorted(results, key=lambda result: (result.started_at, result.id))
+    return {result.request_id: result for result in by_age}

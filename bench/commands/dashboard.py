@@ -1,5 +1,6 @@
 """`bench dashboard`: all results as one HTML file that needs neither network nor account."""
 
+import shlex
 import webbrowser
 from argparse import Namespace
 from datetime import UTC, datetime
@@ -10,9 +11,10 @@ from bench import __version__
 from bench.cell import request_id
 from bench.console import say
 from bench.dashboard.collect import collect
+from bench.dashboard.folders import without_folders, word_without_folders
 from bench.dashboard.page import page
-from bench.experiments import experiment_jobs, outputs_of
-from bench.result import Result
+from bench.experiments import DEFAULT_OUTPUTS, Job, experiment_jobs, outputs_of, run_command
+from bench.result import Result, newest
 from bench.store import Store, write_whole
 from bench.tables.published import load_published
 from models.errors import BenchError
@@ -31,7 +33,7 @@ def dashboard(arguments: Namespace) -> int:
         results, missing = _of_experiment(results, arguments)
     title = arguments.experiment or "All results"
     document = collect(store, results, load_published())
-    document["warnings"] += found.left_out
+    document["warnings"] += map(without_folders, found.left_out)
     document["about"] = _about(title, missing, store)
     out: Path = arguments.out or store.root / "dashboard.html"
     text = page(title, document)
@@ -50,10 +52,17 @@ def _about(title: str, missing: list[str], store: Store) -> dict[str, Any]:
     return {
         "title": title,
         "missing": missing,
-        "outputs": str(store.root),
+        "outputs": _named(store.root),
         "version": __version__,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _named(outputs: Path) -> str:
+    """Return the word of a command that names the folder of the results; none for the default."""
+    if outputs == Path(DEFAULT_OUTPUTS):
+        return ""
+    return shlex.quote(word_without_folders(f"paths.outputs={outputs}"))
 
 
 def _of_experiment(results: list[Result], arguments: Namespace) -> tuple[list[Result], list[str]]:
@@ -62,9 +71,16 @@ def _of_experiment(results: list[Result], arguments: Namespace) -> tuple[list[Re
     What is missing is the commands that measure it.
     """
     jobs = experiment_jobs(arguments.experiment, arguments.overrides, arguments.config_dir)
-    by_request = {result.request_id: result for result in results}
+    by_request = newest(results)
     asked = [(job, by_request.get(request_id(job.config))) for job in jobs]
     known = [result for _, result in asked if result is not None]
     wanted = {result.id for result in known} | {result.fp32_id for result in known}
-    missing = [f"bench run {' '.join(job.overrides)}" for job, result in asked if result is None]
+    missing = [_typed(job, arguments.config_dir) for job, result in asked if result is None]
     return [result for result in results if result.id in wanted], missing
+
+
+def _typed(job: Job, own: Path | None) -> str:
+    """Return what to type for the cell of `job`, without folders of this machine."""
+    overrides = [word_without_folders(override) for override in job.overrides]
+    shown = None if own is None else Path(word_without_folders(str(own)))
+    return run_command(job._replace(overrides=overrides), shown)

@@ -6,7 +6,7 @@ from collections import Counter
 from bench.cell import request_id
 from bench.console import say
 from bench.experiments import experiment_jobs, outputs_of, run_command
-from bench.result import Result
+from bench.result import Result, newest
 from bench.store import Store
 
 
@@ -38,7 +38,7 @@ def _of_everything(results: list[Result]) -> None:
 def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
     name, own = arguments.experiment, arguments.config_dir
     jobs = experiment_jobs(name, arguments.overrides, own)
-    by_request = {result.request_id: result for result in results}
+    by_request = newest(results)
     found = [by_request.get(request_id(job.config)) for job in jobs]
     counts = Counter(result.status if result else "missing" for result in found)
     say(f"{name}: {len(jobs)} cells: {_counts(counts)}")

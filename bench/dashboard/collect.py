@@ -1,15 +1,11 @@
 """All that a dashboard shows, as plain JSON values."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bench.cell import normalised
-from bench.config import Config, read_config
+from bench.dashboard.asked import Asked, read_asked
 from bench.dashboard.calibrations import calibrations
-from bench.dashboard.command import command
+from bench.dashboard.folders import without_folders
 from bench.dashboard.groups import seed_groups
 from bench.dashboard.labels import bits_order, method_labels, presets, recipe_label
 from bench.dashboard.layers import layer_choice
@@ -49,27 +45,28 @@ def collect(
     places = [contexts.add(_context(result)) for result in results]
     known = presets()
     labels = method_labels(results, places, known)
-    configs = [_config(store.folder(result.id)) for result in results]
+    asked = [read_asked(store.folder(result.id), known) for result in results]
     cells = []
-    for result, place, label, config in zip(results, places, labels, configs, strict=True):
+    for result, place, label, said in zip(results, places, labels, asked, strict=True):
         cell = _cell(result, values) | {"context": place, "method_label": label}
         cell["recipe"] = recipe_label(result, known)
-        cell["command"] = None if config is None else command(config, known)
+        cell["command"] = said.command
         cell["layers"] = layer_choice(store.read_note(result.id, "mixed"), sensitivities)
         cells.append(cell)
-    warnings = _add_bitmaps(cells, store, results)
+    warnings = [said.warning for said in asked if said.warning is not None]
+    warnings += _add_bitmaps(cells, store, results)
     groups = seed_groups(cells)
     found = [_sized(context, results, places, i) for i, context in enumerate(contexts.values)]
     return {
         "contexts": _labelled(found),
-        "images": _image_sets(results, configs),
+        "images": _image_sets(results, asked),
         "cells": cells,
         "groups": groups,
         "papers": paper_differences(groups, {r.id: r for r in results}, published),
         "calibrations": calibrations(results, store.root / "cache/calibration", PICTURE_BYTES),
         "sensitivities": sensitivities.values,
         "values": values.values,
-        "warnings": warnings,
+        "warnings": [without_folders(line) for line in warnings],
     }
 
 
@@ -94,6 +91,7 @@ def _add_bitmaps(
 def _cell(result: Result, values: Pool) -> dict[str, Any]:
     """Return what a page says of one record; its recipe is references into `values`, by topic."""
     cell = {key: getattr(result, key) for key in _COPIED}
+    cell |= {key: cell[key] and without_folders(cell[key]) for key in ("reason", "traceback")}
     cell |= {"low": result.ci_low, "high": result.ci_high, "bits_order": bits_order(result)}
     cell["card"] = {topic: values.add(said) for topic, said in result.recipe.items()}
     cell["runtime"], cell["versions"] = values.add(result.runtime), values.add(result.versions)
@@ -133,29 +131,26 @@ def _labelled(contexts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [c | {"label": label} for c, label in zip(contexts, labels, strict=True)]
 
 
-def _config(folder: Path) -> Config | None:
-    """Return the configuration beside a record; None without one that names a cell."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
-    try:
-        said = yaml.load((folder / "config.yaml").read_text(), loader)
-        return normalised(read_config(said)) if isinstance(said, dict) else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, BenchError):
-        return None
+def _image_sets(results: Sequence[Result], asked: Sequence[Asked]) -> dict[str, Any]:
+    """Return names and classes of the evaluated images by fingerprint, where they are here.
 
-
-def _image_sets(results: Sequence[Result], configs: Sequence[Config | None]) -> dict[str, Any]:
-    """Return names and classes of the evaluated images by fingerprint, where they are here."""
+    None stands for a set that is left out because the share of the names is spent.
+    """
     found: dict[str, Any] = {}
     tried: set[tuple[str, str]] = set()
     left = NAMED_IMAGES
-    for result, config in zip(results, configs, strict=True):
+    for result, said in zip(results, asked, strict=True):
         fingerprint = result.recipe.get("evaluation", {}).get("fingerprint")
-        if config is None or fingerprint is None or fingerprint in found:
+        if said.data is None or fingerprint is None or fingerprint in found:
             continue
-        if (result.total or 0) > left or (fingerprint, str(config.data)) in tried:
+        if (result.total or 0) > left:
+            found[fingerprint] = None
             continue
-        tried.add((fingerprint, str(config.data)))
-        if (said := image_set(config.data, fingerprint)) is not None:
-            found[fingerprint] = said
-            left -= len(said["files"])
+        if (fingerprint, str(said.data)) in tried:
+            continue
+        tried.add((fingerprint, str(said.data)))
+        if (images := image_set(said.data, fingerprint)) is not None:
+            fits = len(images["files"]) <= left
+            found[fingerprint] = images if fits else None
+            left -= len(images["files"]) if fits else 0
     return found

@@ -4,15 +4,15 @@ import re
 import shlex
 from collections.abc import Mapping
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 from bench.config import Config
 from bench.configs import options
+from bench.dashboard.folders import FOLDER
 from bench.dashboard.labels import Presets, composed, leaves, nearest_preset
 from models.quantize.spec import MIXED
-
-FOLDER = "FOLDER"
-"""Stands for where the images lie: a folder of one machine is no part of a recipe."""
+from models.zoo import FILE_SUFFIXES, TIMM
 
 _PLAIN = re.compile(r"[\w./:+-]+")
 
@@ -21,7 +21,8 @@ def command(config: Config, known: Presets) -> str | None:
     """Return the `bench run` line for the normalised configuration of a cell.
 
     known: the recipe presets, as of `labels.presets`. Returns None where a model, data set or
-    method is not one of the shipped configs: only their owner can name them.
+    method is not one of the shipped configs: only their owner can name them. `FOLDER` stands for
+    where images lie, and the file of the weights.
     """
     is_float = config.spec.is_float
     chosen = {"model": config.model.model_dump(), "data": config.data}
@@ -66,10 +67,17 @@ def _changes(group: str, wanted: Mapping[str, Any], base: Mapping[str, Any]) -> 
     for key, value in leaves(wanted):
         if key == "root" and value is not None:
             words.append(f"{group}.root={FOLDER}")
+        elif group == "model" and key == "weights" and _is_file(value):
+            words.append(f"model.weights={_literal(f'{FOLDER}/{PurePath(value).name}')}")
         elif key != "download" and _literal(there.get(key, ...)) != _literal(value):
             new = "" if key in there or group == "quant" else "+"
             words.append(f"{new}{group}.{key}={_literal(value)}")
     return words
+
+
+def _is_file(weights: str) -> bool:
+    """Return whether the zoo takes a name of weights for a file."""
+    return not weights.startswith(TIMM) and ("/" in weights or weights.endswith(FILE_SUFFIXES))
 
 
 def _literal(value: Any) -> str:

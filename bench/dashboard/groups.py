@@ -1,5 +1,6 @@
 """Cells that differ in their seed alone, taken together."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +16,19 @@ def seed_groups(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     The interval of one seed is that of its images (Wilson, 95 %); of three or more it is that of
     their mean (Student's t, 95 %); two have none. `front` marks the groups of a context that no
     group of at most their size surpasses.
+
+    Two cells of one seed differ in something that their labels do not say. Which of the cells under
+    these labels belong together is then not known, and each is a group of its own.
     """
-    together: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    together: defaultdict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
         if cell["status"] == "done":
-            together.setdefault(tuple(cell[key] for key in _SAME), []).append(cell)
-    groups = [_group(members) for members in together.values()]
+            together[tuple(cell[key] for key in _SAME)].append(cell)
+    groups = []
+    for members in together.values():
+        seeds = {cell["seed"] for cell in members}
+        parts = [members] if len(seeds) == len(members) else [[cell] for cell in members]
+        groups += [_group(part) for part in parts]
     for context in {group["context"] for group in groups}:
         _mark_front([group for group in groups if group["context"] == context])
     return groups

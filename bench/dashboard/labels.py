@@ -8,6 +8,7 @@ from bench.configs import options
 from bench.experiments import compose_raw
 from bench.plain import Composer, NotPlain
 from bench.result import Result
+from models.quantize.spec import MIXED
 
 Presets = Mapping[str, Mapping[str, Any]]
 """Quantizers by the name of their recipe, first the one that `bench run` takes by itself."""
@@ -61,15 +62,25 @@ def nearest_preset(quantizer: Mapping[str, Any], known: Presets) -> tuple[str, d
 
 
 def recipe_label(result: Result, known: Presets) -> str:
-    """Return such as `default` or `all_inputs, a_range mse`; nothing for a float cell."""
+    """Return such as `default` or `all_inputs, a_range mse`; nothing for a usual float cell."""
+    words = []
     quantizer = result.recipe.get("quantizer")
-    if result.method == "float" or not quantizer:
-        return ""
+    if result.method != "float" and quantizer:
+        words += _quantizer_words(quantizer, result.w_bits == MIXED, known)
+    if (products := result.recipe.get("matrix_products")) is not None:
+        words.append(f"matrix_products {products}")
+    return ", ".join(words)
+
+
+def _quantizer_words(quantizer: Mapping[str, Any], is_mixed: bool, known: Presets) -> list[str]:
     if _is_trained(quantizer, known):
-        return OF_ITS_METHOD
+        return [OF_ITS_METHOD]
     name, rest = nearest_preset(quantizer, known)
+    candidates = quantizer.get("w_candidates")
+    if is_mixed and candidates not in (None, composed("quant=mixed")["quant"]["w_candidates"]):
+        rest["w_candidates"] = candidates
     said = DEFAULT if name == next(iter(known)) else name
-    return ", ".join([said, *(f"{key} {_word(value)}" for key, value in rest.items())])
+    return [said, *(f"{key} {_word(value)}" for key, value in rest.items())]
 
 
 def _is_trained(quantizer: Mapping[str, Any], known: Presets) -> bool:
@@ -134,7 +145,7 @@ def _varying(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def bits_order(result: Result) -> float:
     """Return the mean of weight and activation bits: few bits come first."""
     weights: float
-    if result.w_bits == "mixed":
+    if result.w_bits == MIXED:
         quantizer = result.recipe.get("quantizer", {})
         layers = list(result.recipe.get("weight_bits", {}).values()) or [8]
         weights = quantizer.get("mean_bits") or sum(layers) / len(layers)

@@ -45,12 +45,17 @@ function weightsPanel(cell) {
 }
 
 function reproducePanel(cell) {
-  const place = DATA.about.outputs === "outputs" ? "" : ` paths.outputs=${DATA.about.outputs}`;
+  const where = [
+    cell.command?.includes("data.root=FOLDER") && "where the images lie",
+    cell.command?.includes("model.weights=FOLDER") && "where the file of the weights lies",
+  ].filter(Boolean);
+  const { outputs } = DATA.about;
   return panel("Reproduce",
     cell.command ? [el("p", {}, "Measure it anywhere:"), copyable(cell.command)]
-      : el("p", { class: "empty" }, "Its configuration names something that does not ship with the project; repeat it from its record."),
-    cell.command?.includes("FOLDER") ? el("p", { class: "note" }, "FOLDER is where the images lie.") : null,
-    el("p", {}, "Repeat it from its record and compare image by image:"), copyable(`bench rerun ${cell.id}${place}`));
+      : el("p", { class: "empty" }, "Its configuration cannot be read, or names something that does not ship with the project; repeat it from its record."),
+    where.length ? el("p", { class: "note" }, `FOLDER is ${where.join(", or ")}.`) : null,
+    el("p", {}, "Repeat it from its record and compare image by image:"), copyable(`bench rerun ${cell.id}${outputs && ` ${outputs}`}`),
+    outputs.includes("FOLDER") ? el("p", { class: "note" }, "FOLDER is where the folder of these results lies.") : null);
 }
 
 function timePanel(cell) {

@@ -28,4 +28,6 @@ function correctness(cell) {
 }
 
 const card = (cell, topic) => DATA.values[cell.card[topic]];
+// What is null was left out, because the share of the names in a page is spent.
 const imagesOf = (cell) => DATA.images[context(cell).fingerprint];
+const namesLeftOut = (cell) => imagesOf(cell) === null;

@@ -81,7 +81,11 @@ function drawBoard() {
   byId("count").textContent = found.length === DATA.cells.length
     ? `${count(found.length, "cell")}` : `${found.length.toLocaleString("en")} of ${count(DATA.cells.length, "cell")}`;
   const left = found.length - rows.length;
-  const more = (step, text) => el("button", { type: "button", onclick: () => { view.shown += step; drawBoard(); } }, text);
+  const more = (step, text) => el("button", { type: "button", onclick: () => {
+    view.shown += step;
+    drawBoard();
+    byId("board").tBodies[0].rows[rows.length].querySelector("a").focus(); // the pressed button is gone
+  } }, text);
   byId("more").replaceChildren(...(left > 0
     ? [more(STEP, `Show ${Math.min(STEP, left)} more`), more(left, `Show all ${found.length.toLocaleString("en")}`)] : []));
   for (const header of byId("board").tHead.querySelectorAll("th")) {

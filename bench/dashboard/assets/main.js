@@ -14,7 +14,9 @@ function drawHead() {
     `${count(finished.length, "cell")} measured`, failed && `${failed} failed`, skipped && `${skipped} skipped`,
     count(models.size, "network"), count(methods.size, "method"), moment(about.made_at),
   ].filter(Boolean).join(" \u00b7 ");
-  const list = (items) => () => el("ul", {}, items.map((item) => el("li", {}, el("code", {}, item))));
+  const list = (items) => () => el("div", {},
+    items.some((item) => item.includes("FOLDER")) ? el("p", { class: "note" }, "FOLDER stands for folders of the machine that made this page.") : null,
+    el("ul", {}, items.map((item) => el("li", {}, el("code", {}, item)))));
   if (about.missing.length) byId("notices").append(disclosure(`${count(about.missing.length, "cell")} of this experiment not run: the commands`, list(about.missing)));
   if (DATA.warnings.length) byId("notices").append(disclosure(`${count(DATA.warnings.length, "record")} left out or in doubt`, list(DATA.warnings)));
   byId("foot").append(el("p", {}, `Made by quantization-bench ${about.version} on ${moment(about.made_at)}. Nothing here is fetched from a network.`));

@@ -7,6 +7,9 @@ const KINDS = [
   ["wrong", "wrong, as the float network"],
 ];
 
+// Where the page does not hold what the float network had right.
+const ALONE = [["right", "right"], ["wrong", "wrong"]];
+
 const LISTED = 200;
 
 // Pixels, unlike all else, do not follow the theme by themselves.
@@ -14,14 +17,15 @@ let paintMap = () => {};
 new MutationObserver(() => paintMap()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", () => paintMap());
 
-// One of KINDS for each image; without the float cell there is only right and wrong.
+// The kinds there are, and which of them each image is.
 function outcomes(cell) {
   const here = correctness(cell);
   if (!here) return null;
   const reference = cell.fp32_id && cell.fp32_id !== cell.id ? CELLS.get(cell.fp32_id) : null;
   const comparable = reference && reference.context === cell.context;
-  const there = (comparable && correctness(reference)) || here;
-  return here.map((right, i) => (right ? (there[i] ? "right" : "gained") : there[i] ? "lost" : "wrong"));
+  const there = comparable ? correctness(reference) : null;
+  if (!there) return { kinds: ALONE, found: here.map((right) => (right ? "right" : "wrong")) };
+  return { kinds: KINDS, found: here.map((right, i) => (right ? (there[i] ? "right" : "gained") : there[i] ? "lost" : "wrong")) };
 }
 
 function wrongSection(cell) {
@@ -29,12 +33,13 @@ function wrongSection(cell) {
   if (!done(cell)) return [];
   const said = `${count(cell.total - cell.correct, "image")} of ${cell.total.toLocaleString("en")} wrong in the best class` +
     (cell.top5 !== null ? `; top-5 is ${fixed(cell.top5)} %.` : ".");
-  const found = outcomes(cell);
-  if (!found) {
+  const outcome = outcomes(cell);
+  if (!outcome) {
     return [heading, el("p", {}, said), el("p", { class: "empty" }, "Which ones is in correct.npz beside the record; it is not in this page, to keep it small, or not readable.")];
   }
-  const counts = KINDS.map(([kind, text]) => [kind, text, found.filter((of) => of === kind).length]);
-  return [heading, el("p", {}, said), tally(counts), imageMap(found, cell), wrongImages(found, cell), ...perClass(found, cell)];
+  const { kinds, found } = outcome;
+  const counts = kinds.map(([kind, text]) => [kind, text, found.filter((of) => of === kind).length]);
+  return [heading, el("p", {}, said), tally(counts), imageMap(outcome, cell), wrongImages(found, cell), ...perClass(outcome, cell)];
 }
 
 function tally(counts) {
@@ -43,7 +48,7 @@ function tally(counts) {
 }
 
 // A square an image, in the order of evaluation: a canvas, for 50,000 of them are no elements.
-function imageMap(found, cell) {
+function imageMap({ kinds, found }, cell) {
   const columns = Math.min(found.length, Math.max(50, Math.ceil(Math.sqrt(found.length * 5))));
   const rows = Math.ceil(found.length / columns);
   const names = imagesOf(cell)?.files;
@@ -51,7 +56,7 @@ function imageMap(found, cell) {
     "aria-label": "One square an image in the order of evaluation, coloured as in the list above" });
   const paint = () => {
     const brush = canvas.getContext("2d");
-    for (const [kind] of KINDS) {
+    for (const [kind] of kinds) {
       canvas.style.color = `var(--map-${kind})`; // resolved for the theme, which a variable is not
       brush.fillStyle = getComputedStyle(canvas).color;
       found.forEach((of, i) => of === kind && brush.fillRect(i % columns, Math.floor(i / columns), 1, 1));
@@ -62,7 +67,7 @@ function imageMap(found, cell) {
     const box = canvas.getBoundingClientRect();
     const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
     const i = Math.floor(((event.clientY - box.top) / box.height) * rows) * columns + column;
-    if (i < found.length) hint.textContent = `image ${i}${names ? `, ${names[i]}` : ""}: ${KINDS.find(([kind]) => kind === found[i])[1]}`;
+    if (i < found.length) hint.textContent = `image ${i}${names ? `, ${names[i]}` : ""}: ${kinds.find(([kind]) => kind === found[i])[1]}`;
   });
   paintMap = paint;
   queueMicrotask(paint);
@@ -77,13 +82,19 @@ function wrongImages(found, cell) {
   return disclosure(`The ${count(places.length, "image")} it got wrong`, () => {
     const list = el("ol", { class: "files" }, places.slice(0, LISTED).map(item));
     const rest = places.slice(LISTED);
-    const more = el("button", { type: "button", onclick: () => { list.append(...rest.map(item)); more.remove(); } }, `Show ${rest.length} more`);
-    const say = images ? "" : "Numbers are places in the order of evaluation; the names of the files are not on the machine that made this page.";
+    const more = el("button", { type: "button", onclick: () => {
+      list.append(...rest.map(item));
+      more.remove();
+      list.children[LISTED].tabIndex = -1; // where a reader without a mouse goes on
+      list.children[LISTED].focus();
+    } }, `Show ${rest.length} more`);
+    const why = namesLeftOut(cell) ? "are left out, to keep this page small" : "are not on the machine that made this page";
+    const say = images ? "" : `Numbers are places in the order of evaluation; the names of the files ${why}.`;
     return el("div", {}, say && el("p", { class: "note" }, say), list, rest.length ? more : "");
   });
 }
 
-function perClass(found, cell) {
+function perClass({ kinds, found }, cell) {
   const images = imagesOf(cell);
   if (!images) return [];
   const classes = new Map();
@@ -95,8 +106,12 @@ function perClass(found, cell) {
     classes.set(label, of);
   });
   const worst = [...classes.values()].sort((a, b) => b.wrong / b.total - a.wrong / a.total || b.wrong - a.wrong || a.label - b.label);
-  const row = (of) => [images.classes[of.label] ? `${of.label} (${images.classes[of.label]})` : String(of.label),
-    `${of.wrong} of ${of.total}`, fixed((100 * of.wrong) / of.total, 0), String(of.lost)];
+  const columns = [
+    ["class", (of) => images.classes[of.label] ? `${of.label} (${images.classes[of.label]})` : String(of.label)],
+    ["wrong", (of) => `${of.wrong} of ${of.total}`],
+    ["wrong, %", (of) => fixed((100 * of.wrong) / of.total, 0)],
+  ];
+  if (kinds === KINDS) columns.push(["lost to quantization", (of) => String(of.lost)]);
   return [disclosure(`By class, the worst of ${classes.size} first`, () =>
-    grid(["class", "wrong", "wrong, %", "lost to quantization"], worst.map(row)))];
+    grid(columns.map(([title]) => title), worst.map((of) => columns.map(([, text]) => text(of)))))];
 }

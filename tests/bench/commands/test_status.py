@@ -3,6 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.cell import request_id
+from bench.experiments import experiment_jobs
+from bench.result import Result
+from bench.result_file import write_result
+from bench.store import Store
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]
@@ -78,3 +83,18 @@ def test_damaged_records_are_named_and_left_out(bench_main: Bench, outputs: Path
 def test_an_unknown_experiment(bench_main: Bench, outputs: Path) -> None:
     done = bench_main("status", "--experiment", "dmo", f"paths.outputs={outputs}")
     assert done == (2, "", "error: unknown experiment 'dmo'; did you mean 'demo'?\n")
+
+
+def test_of_copies_the_newest_counts(
+    bench_main: Bench, outputs: Path, make_result: Callable[..., Result]
+) -> None:
+    words = ("method=gaussian", "quant.w_bits=4", "seed=0")
+    (job,) = experiment_jobs("demo", words)
+    begun = {"a": ("2026-02", "failed"), "b": ("2026-03", "done"), "c": ("2026-01", "failed")}
+    for id, (month, status) in begun.items():
+        said = {"status": status, "started_at": f"{month}-01T00:00:00+00:00"}
+        with Store(outputs).writing(id * 16) as folder:
+            asked = request_id(job.config)
+            write_result(folder, make_result(id=id * 16, request_id=asked, **said))
+    done = bench_main("status", "--experiment", "demo", *words, f"paths.outputs={outputs}")
+    assert done == (0, "demo: 1 cells: 1 done\n", "")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bench.dashboard.collect as collecting
 from bench.dashboard.collect import collect
 from bench.dashboard.page import page as page_text
 from bench.data import scan
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.browser
 
 MARKUP = "<img src=x onerror=alert(1)><b>bold</b>"
 LOAD_SECONDS = 2.0
-ABOUT = {"title": "All results", "missing": [], "outputs": "outputs", "version": "0"} | {
+ABOUT = {"title": "All results", "missing": [], "outputs": "", "version": "0"} | {
     "made_at": "2026-01-02T03:04:05+00:00"
 }
 
@@ -164,6 +165,18 @@ def test_all_rows_are_a_button_away(opened: Callable[..., "Page"]) -> None:
     assert page.locator("#more button").count() == 0
 
 
+@pytest.mark.parametrize("button", ["Show 39 more", "Show all 64"])
+def test_the_keyboard_goes_on_at_the_first_new_row(
+    opened: Callable[..., "Page"], button: str
+) -> None:
+    page = opened()
+    page.get_by_role("button", name=button).focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#board tbody tr").count() == 64
+    links = page.locator("#board tbody a").evaluate_all("all => all.map((one) => one.hash)")
+    assert page.evaluate("document.activeElement.hash") == links[25]
+
+
 def test_a_cell_opens_by_keyboard_and_closes(opened: Callable[..., "Page"]) -> None:
     page = opened()
     page.get_by_label("Words").fill("0" * 15 + "0")
@@ -203,6 +216,122 @@ def test_where_a_cell_was_wrong_by_hand(opened: Callable[..., "Page"]) -> None:
     assert len(wrong) == 10
     assert sum(int(text.split(" of ")[0]) for text in wrong) == 10
     assert sum(int(text.split(" of ")[1]) for text in wrong) == 100
+
+
+def tallied(page: "Page") -> list[str]:
+    page.wait_for_selector("canvas.map")
+    return page.locator(".tally li").all_inner_texts()
+
+
+def headers_by_class(page: "Page") -> list[str]:
+    page.get_by_text("By class").click()
+    page.locator("#cell table.grid").last.wait_for()
+    return page.locator("#cell table.grid").last.locator("th").all_inner_texts()
+
+
+def test_beside_the_float_network_there_are_four_kinds_by_hand(
+    opened: Callable[..., "Page"], tmp_path: Path
+) -> None:
+    config = config_of("method=gaussian", "data.limit=10")
+    named: dict[str, Any] = {"fingerprint": scan(config["data"], "eval").fingerprint}
+    reference = np.array([1, 1, 1, 1, 1, 1, 1, 0, 0, 0], bool)
+    right = np.array([1, 1, 1, 1, 0, 0, 0, 1, 0, 0], bool)
+    of_float = made("f" * 16, reference, method="float", evaluation=named, fp32_id="f" * 16)
+    write(Store(tmp_path), of_float, reference)
+    cell = made("a" * 16, right, evaluation=named, fp32_id="f" * 16)
+    write(Store(tmp_path), cell, right, config)
+    page = opened("#cell=" + "a" * 16, file=written(tmp_path, []))
+    assert tallied(page) == [
+        "4 right, as the float network",
+        "1 right, where the float network is wrong",
+        "3 wrong, where the float network is right",
+        "2 wrong, as the float network",
+    ]
+    assert headers_by_class(page) == ["class", "wrong", "wrong, %", "lost to quantization"]
+    page.goto(page.url.replace("a" * 16, "f" * 16))
+    page.get_by_role("heading", name="float").wait_for()
+    assert tallied(page) == ["7 right", "3 wrong"]
+    assert headers_by_class(page) == ["class", "wrong", "wrong, %"]
+
+
+@pytest.mark.parametrize("missing", ["record", "bitmap", "share"])
+def test_without_the_float_network_there_is_only_right_and_wrong(
+    opened: Callable[..., "Page"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    store, config = Store(tmp_path), config_of("method=gaussian", "data.limit=10")
+    named: dict[str, Any] = {"fingerprint": scan(config["data"], "eval").fingerprint}
+    right = np.arange(10) > 3
+    write(store, made("a" * 16, right, evaluation=named, fp32_id="f" * 16), right, config)
+    if missing != "record":
+        write(store, made("f" * 16, right, method="float", evaluation=named), right)
+    if missing == "bitmap":
+        (store.folder("f" * 16) / "correct.npz").write_bytes(b"damaged")
+    if missing == "share":
+        monkeypatch.setattr(collecting, "BITMAP_BYTES", 4)
+    page = opened("#cell=" + "a" * 16, file=written(tmp_path, []))
+    assert tallied(page) == ["6 right", "4 wrong"]
+    squares = page.locator("canvas.map")  # too flat to be met by a real mouse
+    box = squares.bounding_box()
+    assert box is not None
+    place = {"clientX": box["x"] + 1, "clientY": box["y"] + box["height"] / 2}
+    squares.dispatch_event("mousemove", place)
+    assert re.search(r"image 0, .*: wrong$", page.locator("canvas.map + .note").inner_text())
+    assert headers_by_class(page) == ["class", "wrong", "wrong, %"]
+    page.get_by_text("The 4 images it got wrong").click()
+    page.wait_for_selector(".files .index")
+    assert page.locator(".files .index").all_inner_texts() == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "why"),
+    [
+        (9, 10, "are left out, to keep this page small."),
+        (10, 20, "are not on the machine that made this page."),
+    ],
+)
+def test_why_images_have_no_names(
+    opened: Callable[..., "Page"],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: int,
+    limit: int,
+    why: str,
+) -> None:
+    named = {"fingerprint": scan({"name": "mnist5k", "limit": 10}, "eval").fingerprint}
+    right = np.arange(10) > 3
+    cell = made("a" * 16, right, evaluation=named)
+    write(Store(tmp_path), cell, right, config_of(f"data.limit={limit}"))
+    monkeypatch.setattr(collecting, "NAMED_IMAGES", share)
+    page = opened("#cell=" + "a" * 16, file=written(tmp_path, []))
+    page.get_by_text("The 4 images it got wrong").click()
+    page.wait_for_selector(".files .index")
+    assert f"the names of the files {why}" in page.locator("#cell").inner_text()
+
+
+def test_the_keyboard_goes_on_at_the_first_new_image(
+    opened: Callable[..., "Page"], tmp_path: Path
+) -> None:
+    right = np.arange(300) >= 250
+    write(Store(tmp_path), made("a" * 16, right), right)
+    page = opened("#cell=" + "a" * 16, file=written(tmp_path, []))
+    page.get_by_text("The 250 images it got wrong").click()
+    page.get_by_role("button", name="Show 50 more").focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".files li").count() == 250
+    assert page.evaluate("document.activeElement.innerText").strip() == "200"
+
+
+def test_what_stands_for_a_folder_is_said(opened: Callable[..., "Page"], tmp_path: Path) -> None:
+    right = np.ones(4, bool)
+    config = config_of("data=folder", "data.root=/home/me/x", "model.weights=/home/me/a.pt")
+    write(Store(tmp_path), made("a" * 16, right), right, config)
+    file = written(tmp_path, [], outputs="'paths.outputs=FOLDER/my results'")
+    page = opened("#cell=" + "a" * 16, file=file)
+    text = page.locator("#cell").inner_text()
+    assert "model.weights=FOLDER/a.pt data.root=FOLDER" in text
+    assert "FOLDER is where the images lie, or where the file of the weights lies." in text
+    assert f"bench rerun {'a' * 16} 'paths.outputs=FOLDER/my results'" in text
+    assert "FOLDER is where the folder of these results lies." in text
 
 
 def test_a_failed_cell_says_why(opened: Callable[..., "Page"]) -> None:
@@ -332,10 +461,12 @@ def test_notices_list_what_is_missing_and_left_out(
 ) -> None:
     write(Store(tmp_path), made("a" * 16, np.ones(4, bool)), np.ones(4, bool))
     (tmp_path / "cells" / "foreign").mkdir()
-    page = opened(file=written(tmp_path, [], missing=["bench run experiment=demo seed=1"]))
+    missing = "bench run experiment=demo data.root=FOLDER/x"
+    page = opened(file=written(tmp_path, [], missing=[missing]))
     page.get_by_text("1 cell of this experiment not run").click()
     page.locator("#notices li").nth(0).wait_for()
-    assert "bench run experiment=demo seed=1" in page.locator("#notices").inner_text()
+    assert page.locator("#notices li").all_inner_texts() == [missing]
+    assert "FOLDER stands for folders of the machine" in page.locator("#notices").inner_text()
     page.get_by_text("1 record left out or in doubt").click()
     page.locator("#notices li").nth(1).wait_for()
     assert "foreign" in page.locator("#notices").inner_text()

@@ -84,7 +84,67 @@ def test_bitmaps_and_names_stop_at_their_share(
     monkeypatch.setattr(module, "image_set", lambda *_: 1 / 0)  # not even looked for
     document = collected(store)
     assert ["bitmap" in cell for cell in document["cells"]] == [True, False]
-    assert document["images"] == {}
+    assert document["images"] == {"e" * 64: None}
+
+
+def test_names_of_a_failed_cells_images_have_the_same_share(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fingerprint = scan({"name": "mnist5k", "limit": 10}, "eval").fingerprint
+    failed = made("a" * 16, evaluation={"fingerprint": fingerprint})
+    write(store, failed, config=config_of("data.limit=10"))
+    monkeypatch.setattr(module, "NAMED_IMAGES", 9)
+    assert collected(store)["images"] == {fingerprint: None}
+    monkeypatch.setattr(module, "NAMED_IMAGES", 10)
+    assert len(collected(store)["images"][fingerprint]["files"]) == 10
+
+
+def test_images_that_are_not_here_are_not_listed(store: Store) -> None:
+    write(store, made("a" * 16, RIGHT), RIGHT, config_of("data.limit=10"))
+    assert collected(store)["images"] == {}
+
+
+def test_cells_of_other_candidates_or_products_are_no_seeds_of_each_other(store: Store) -> None:
+    for id, candidates in (("a", [2, 4, 8]), ("b", [4, 8])):
+        budget = {"mean_bits": 6.0, "w_candidates": candidates}
+        write(store, made(id * 16, RIGHT, w_bits="mixed", quantizer=budget), RIGHT)
+    for id, seed in (("c", 0), ("d", 1)):
+        result = made(id * 16, RIGHT, seed=seed)
+        result.recipe["matrix_products"] = "tf32"
+        write(store, result, RIGHT)
+    write(store, made("e" * 16, RIGHT, seed=2), RIGHT)
+    groups = {tuple(g["cells"]): (g["recipe"], g["bits"]) for g in collected(store)["groups"]}
+    assert groups == {
+        ("a" * 16,): ("default", "MP6/A8"),
+        ("b" * 16,): ("default, w_candidates [4, 8]", "MP6/A8"),
+        ("c" * 16, "d" * 16): ("default, matrix_products tf32", "W4A8"),
+        ("e" * 16,): ("default", "W4A8"),
+    }
+
+
+def test_a_configuration_that_names_no_cell_costs_only_the_command(store: Store) -> None:
+    config = config_of("data.limit=10")
+    fingerprint = scan(config["data"], "eval").fingerprint
+    config = config | {"quant": config["quant"] | {"w_candidates": 5}}
+    write(store, made("a" * 16, RIGHT, evaluation={"fingerprint": fingerprint}), RIGHT, config)
+    document = collected(store)
+    (cell,) = document["cells"]
+    assert (cell["command"], cell["top1"], cell["bitmap"]) == (None, 70.0, "/gA=")
+    assert len(document["images"][fingerprint]["files"]) == 10
+    (warning,) = document["warnings"]
+    start = f"FOLDER/cells/{'a' * 16}/config.yaml names no cell, so there is no command for it: "
+    assert warning.startswith(start)
+
+
+def test_folders_of_the_machine_are_in_no_reason_and_no_traceback(store: Store) -> None:
+    said = {
+        "reason": "data.root='/home/me/images/val' is not a folder",
+        "traceback": 'File "/home/me/bench/models/zoo.py", line 1\nFile "~/x/own.py", line 2',
+    }
+    write(store, made("a" * 16, **said))
+    (cell,) = collected(store)["cells"]
+    assert cell["reason"] == "data.root='FOLDER/val' is not a folder"
+    assert cell["traceback"] == 'File "FOLDER/models/zoo.py", line 1\nFile "FOLDER/own.py", line 2'
 
 
 def test_images_are_looked_for_where_any_cell_had_them(store: Store) -> None:

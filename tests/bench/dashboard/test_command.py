@@ -42,6 +42,27 @@ def test_it_is_short_and_names_no_folder() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        (
+            "/home/someone/trained/a b.safetensors",
+            "'model.weights='\"'\"'FOLDER/a b.safetensors'\"'\"''",
+        ),
+        ("trained/a.pth", "model.weights=FOLDER/a.pth"),
+        ("a.pt", "model.weights=FOLDER/a.pt"),
+        ("timm/resnet18.a1_in1k", "model.weights=timm/resnet18.a1_in1k"),
+        ("none", "model.weights=none"),
+    ],
+)
+def test_of_a_file_of_weights_only_its_name_is_said(weights: str, said: str) -> None:
+    config = normalised(read_config(compose_raw(["quant=w4a8"])))
+    own = config.model_copy(update={"model": config.model.model_copy(update={"weights": weights})})
+    assert command(own, presets()) == (
+        f"bench run model=resnet20 data=mnist5k method=zeroq quant.w_bits=4 quant.a_bits=8 {said}"
+    )
+
+
 def test_what_does_not_ship_has_no_command() -> None:
     config = read_config(compose_raw([]))
     own = config.model_copy(update={"method": {"name": "mine", "images": 16}})

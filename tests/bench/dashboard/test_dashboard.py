@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import bench.dashboard.page as module
+from bench.cell import request_id
+from bench.experiments import experiment_jobs
 from bench.store import Store
 from tests.bench.conftest import FAST, Finished
 from tests.bench.dashboard.made import made, write
@@ -46,7 +49,8 @@ def test_a_measured_cell_is_on_the_page(bench_main: Bench, outputs: Path, workpl
     (images,) = said["images"].values()
     assert len(images["files"]) == len(images["labels"]) == 100
     assert said["calibrations"][cells["gaussian"]["calibration_key"]]["picture"]
-    assert said["about"]["outputs"] == str(outputs)
+    assert said["about"]["outputs"] == "paths.outputs=FOLDER/outputs"
+    assert str(outputs.parent) not in page.read_text(encoding="utf-8")
     assert list(workplace.iterdir()) == []
 
 
@@ -65,6 +69,47 @@ def test_an_experiment_has_its_cells_and_what_is_missing(
     assert said["about"]["title"] == "demo"
     assert len(said["about"]["missing"]) == 8
     assert all(line.startswith("bench run experiment=demo ") for line in said["about"]["missing"])
+    assert all("paths.outputs=FOLDER/outputs" in line for line in said["about"]["missing"])
+    assert str(tmp_path) not in page.read_text(encoding="utf-8")
+
+
+def test_what_is_missing_can_be_typed(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
+    experiment = tmp_path / "own conf" / "experiment" / "mine.yaml"
+    experiment.parent.mkdir(parents=True)
+    sweep = {"params": {"quant.w_bits": "4", "method": "real"}}
+    head = "# @package _global_\n"
+    experiment.write_text(head + yaml.safe_dump({"hydra": {"sweeper": sweep}}))
+    place = f"paths.outputs={outputs}"
+    given = ("--config-dir", tmp_path / "own conf", "group=it is")
+    assert bench_main("dashboard", "--experiment", "mine", *given, place).status == 0
+    assert data_of(outputs / "dashboard.html")["about"]["missing"] == [
+        "bench run --config-dir 'FOLDER/own conf' experiment=mine method=real quant.w_bits=4 "
+        "'group=it\\ is' paths.outputs=FOLDER/outputs"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("outputs", ""), ("other", "paths.outputs=other"), ("a b", "'paths.outputs=a b'")],
+)
+def test_a_relative_folder_is_said_as_it_is_typed(
+    bench_main: Bench, workplace: Path, place: str, said: str
+) -> None:
+    assert bench_main("dashboard", f"paths.outputs={place}").status == 0
+    assert data_of(workplace / place / "dashboard.html")["about"]["outputs"] == said
+
+
+def test_of_copies_the_newest_is_the_experiments(bench_main: Bench, outputs: Path) -> None:
+    store, place = Store(outputs), f"paths.outputs={outputs}"
+    words = ("method=gaussian", "quant.w_bits=4", "seed=0")
+    (job,) = experiment_jobs("demo", words)
+    for id, moment in (("a", "2026-02"), ("b", "2026-03"), ("c", "2026-01")):
+        asked = {"request_id": request_id(job.config), "started_at": f"{moment}-01T00:00:00+00:00"}
+        write(store, made(id * 16, RIGHT, **asked), RIGHT)
+    assert bench_main("dashboard", "--experiment", "demo", *words, place).status == 0
+    said = data_of(outputs / "dashboard.html")
+    assert [cell["id"] for cell in said["cells"]] == ["b" * 16]
+    assert said["about"]["missing"] == []
 
 
 def test_an_unknown_experiment_is_one_line(bench_main: Bench, outputs: Path) -> None:

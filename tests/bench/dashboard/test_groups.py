@@ -10,7 +10,7 @@ def cell(id: str, top1: float, **changes: Any) -> dict[str, Any]:
         **{"id": id, "status": "done", "context": 0, "method": "zeroq", "method_label": "zeroq"},
         **{"recipe": "", "bits": "W4A4", "bits_order": 4, "model": "m", "data": "d"},
         **{"w_bits": 4, "a_bits": 4, "top1": top1, "low": top1 - 2, "high": top1 + 1},
-        "size_mb": 1.0,
+        **{"size_mb": 1.0, "seed": ord(id)},
     }
     return known | changes
 
@@ -39,6 +39,13 @@ def test_cells_of_another_recipe_method_bits_or_context_are_another_group() -> N
     others = [{"recipe": "x"}, {"method_label": "y"}, {"bits": "W8A8"}, {"context": 1}]
     groups = seed_groups([cell("a", 1.0), *(cell("b", 1.0, **other) for other in others)])
     assert len(groups) == 5
+
+
+def test_cells_of_one_seed_are_never_taken_together() -> None:
+    seeds = {"a": 0, "b": 1, "c": 0}
+    groups = seed_groups([cell(id, 90.0, seed=seed) for id, seed in seeds.items()])
+    assert [group["cells"] for group in groups] == [["a"], ["b"], ["c"]]
+    assert {group["interval"] for group in groups} == {"95 % Wilson interval of its images"}
 
 
 def test_what_is_not_done_counts_for_nothing() -> None:

@@ -41,6 +41,33 @@ def test_a_float_cell_has_no_recipe_and_a_trained_one_its_methods() -> None:
     assert recipe_label(trained, presets()) == OF_ITS_METHOD
 
 
+@pytest.mark.parametrize(
+    ("candidates", "label"),
+    [([2, 4, 8], "default"), ([4, 8], "default, w_candidates [4, 8]"), (None, "default")],
+)
+def test_other_candidates_of_mixed_precision_are_another_recipe(
+    candidates: list[int] | None, label: str
+) -> None:
+    said = {} if candidates is None else {"w_candidates": candidates}
+    mixed = made("a", w_bits="mixed", quantizer={"mean_bits": 6.0, **said})
+    assert recipe_label(mixed, presets()) == label
+    assert recipe_label(made("a", quantizer=said), presets()) == "default"  # they mean nothing
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "default, matrix_products tf32"),
+        ({"method": "float"}, "matrix_products tf32"),
+        ({"quantizer": {"weight_quantizer": "lsq"}}, f"{OF_ITS_METHOD}, matrix_products tf32"),
+    ],
+)
+def test_the_precision_of_matrix_products_is_part_of_a_recipe(changes: dict, label: str) -> None:
+    result = made("a", **changes)
+    result.recipe["matrix_products"] = "tf32"
+    assert recipe_label(result, presets()) == label
+
+
 def labels(*cells: dict, contexts: list[int] | None = None) -> list[str]:
     results = [made(str(i), **cell) for i, cell in enumerate(cells)]
     return method_labels(results, contexts or [0] * len(cells), presets())
