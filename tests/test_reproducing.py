@@ -24,12 +24,18 @@ def test_it_covers_the_tables_of_the_papers() -> None:
         "dsg_adaround",
         "dsg_calibrators",
         "dsg_inceptionv3",
+        "dsg_journal_ptq",
         "dsg_resnet18",
         "dsg_resnet50",
+        "dsg_slide",
         "dsg_squeezenext",
+        "float_weights",
         "spread_resnet18_w4a4",
+        "squant_baselines",
         "surrogates_efficientnet_lite0",
+        "zeroq_images",
         "zeroq_mixed",
+        "zeroq_uniform",
         "zeroq_w8a8",
     ]
 
