@@ -17,9 +17,8 @@ log = logging.getLogger(__name__)
 class OnDisk:
     """The last state of a training in one file, of the first of the processes; written whole."""
 
-    def __init__(self, path: Path, device: torch.device, workers: Workers | None = None) -> None:
+    def __init__(self, path: Path, workers: Workers | None = None) -> None:
         self.path = path
-        self.device = device
         self.workers = workers or Alone()
 
     @property
@@ -31,9 +30,8 @@ class OnDisk:
         if content is None:
             return None
         try:
-            state: State = torch.load(
-                io.BytesIO(content), map_location=self.device, weights_only=True
-            )
+            # Who restores it puts each part where it belongs: steps of an optimiser stay here.
+            state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError):
             log.warning("warning: %s is damaged; trained from the start", self.path)
             return None

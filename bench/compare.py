@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.significance import ALPHA, Difference, compare_cells, compare_seeds, holm
-from bench.tables.summarise import row_keys
+from bench.tables.summarise import as_given, row_keys
 from models.errors import BenchError
 
 EQUAL, UNRESOLVED = "equal", "unresolved"
@@ -49,13 +49,6 @@ def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFra
             labels = dict(zip(("first", "second"), (_label(s, methods) for s in pair), strict=True))
             rows.append(said | labels | _compare(*pair, correctness))
     return _corrected(pd.DataFrame(rows, columns=[*asked, "first", "second", "seeds", *_NUMBERS]))
-
-
-def as_given(value: Any) -> Any:
-    """Return a parameter as it was given, "" for none: beside a NaN, pandas makes floats of 1."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return "" if value is None or value != value else value
 
 
 def _label(side: pd.DataFrame, methods: list[str]) -> str:

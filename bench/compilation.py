@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bench.memory import out_of_memory
 from models.errors import BenchError
 from models.inference import with_fixed_batchnorm
 from models.quantize.activation import weighted_layers
@@ -91,6 +92,8 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(CACHE).expanduser()))
     torch._dynamo.config.skip_nnmodule_hook_guards = False
     torch._dynamo.config.recompile_limit = _GRAPHS
+    # Else it would run uncompiled from then on, without a word.
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     # A batch is padded to the size of the others; a graph for every size would be slower.
     return torch.compile(with_fixed_batchnorm(network), dynamic=False, backend=BACKEND)
 
@@ -98,14 +101,22 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 def checked(network: nn.Module, batch: Tensor, wish: Wish) -> Callable[[Tensor], Tensor] | None:
     """Return `network` compiled and tried on `batch`; None where this machine cannot compile it.
 
-    Raises BenchError for that where compiling was asked for (wish is True).
+    Raises BenchError for that where compiling was asked for (wish is True), and what says that
+    memory does not suffice for the batch.
     """
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
     run = compiled(network)
     try:
-        run(batch)
-    except torch.OutOfMemoryError:
-        raise
+        try:
+            run(batch)
+        except FailOnRecompileLimitHit:
+            torch.compiler.reset()
+            run = compiled(network)
+            run(batch)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         # Whatever a compiler may raise; the eager network runs, or says what is wrong itself.
         cause = getattr(error, "inner_exception", error)
         why = next(iter(str(cause).strip().splitlines()), type(cause).__name__)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.compilation import Wish, checked, worth_compiling
 from bench.data import ImageSet
 from bench.feed import feed
+from bench.memory import out_of_memory
 from methods.base import Progress
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
@@ -66,7 +67,7 @@ def evaluate(
     run: Forward = network
     compiled = False
     if compile and worth_compiling(network, total, batch(0, 1), compile):
-        found = checked(network, batch(0, size), compile)
+        found, size = _compiled(network, batch, size, device, compile)
         if found is not None:
             run, compiled = found, True
     best: list[Tensor] = []
@@ -74,9 +75,12 @@ def evaluate(
     labels = torch.tensor(images.labels, device=device)
     while start < total:
         try:
-            logits = _logits(run, batch(start, size), size if compiled else None)
+            ready = batch(start, size)
+            if compiled and len(ready) < size:
+                ready = _padded(ready, size).contiguous(memory_format=memory_format)
+            logits = run(ready)[: total - start]
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error) or size == 1:
+            if not out_of_memory(error) or size == 1:
                 raise
             size = _halved(size, device)
             continue
@@ -97,12 +101,26 @@ def evaluate(
     return Evaluation(Correctness(top1, top5), size, compiled)
 
 
-def _logits(run: Forward, batch: Tensor, padded_to: int | None) -> Tensor:
-    """Return (N, classes) for (N, 3, H, W); padded_to: images that every call must have."""
-    count = len(batch)
-    if padded_to is not None and count < padded_to:
-        batch = torch.cat([batch, batch[:1].expand(padded_to - count, *batch.shape[1:])])
-    return run(batch)[:count]
+def _compiled(
+    network: nn.Module,
+    batch: Callable[[int, int], Tensor],
+    size: int,
+    device: torch.device,
+    wish: Wish,
+) -> tuple[Forward | None, int]:
+    """Return `network` compiled, where it can be, and how many images at once memory allows."""
+    while True:
+        try:
+            return checked(network, batch(0, size), wish), size
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or size == 1:
+                raise
+            size = _halved(size, device)
+
+
+def _padded(batch: Tensor, count: int) -> Tensor:
+    """Return `count` images: a compiled network takes batches of one size only."""
+    return torch.cat([batch, batch[:1].expand(count - len(batch), *batch.shape[1:])])
 
 
 def _check_labels(images: ImageSet, classes: int) -> None:
@@ -118,12 +136,6 @@ def _check_finite(finite: list[tuple[int, int, Tensor]]) -> None:
     for start, stop, good in finite:
         if not bool(good):
             raise BenchError(f"a logit is not finite at images {start}..{stop - 1}")
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """PyTorch's CPU allocator raises a plain RuntimeError."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or "can't allocate memory" in str(error)
 
 
 def _halved(size: int, device: torch.device) -> int:

@@ -102,5 +102,7 @@ def fits_on(device: torch.device, images: ImageSet, processes: int = 1) -> bool:
 def free_bytes(device: torch.device) -> int:
     """Return the memory of a GPU that nobody uses; of the CPU, what this process may still take."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # PyTorch keeps what was freed, and the driver counts it as taken.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     return available_bytes()

@@ -1,6 +1,14 @@
-"""How much memory a process may still take on the CPU's side."""
+"""How much memory a process may still take on the CPU's side, and what says that there is none."""
 
 from pathlib import Path
+
+import torch
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is one of memory; PyTorch's CPU allocator raises RuntimeError."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)
 
 
 def available_bytes(root: Path = Path("/")) -> int:

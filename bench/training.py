@@ -34,6 +34,8 @@ from methods.training.loop import Training
 from methods.training.surroundings import Alone, InMemory, Workers
 from models.errors import BenchError
 from models.qat.network import freeze
+from models.qat.spec import QatSpec
+from models.qat.surrogate import SIGNED
 from models.qat.sync import synced
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,8 @@ def trained(
     identity = training_identity(cell, method)
     key = digest(identity)
     _check_classes(network, training_set, images)
+    if runtime.processes > 1:
+        _check_shareable(method.training_spec(wanted), runtime.processes)
 
     def train(checkpoint: Path | None) -> Trained:
         if runtime.processes == 1:
@@ -198,7 +202,7 @@ def _train(
         normalise=cell.weights.preprocessing.normalise,
         schedule=method.schedule,
         generator=generator,
-        checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, device, workers),
+        checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, workers),
         workers=workers,
         progress=progress,
     )
@@ -218,6 +222,29 @@ def _train_together(fabric: Any, task: _Task, checkpoint: Path | None, result: P
     done = _train(Together(fabric), fabric.device, task, checkpoint, no_progress)
     if fabric.global_rank == 0:
         torch.save(done, result)
+
+
+def _check_shareable(spec: QatSpec, processes: int) -> None:
+    """Raise BenchError for quantizers that change the gradient of a weight before it is averaged.
+
+    What each process makes of the gradient of its own images is not, on average, what one process
+    makes of that of all.
+    """
+    local = [
+        f"{key}={value}"
+        for key, value, changes in (
+            ("qat.weight_quantizer", spec.weight_quantizer, ("step_range",)),
+            ("qat.activation_quantizer", spec.activation_quantizer, ("step_range",)),
+            ("qat.weight_surrogate", spec.weight_surrogate, SIGNED),
+        )
+        if value in changes
+    ]
+    if local:
+        raise BenchError(
+            f"runtime.processes={processes} with method.{local[0]} would train another network "
+            "than one process does, since it changes gradients before they are averaged; give "
+            "runtime.processes=1"
+        )
 
 
 def _check_classes(network: nn.Module, training_set: ImageSet, images: Tensor) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.compare import as_given, split_keys
+from bench.compare import split_keys
+from bench.tables.summarise import as_given
 from models.errors import BenchError
 
 try:

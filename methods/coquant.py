@@ -143,7 +143,7 @@ class Collaborative(Strategy):
         return {"seen": self.seen, "counts": self.counts}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.seen = state["seen"]
+        self.seen = state["seen"].to(self.seen.device)
         self.on_host = self.seen.cpu()
         self.counts = state.get("counts", self._no_counts())
 

@@ -1,9 +1,11 @@
 """What an image goes through before a network sees it; weights carry theirs."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -35,7 +37,14 @@ class Preprocessing:
 
         The memory layout of `pixels` is kept.
         """
-        values = pixels.float()
-        mean = values.new_tensor(self.mean).view(1, 3, 1, 1)
-        std = values.new_tensor(self.std).view(1, 3, 1, 1)
-        return (values / 255 - mean) / std
+        mean, std = (_by_channel(values, pixels.device) for values in (self.mean, self.std))
+        return (pixels.float() / 255 - mean) / std
+
+
+# Copied to a device once: a copy for every batch would wait for what is queued there.
+@lru_cache(maxsize=64)
+def _by_channel(values: tuple[float, ...], device: "torch.device") -> "Tensor":
+    import torch
+
+    with torch.inference_mode(False):  # whoever asks first
+        return torch.tensor(values, device=device).view(1, len(values), 1, 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.commands.recipe import differences, flat
-from bench.compare import EQUAL, UNRESOLVED, as_given, compare_methods
+from bench.compare import EQUAL, UNRESOLVED, compare_methods
 from bench.experiments import experiment_jobs, outputs_of
 from bench.output import put
 from bench.result import Result
@@ -23,6 +23,7 @@ from bench.significance import (
 from bench.stats import wilson_interval
 from bench.store import Store
 from bench.tables.collect import collect
+from bench.tables.summarise import as_given
 from models.errors import BenchError
 
 _FORMATS = {"text": "simple", "md": "github"}

@@ -9,7 +9,7 @@ import pandas as pd
 from bench.cell import normalised, reported_name, request_id
 from bench.config import Config
 from bench.experiments import Job, run_command
-from bench.result import Result
+from bench.result import Result, newest
 from models.quantize.spec import MIXED, w_label
 
 _MEASURED = (
@@ -35,24 +35,20 @@ def collect(
 
     own: the folder of the user's own configs that the jobs were composed with.
     """
-    newest = {result.request_id: result for result in sorted(results, key=_age)}
+    found = newest(results)
     asked: dict[tuple[str, str], Job] = {}
     for job in jobs:
         asked.setdefault((request_id(job.config), job.config.runtime.precision), job)
     rows = []
     for (id, _), job in asked.items():
         command = {"command": run_command(job, own)}
-        rows.append({**_asked(job.config), **_found(newest.get(id)), **command})
+        rows.append({**_asked(job.config), **_found(found.get(id)), **command})
     unsaid = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
         unsaid.append("quant.w_candidates")
     if all(row["runtime.precision"] == "fp32" for row in rows):
         unsaid.append("runtime.precision")
     return pd.DataFrame(rows).drop(columns=unsaid, errors="ignore")
-
-
-def _age(result: Result) -> str:
-    return result.started_at
 
 
 def _asked(config: Config) -> dict[str, Any]:

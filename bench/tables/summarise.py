@@ -87,7 +87,7 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     )
     columns = list(dict.fromkeys(table["bits"]))
     # NaN marks a parameter that a method does not have; as a group key it would drop the row.
-    table[keys] = table[keys].astype(object).map(_shown)
+    table[keys] = table[keys].astype(object).map(as_given)
     rows = []
     for values, group in table.groupby(keys, sort=False):
         at = dict(zip(group["bits"], group["text"], strict=True))
@@ -95,8 +95,8 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     return pd.DataFrame(rows, columns=[*(key.split(".")[-1] for key in keys), *columns])
 
 
-def _shown(value: Any) -> Any:
-    """Return a parameter as it was given: beside a NaN, pandas makes floats of integers."""
+def as_given(value: Any) -> Any:
+    """Return a parameter as it was given, "" for none: beside a NaN, pandas makes floats of 1."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return "" if value is None or value != value else value

@@ -99,9 +99,14 @@ class TrainedMethod(Method):
     def identity_of_training(self, wanted: int) -> dict[str, Any]:
         """Return what the training behind a cell at `wanted` bits depends on, of the method.
 
-        Methods whose trainings are equal here share them.
+        Methods whose trainings are equal here share them; one from outside this project shares with
+        none but its own class. The version is that of `Method.version`, where it is not the first.
         """
+        own = type(self)
+        foreign = {"class": f"{own.__module__}:{own.__qualname__}"}
         return {
+            **({} if own.__module__.startswith("methods.") else foreign),
+            **({} if self.version == 1 else {"version": self.version}),
             "strategy": self.strategy_class.__name__,
             **self.strategy_options,
             "bits": list(self.together(wanted)),

@@ -185,7 +185,10 @@ class Training:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.targets.device)
         self.history = list(state["history"])
         part = state.get("part")  # files of earlier versions have none
-        self.part = _Part(part["order"].cpu(), part["losses"], part["done"]) if part else None
+        if part is not None:
+            losses = part["losses"].to(self.targets.device)
+            part = _Part(part["order"].cpu(), losses, part["done"])
+        self.part = part
 
     def _diverged(self, epoch: int, step: int, loss: float) -> str:
         """Return what to say: the epoch is run again from its checkpoint to find the layer."""
@@ -233,6 +236,11 @@ def _first_not_finite(network: nn.Module, step: Callable[[], object]) -> str | N
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+    flags = torch.backends.cudnn.flags(
+        enabled=True,
+        benchmark=False,
+        deterministic=True,
+        allow_tf32=torch.backends.cudnn.allow_tf32,  # which it would turn on
+    )
     with flags, torch.random.fork_rng():
         yield

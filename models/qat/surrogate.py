@@ -46,6 +46,9 @@ _SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "tanh": lambda t, sign: sign * torch.tanh(_TANH_SLOPE * t),
     "invtanh": lambda t, sign: sign * torch.arctanh(_ARCTANH_SLOPE * t),
 }
+SIGNED = ("ewgs", "tanh", "invtanh")
+"""Those that look at the sign of the gradient."""
+
 _RELEASE_FACTORS = {"acos": 0.5, "tanh": 0.5, "invtanh": 0.5 / math.atanh(_ARCTANH_SLOPE / 2)}
 
 

@@ -19,12 +19,13 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         processes = dist.get_world_size()
         count = input.numel() // input.shape[1] * processes
-        mean = _sum_of_all(input.sum(dim=(0, 2, 3))) / count
-        centred = input - mean[:, None, None]
+        values = input.float()  # under autocast 8 bits of a mantissa are too few for a sum
+        mean = _sum_of_all(values.sum(dim=(0, 2, 3))) / count
+        centred = values - mean[:, None, None]
         variance = _sum_of_all(centred.square().sum(dim=(0, 2, 3))) / count
         self._note(mean.detach(), variance.detach(), count)
         scale = (variance + self.eps).rsqrt() * self.weight
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
     @torch.no_grad()
     def _note(self, mean: Tensor, variance: Tensor, count: int) -> None:

@@ -73,7 +73,9 @@ class DoReFaWeight(WeightQuantizer):
         if self.rescale == "stddev":
             target = weight.std()
         else:
-            target = weight.new_tensor(weight[:, 0].numel() ** -0.5)
+            # Filled on the device: a number that is copied there would wait for it.
+            size = weight[:, 0].numel() ** -0.5
+            target = torch.full((), size, dtype=weight.dtype, device=weight.device)
         spread = quantized.std()
         # All weights on one level: there is no spread to adjust.
         return torch.where(spread > 0, target / spread, torch.ones_like(spread))

@@ -1,5 +1,7 @@
 """BatchNorm folding: a convolution and the BatchNorm behind it become one convolution."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,7 +23,8 @@ def fold_batchnorm(network: nn.Module, image: Tensor) -> list[str]:
     Returns the names of the folded BatchNorms. Raises NotApplicable when the network no longer
     computes the same, because a convolution's output is also used elsewhere.
     """
-    before = network(image)
+    with _full_float32():
+        before = network(image)
     folded = []
     for conv, name in conv_batchnorm_pairs(network, image):
         batchnorm = network.get_submodule(name)
@@ -29,12 +32,25 @@ def fold_batchnorm(network: nn.Module, image: Tensor) -> list[str]:
         _absorb(conv, batchnorm)
         network.set_submodule(name, getattr(batchnorm, "act", nn.Identity()))
         folded.append(name)
-    difference = (network(image) - before).abs().max()
+    with _full_float32():
+        difference = (network(image) - before).abs().max()
     if not bool(difference <= _TOLERANCE * before.abs().max()):
         raise NotApplicable(
             "quant.fold=true: the output of a convolution before a BatchNorm is used elsewhere too"
         )
     return folded
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Compute without TF32, whose own rounding is as large as the tolerance."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def conv_batchnorm_pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, str]]:

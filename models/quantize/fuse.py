@@ -17,19 +17,22 @@ def fuse_relus(network: nn.Module, image: Tensor) -> int:
     bit. So do integer kernels ("fused" activations, Jacob et al., CVPR 2018, section 2.4).
 
     image: (1, 3, H, W) normalised input. A ReLU that works in place also changes what others read;
-    so nothing is dropped where the logits of `image` do not stay the same.
+    so nothing is dropped where the logits of `image`, and of noise, do not stay the same.
 
     Returns how many are dropped.
     """
     idle = [module for module in network.modules() if _is_idle(module)]
     if not idle:
         return 0
-    before = network(image)
+    # Noise, because an image may have nothing negative where another reads it.
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    probe = torch.cat([image, 3 * noise.to(image.device, image.dtype)])
+    before = network(probe)
     kinds = [type(module) for module in idle]
     for module in idle:
         # The class alone: names, hooks, and whoever else holds the module stay as they are.
         module.__class__ = nn.Identity
-    if torch.equal(network(image), before):
+    if torch.equal(network(probe), before):
         return len(idle)
     for module, kind in zip(idle, kinds, strict=True):
         module.__class__ = kind

@@ -82,6 +82,20 @@ def test_one_graph_serves_every_bit_width_and_none_of_another_network(
             assert len(graphs) == expected
 
 
+def test_beyond_the_limit_of_graphs_it_is_compiled_anew(
+    tiny_network: nn.Module, graphs: list[fx.GraphModule], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch would go on uncompiled, without a word."""
+    monkeypatch.setattr(compilation, "_GRAPHS", 1)
+    quantized = quantize(tiny_network, QuantSpec(8, 8), IMAGES).network
+    with torch.inference_mode():
+        for network, expected in ((tiny_network, 1), (quantized, 2), (quantized, 2)):
+            run = checked(network, IMAGES, True)
+            assert run is not None
+            assert torch.equal(run(IMAGES), with_fixed_batchnorm(network)(IMAGES))
+            assert len(graphs) == expected
+
+
 def failing(graph: fx.GraphModule, example: list[Tensor]) -> Callable[..., object]:
     raise RuntimeError("no compiler found\nsecond line")
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from bench import compilation
 from bench.data import ImageSet, Listing
@@ -11,6 +11,8 @@ from bench.evaluate import Correctness, Evaluation, evaluate
 from methods.base import no_progress
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
+
+MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
 
 PIXEL = Preprocessing(1, 1, "bilinear", (0.0,) * 3, (1.0,) * 3)
 
@@ -172,3 +174,43 @@ def test_compiled_batches_have_one_size(monkeypatch: pytest.MonkeyPatch) -> None
     assert set(compiled.batches) <= {1, 4}  # one image to see how long it takes
     assert found.correctness.top1.tolist() == plain.correctness.top1.tolist()
     assert found.correctness.top5.tolist() == plain.correctness.top5.tolist()
+
+
+def test_every_compiled_batch_has_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A last batch in another layout would be compiled for once more."""
+    made: list[tuple[int, ...]] = []
+
+    def backend(graph: fx.GraphModule, example: list[Tensor]) -> Callable[..., object]:
+        made.extend(value.stride() for value in example if value.dim() == 4 and len(value) == 5)
+        return graph.forward
+
+    monkeypatch.setattr(compilation, "BACKEND", backend)
+    torch.compiler.reset()
+    images = numbered([0, 1, 0, 1, 0, 1, 0])
+    images = ImageSet(images.listing, np.zeros((7, 3, 8, 8), np.uint8))
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.LazyLinear(2))
+    network(torch.zeros(1, 3, 8, 8))
+    found = evaluated(network.requires_grad_(False), images, 5, compile=True)
+    assert found.compiled
+    assert made == [(192, 1, 24, 3)]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no"), MEMORY], ids=["gpu", "cpu"])
+def test_want_of_memory_while_compiling_halves_the_batch(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def backend(graph: fx.GraphModule, example: list[Tensor]) -> Callable[..., object]:
+        def run(*given: Tensor) -> object:
+            if any(len(value) > 4 for value in given if value.dim() == 4):
+                raise error
+            return graph(*given)
+
+        return run
+
+    monkeypatch.setattr(compilation, "BACKEND", backend)
+    torch.compiler.reset()
+    images = numbered([0, 1, 0, 1, 0, 1, 0, 1])
+    images = ImageSet(images.listing, np.zeros((8, 3, 4, 4), np.uint8))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).requires_grad_(False)
+    found = evaluated(network, images, 8, compile=True)
+    assert (found.compiled, found.batch_size) == (True, 4)

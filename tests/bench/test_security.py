@@ -101,7 +101,7 @@ def test_a_checkpoint_of_a_training_that_would_run_code(
     path = tmp_path / "checkpoint.pt"
     write(path, Trap(sprung))
     with pytest.raises(BenchError) as error:
-        OnDisk(path, torch.device("cpu")).load()
+        OnDisk(path).load()
     assert str(error.value) == (
         f"cannot read the checkpoint {path}: UnpicklingError; remove it to train from the start"
     )

@@ -19,6 +19,7 @@ from bench.data import ImageSet, decode, scan
 from bench.experiments import compose_raw
 from bench.run import run_cell
 from bench.training import training_identity
+from methods.coquant import CoQuant
 from methods.training.base import TrainedMethod
 from methods.training.loop import Training
 from models.errors import BenchError
@@ -37,6 +38,52 @@ def key(outputs: Path, *overrides: str) -> str:
     cell = plan(config(outputs, *overrides))
     assert isinstance(cell.method, TrainedMethod)
     return module.digest(training_identity(cell, cell.method))
+
+
+def test_a_new_version_of_a_method_trains_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = key(tmp_path, "method=coquant")
+    monkeypatch.setattr(CoQuant, "version", 2)
+    assert key(tmp_path, "method=coquant") != first
+
+
+def test_a_method_from_elsewhere_shares_with_none_but_itself() -> None:
+    """Its strategy may have the name of one of ours, and another step."""
+
+    class Own(CoQuant):
+        pass
+
+    ours, own = CoQuant().identity_of_training(4), Own().identity_of_training(4)
+    assert own == {"class": f"{__name__}:{Own.__qualname__}", **ours}
+
+
+def test_a_training_leaves_tf32_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What sets cudnn's flags for a while turns it on unless told not to."""
+    seen = []
+    step = Training._step
+
+    def noting(self: Training, *given: Any) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return step(self, *given)
+
+    monkeypatch.setattr(Training, "_step", noting)
+    run_cell(config(tmp_path, "method=dq", "quant=w8a8"))
+    assert set(seen) == {False}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "method.qat.weight_quantizer=step_range",
+        "method.qat.activation_quantizer=step_range",
+        "method.qat.weight_surrogate=ewgs",
+    ],
+)
+def test_what_processes_cannot_share_is_refused(tmp_path: Path, given: str) -> None:
+    result = run_cell(config(tmp_path, "method=individual", "runtime.processes=2", given)).result
+    assert result is not None and result.status == "failed" and result.reason is not None
+    assert result.reason.startswith(f"runtime.processes=2 with {given} would train another")
 
 
 @pytest.fixture
@@ -269,7 +316,7 @@ def test_from_scratch_without_weights(tmp_path: Path) -> None:
 
 def test_a_damaged_checkpoint_is_trained_anew(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    files = OnDisk(path, torch.device("cpu"))
+    files = OnDisk(path)
     assert files.load() is None
     files.save({"history": [], "network": {"w": torch.ones(2)}})
     state = files.load()

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from bench.tables.collect import collect
 from bench.stats import wilson_interval
+from bench.tables.collect import collect
 from bench.tables.comparison import compare, shown_numbers
 from bench.tables.definition import Definition
 from bench.tables.measured import interval, measured_cells, table_jobs

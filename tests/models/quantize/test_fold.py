@@ -126,3 +126,20 @@ def test_identity_holds_only_what_differs_from_the_defaults() -> None:
     assert QuantSpec(4, 8).identity() == {"w_bits": 4, "a_bits": 8}
     spec = QuantSpec(4, 32, sites="all", a_range="mse", fold=True)  # no activation is quantized
     assert spec.identity() == {"w_bits": 4, "a_bits": 32, "fold": True}
+
+
+def test_tf32_is_off_while_outputs_are_compared(golden_network: nn.Module) -> None:
+    """Its rounding is as large as what folding may change."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    seen = []
+    golden_network.register_forward_hook(
+        lambda *_: seen.append((cudnn.allow_tf32, matmul.allow_tf32))
+    )
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    try:
+        cudnn.allow_tf32 = matmul.allow_tf32 = True
+        fold_batchnorm(golden_network, torch.zeros(1, 3, 32, 32))
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, True)
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
+    assert (seen[0], seen[-1]) == ((False, False), (False, False))

@@ -98,6 +98,13 @@ def test_a_relu_whose_input_is_read_again_is_dropped_only_if_it_does_not_write_t
     assert torch.equal(network(IMAGE), expected)
 
 
+def test_an_image_with_nothing_negative_does_not_decide() -> None:
+    network = quantize(Reread(inplace=True), QuantSpec(32, 4), IMAGE.abs()).network
+    expected = network(IMAGE)
+    assert fuse_relus(network, IMAGE.abs()) == 0
+    assert torch.equal(network(IMAGE), expected)
+
+
 def test_a_relu_of_several_uses_keeps_its_name_and_its_range(tiny_network: nn.Module) -> None:
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     quantized = quantize(tiny_network, QuantSpec(8, 4), images).network
