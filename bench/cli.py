@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from bench.configs import check_own
 from bench.console import flush
 from models.errors import BenchError
 
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(args[1:])
         options, rest = _parser().parse_known_args(args)
         options.overrides = _overrides(rest)
+        if getattr(options, "config_dir", None) is not None:
+            check_own(options.config_dir)
         status: int = options.action(options)
         flush()
         return status

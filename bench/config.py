@@ -10,8 +10,10 @@ from pydantic import (
     NonNegativeFloat,
     PositiveInt,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
@@ -54,6 +56,14 @@ class RuntimeConfig(_Strict):
     machines: PositiveInt = 1
     address: str | None = Field(None, exclude=True)
     limit_s: float | None = Field(None, gt=0, le=1e7)
+
+    @field_validator("compile", mode="wrap")
+    @classmethod
+    def _one_message(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError as error:  # one a type, the first of which knows only of "auto"
+            raise PydanticCustomError("compile", "give true, false or auto") from error
 
 
 class TrackingConfig(_Strict):

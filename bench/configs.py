@@ -4,6 +4,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from models.errors import BenchError
+
 
 @cache
 def config_folder() -> Path:
@@ -13,6 +15,14 @@ def config_folder() -> Path:
     package = Path(spec.origin).parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def check_own(folder: Path) -> None:
+    """Raise BenchError where there is no such folder of the user's own configs."""
+    if not folder.is_dir():
+        raise BenchError(
+            f"there is no folder {folder}; --config-dir names the one with your configs"
+        )
 
 
 def options(group: str, own: Path | None = None) -> dict[str, str]:

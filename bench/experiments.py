@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # tables of plain configs do not import Hydra
 
 DEFAULT_OUTPUTS = "outputs"
 
-_OF_SWEEPS = ("experiment=", "hydra/sweeper=", "hydra.sweeper.", "hydra.mode=")
+_OF_SWEEPS = re.compile(r"[+~]*(experiment=|hydra[/.])")
+_EXPERIMENT = re.compile(r"\+*experiment=(.*)", re.DOTALL)
 # What is said of a sweeper whose jobs are all known before the first is run.
 _LISTING = {"_target_", "grids", "params", "max_batch_size"}
 
@@ -62,6 +63,11 @@ def explain(error: Exception) -> str:
     from hydra.errors import MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 
+    if "hydra/launcher/" in str(error):
+        from bench.launchers import missing_launcher  # imports PyTorch
+
+        if missing := missing_launcher(error):
+            return missing
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
@@ -118,6 +124,18 @@ def experiment_jobs(name: str, overrides: Sequence[str] = (), own: Path | None =
         return _hydra_jobs(name, overrides, own)
 
 
+def check_one_experiment(overrides: Sequence[str]) -> None:
+    """Raise BenchError for `overrides` that name several experiments.
+
+    Hydra would take their names for the values of a sweep, or merge their configs, and run none of
+    their sweeps.
+    """
+    for override in overrides:
+        found = _EXPERIMENT.fullmatch(override)
+        if found and (found[1].startswith("[") or len(jobs_of([override])) > 1):
+            raise BenchError(f"{override}: give one experiment a run; each has a sweep of its own")
+
+
 def typed_jobs(
     overrides: Sequence[str], multirun: bool, own: Path | None = None
 ) -> list[tuple[list[str], dict[str, Any]]]:
@@ -158,10 +176,9 @@ def _composed(job: Sequence[str], composer: Composer, own: Path | None) -> dict[
 
 
 def _hydra_node(overrides: Sequence[str], own: Path | None) -> "DictConfig":
-    """Return what the experiment, and words for Hydra, say of a sweep."""
-    about_it = [o for o in overrides if o.startswith(_OF_SWEEPS)]
-    one = [override for override in about_it if len(jobs_of([override])) == 1]
-    return compose_raw(one, with_hydra=True, own=own).hydra
+    """Return what the experiment, and words for Hydra, say of a sweep and its launcher."""
+    about_it = [override for override in overrides if _OF_SWEEPS.match(override)]
+    return compose_raw(about_it, with_hydra=True, own=own).hydra
 
 
 def _plain_jobs(name: str, overrides: Sequence[str], composer: Composer) -> list[Job]:

@@ -146,7 +146,11 @@ class Session:
         self._entries.append(entry)
         journal = self._journal
         if journal is not None:
+            # One mistake in a sweep is one line: the summary says how often.
+            said = entry.status == "refused" and journal.has_refusal(str(entry.reason))
             journal.add(entry)
+            if said:
+                return
         position = f"{journal.position()} " if journal else ""
         log.info("%s%s", position, describe(entry, result))
 

@@ -33,15 +33,12 @@ def prepare_device(runtime: RuntimeConfig) -> torch.device:
     threads = runtime.threads or cpu_threads(os.environ)
     if threads is not None:
         torch.set_num_threads(threads)
-    name = _best_device(runtime) if runtime.device == "auto" else runtime.device
+    check_device(runtime.device)
+    device = torch.device(_best_device(runtime) if runtime.device == "auto" else runtime.device)
     try:
-        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise BenchError(
-            f"runtime.device={runtime.device} cannot be used here: {str(error).splitlines()[0]}; "
-            "give auto, cpu or cuda"
-        ) from error
+        raise _unusable(runtime.device, str(error).splitlines()[0]) from error
     if runtime.precision == "tf32" and not _has_tf32(device):
         raise BenchError(
             f"runtime.precision=tf32: {device_name(device)} has none; give a GPU of compute "
@@ -52,6 +49,25 @@ def prepare_device(runtime: RuntimeConfig) -> torch.device:
         if device.index is not None:  # streams and events belong to the current device
             torch.cuda.set_device(device)
     return device
+
+
+def check_device(name: str) -> None:
+    """Raise BenchError for a `runtime.device` that is none, or not there; no device is touched."""
+    if name == "auto":
+        return
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:  # it lists every type of device that PyTorch knows
+        raise _unusable(name, "there is no such device") from error
+    gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise _unusable(name, f"PyTorch sees {gpus or 'no'} GPU{'s' if gpus > 1 else ''}")
+
+
+def _unusable(name: str, reason: str) -> BenchError:
+    return BenchError(
+        f"runtime.device={name} cannot be used here: {reason}; give auto, cpu, cuda or cuda:N"
+    )
 
 
 def _best_device(runtime: RuntimeConfig) -> str:

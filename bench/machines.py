@@ -185,20 +185,9 @@ def host(runtime: RuntimeConfig) -> None:
 
     Raises BenchError when what it asks for does not fit together, or cannot be had here.
     """
-    if runtime.machines == 1:
+    address = check_machines(runtime)
+    if address is None:
         return
-    if runtime.processes % runtime.machines:
-        raise BenchError(
-            f"runtime.processes={runtime.processes} in all cannot be shared by runtime.machines="
-            f"{runtime.machines} equally"
-        )
-    if runtime.address is None:
-        raise BenchError(
-            f"runtime.machines={runtime.machines} needs runtime.address=HOST:PORT, where the "
-            "others reach this one"
-        )
-    address = read_address(runtime.address)
-    check_processes(0, torch.device("cpu"))
     if _hosts is None:
         raise BenchError(
             f"runtime.machines={runtime.machines} needs one process for all cells; leave out "
@@ -212,6 +201,28 @@ def host(runtime: RuntimeConfig) -> None:
             "runtime.address and runtime.machines are those of the first cell for the whole "
             "command; start another command"
         )
+
+
+def check_machines(runtime: RuntimeConfig) -> Address | None:
+    """Return where `host` would listen, None on one machine.
+
+    Raises BenchError when what `runtime` asks for does not fit together.
+    """
+    if runtime.machines == 1:
+        return None
+    if runtime.processes % runtime.machines:
+        raise BenchError(
+            f"runtime.processes={runtime.processes} in all cannot be shared by runtime.machines="
+            f"{runtime.machines} equally"
+        )
+    if runtime.address is None:
+        raise BenchError(
+            f"runtime.machines={runtime.machines} needs runtime.address=HOST:PORT, where the "
+            "others reach this one"
+        )
+    address = read_address(runtime.address)
+    check_processes(0, torch.device("cpu"))
+    return address
 
 
 def hosted() -> Host | None:

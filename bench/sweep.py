@@ -48,6 +48,7 @@ class Journal:
         self.total = total
         self._start = time.time()
         self._counted = Counter[str]()
+        self._refusals = set[str]()
         self._read = 0  # bytes of the file that are counted
 
     @classmethod
@@ -100,15 +101,26 @@ class Journal:
             parts.append(f"about {readable(seconds)} left")
         return f"[{', '.join(parts)}]"
 
+    def has_refusal(self, reason: str) -> bool:
+        """Return whether a job was refused for this reason."""
+        self._read_on()
+        return reason in self._refusals
+
     def counts(self) -> Counter[str]:
-        """Return how many entries there are of each status; only lines not yet seen are read."""
+        """Return how many entries there are of each status."""
+        self._read_on()
+        return self._counted.copy()
+
+    def _read_on(self) -> None:
+        """Count the lines not yet seen."""
         with self.path.open("rb") as file:
             file.seek(self._read)
             whole = file.read().rpartition(b"\n")[0]
         if whole:
             self._read += len(whole) + 1
-            self._counted.update(json.loads(line)["status"] for line in whole.split(b"\n"))
-        return self._counted.copy()
+            entries = [json.loads(line) for line in whole.split(b"\n")]
+            self._counted.update(entry["status"] for entry in entries)
+            self._refusals |= {e["reason"] for e in entries if e["status"] == "refused"}
 
 
 # One object for all the lines of a sweep, so that each line of the file is read once a process.

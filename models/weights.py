@@ -111,6 +111,10 @@ def read_state(path: Path) -> StateDict:
         AttributeError,
     ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if path.suffix != ".safetensors" and not _is_of_pytorch(path):
+            reason = "it is no PyTorch or safetensors file"
+        elif isinstance(error, pickle.UnpicklingError):  # PyTorch advises to run its code
+            reason = "it holds more than tensors, or is damaged"
         raise BenchError(
             f"cannot read weights from {path}: {reason}; give a complete .safetensors file or a "
             "PyTorch state dict that loads with weights_only=True"
@@ -120,6 +124,12 @@ def read_state(path: Path) -> StateDict:
             f"{path} holds no state dict (names to tensors); save the network's state_dict() alone"
         )
     return dict(state)
+
+
+def _is_of_pytorch(path: Path) -> bool:
+    """Return whether a file begins as one of PyTorch: a zip archive, or before 1.6 a pickle."""
+    with path.open("rb") as file:
+        return file.read(2).startswith((b"PK", b"\x80"))
 
 
 def _refuse_not_finite(state: Mapping[str, Tensor], where: str) -> None:

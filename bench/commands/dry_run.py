@@ -9,6 +9,9 @@ from bench.config import Config, read_config
 from bench.console import say
 from bench.experiments import typed_jobs
 from bench.forecast import Estimate, Wanted, forecast, kind_of
+from bench.launchers import prefer_own_defaults
+from bench.machine import check_device
+from bench.machines import check_machines
 from bench.recipe import recipe
 from bench.result import Result
 from bench.run import known_result
@@ -24,17 +27,21 @@ def dry_run(args: Sequence[str]) -> int:
     """
     from hydra._internal.utils import get_args_parser
 
+    prefer_own_defaults()
     typed = get_args_parser().parse_args(list(args))
     own = None if typed.config_dir is None else Path(typed.config_dir)
     counts: Counter[str] = Counter()
-    refused: list[str] = []
+    refused: dict[str, list[str]] = {}  # jobs by what is said of them
     left: list[tuple[Cell, Config]] = []
     for job, composed in typed_jobs(typed.overrides, typed.multirun, own):
         try:
             config = read_config(composed)
             known, cell = known_result(config), plan(config)
+            if known is None:
+                check_machines(config.runtime)
+                check_device(config.runtime.device)
         except (BenchError, OSError) as error:
-            refused.append(f"error: {error} ({' '.join(job)})")
+            refused.setdefault(str(error), []).append(" ".join(job))
             continue
         if known is None:
             left.append((cell, config))
@@ -42,13 +49,15 @@ def dry_run(args: Sequence[str]) -> int:
     earlier = _earlier({config.paths.outputs for _, config in left})
     failed = sum(_failed(config, cell.id) for cell, config in left)
     references = _references(left)
-    for line in _summary(counts, failed, len(refused), len(references)):
+    impossible = sum(map(len, refused.values()))
+    for line in _summary(counts, failed, impossible, len(references)):
         say(line)
     wanted = [_wanted(*pair, earlier) for pair in [*references.values(), *left]]
     for line in _costs(forecast(wanted, earlier)):
         say(line)
-    for line in refused:
-        say(line)
+    for reason, jobs in refused.items():
+        several = f"{len(jobs)} cells, the first: " if len(jobs) > 1 else ""
+        say(f"error: {reason} ({several}{jobs[0]})")
     return 1 if refused else 0
 
 

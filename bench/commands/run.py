@@ -5,10 +5,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
-from bench.configs import config_folder
+from bench.configs import check_own, config_folder
 from bench.console import show_log
-from bench.experiments import compose_errors, explain
+from bench.experiments import check_one_experiment, compose_errors, explain
 from bench.grids import with_choices
 from bench.plugins import register_methods
 from models.errors import BenchError
@@ -20,15 +21,17 @@ def run(args: Sequence[str]) -> int:
     With `--dry-run` say what it would measure. Raises BenchError when the configuration does not
     compose.
     """
-    if "--dry-run" in args:
+    dry = "--dry-run" in args
+    args = _checked([arg for arg in args if arg != "--dry-run"])
+    if dry:
         from bench.commands.dry_run import dry_run
 
         show_log()
-        return dry_run([arg for arg in args if arg != "--dry-run"])
+        return dry_run(args)
     import hydra
 
     from bench.job import Session
-    from bench.launchers import lost_by_launcher, missing_launcher, prefer_own_defaults
+    from bench.launchers import lost_by_launcher, prefer_own_defaults
     from bench.machines import hosting
     from bench.sweep import Journal, prefer_grids
 
@@ -55,13 +58,17 @@ def run(args: Sequence[str]) -> int:
     except compose_errors() as error:
         if verbose:
             raise
-        raise BenchError(missing_launcher(error) or explain(error)) from error
+        raise BenchError(explain(error)) from error
     except OSError as error:  # Hydra makes its folders under the outputs
         if verbose:
             raise
         raise BenchError(f"cannot write results: {error}; check paths.outputs") from error
     counts = Counter(entry.status for entry in entries)
     if len(entries) > 1:
+        reasons = Counter(entry.reason for entry in entries if entry.status == "refused")
+        for reason, count in reasons.items():
+            if count > 1:
+                logging.getLogger("bench").info("%d times: error: %s", count, reason)
         words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         logging.getLogger("bench").info("%d cells: %s", len(entries), words)
     if lost is not None:
@@ -70,3 +77,20 @@ def run(args: Sequence[str]) -> int:
         )
         return 1
     return 1 if counts["failed"] or counts["refused"] else 0
+
+
+def _checked(args: Sequence[str]) -> list[str]:
+    """Return `args` with the flags in front: Hydra's parser takes overrides on one side of them.
+
+    Raises BenchError for several experiments, and for a folder of configs that is not there.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    typed = get_args_parser().parse_intermixed_args(args)
+    if typed.config_dir is not None:
+        check_own(Path(typed.config_dir))
+    check_one_experiment(typed.overrides)
+    flags = list(args)
+    for override in typed.overrides:
+        flags.remove(override)
+    return [*flags, *typed.overrides]

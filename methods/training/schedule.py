@@ -56,25 +56,31 @@ class Schedule:
         """Raises BenchError naming the field that is out of range."""
         increasing = list(self.milestones) == sorted(set(self.milestones))
         accepted = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 2,
-            "lr": 0 < self.lr < math.inf,
-            "momentum": 0 <= self.momentum < 1 and (self.momentum > 0 or not self.nesterov),
-            "weight_decay": 0 <= self.weight_decay < math.inf,
-            "warmup": 0 <= self.warmup < 1,
-            "milestones": increasing and all(0 < m < 1 for m in self.milestones),
-            "gamma": 0 < self.gamma <= 1,
-            "label_smoothing": 0 <= self.label_smoothing < 1,
-            "max_shift": 0 <= self.max_shift < math.inf,
-            "max_rotation": 0 <= self.max_rotation <= 180,
-            "max_scale": 0 <= self.max_scale < 1,
-            "ema": 0 <= self.ema < 1,
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 2, "2 or more"),
+            "lr": (0 < self.lr < math.inf, "a number above 0"),
+            "momentum": (
+                0 <= self.momentum < 1 and (self.momentum > 0 or not self.nesterov),
+                "0 or more and below 1, with nesterov above 0",
+            ),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "warmup": (0 <= self.warmup < 1, "0 or more and below 1"),
+            "milestones": (
+                increasing and all(0 < m < 1 for m in self.milestones),
+                "increasing numbers above 0 and below 1",
+            ),
+            "gamma": (0 < self.gamma <= 1, "a number above 0 and up to 1"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "0 or more and below 1"),
+            "max_shift": (0 <= self.max_shift < math.inf, "0 or more"),
+            "max_rotation": (0 <= self.max_rotation <= 180, "0 to 180"),
+            "max_scale": (0 <= self.max_scale < 1, "0 or more and below 1"),
+            "ema": (0 <= self.ema < 1, "0 or more and below 1"),
         }
-        for field, fine in accepted.items():
+        for field, (fine, wanted) in accepted.items():
             if not fine:
                 raise BenchError(
                     f"training schedule: {field}={getattr(self, field)!r} is out of range; "
-                    "see methods.training.schedule.Schedule for the range of each field"
+                    f"give {wanted}"
                 )
 
 

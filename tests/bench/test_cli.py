@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.cli import _parser
+from tests.bench.conftest import Finished
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
@@ -20,6 +22,33 @@ def test_each_command_begins_a_line_with_its_help(
     with_help = re.findall(r"^ {4}([a-z]+) {2,}\S.*$", text, re.MULTILINE)
     assert names == with_help
     assert {"run", "table", "dashboard", "merge"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "method=typo"),
+        ("run", "method=typo", "--dry-run"),
+        ("run", "--cfg", "job"),
+        ("ls", "models"),
+        ("validate", "demo"),
+        ("status",),
+        ("table", "demo"),
+        ("compare", "demo"),
+        ("recipe", "dfq"),
+        ("ledger",),
+        ("dashboard",),
+        ("cite", "demo"),
+        ("wandb", "report", "demo"),
+        ("wandb", "artifacts", "demo"),
+    ],
+)
+def test_a_folder_of_configs_that_is_not_there(
+    bench_main: Callable[..., Finished], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "nope"
+    said = f"error: there is no folder {folder}; --config-dir names the one with your configs\n"
+    assert bench_main(*words, "--config-dir", folder) == (2, "", said)
 
 
 def _bench(*words: str) -> subprocess.CompletedProcess[str]:

@@ -50,6 +50,14 @@ def test_no_record_has_a_shard(make_config: Make) -> None:
             "config runtime.precision='fp16': Input should be 'fp32', 'tf32' or 'bf16'",
         ),
         (
+            {"runtime.compile": "maybe"},
+            "config runtime.compile='maybe': give true, false or auto",
+        ),
+        (
+            {"runtime.compile": None},
+            "config runtime.compile=None: give true, false or auto",
+        ),
+        (
             {"runtime.threds": 2},
             "config runtime.threds=2: Extra inputs are not permitted",
         ),

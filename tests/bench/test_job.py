@@ -115,6 +115,20 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert lines == [f"error: {error} (a=1 b=2)"]
 
 
+def test_workers_say_the_same_refusal_once(
+    session: Session, journal: Journal, make_fast: Make, lines: list[str]
+) -> None:
+    for bits in (17, 17, 18, 17):  # a launcher gives each job a copy of the session
+        config = composed(make_fast())
+        config.quant.w_bits = bits
+        pickle.loads(pickle.dumps(session)).job(config)
+    assert [line.partition("; ")[0].partition("] ")[2] for line in lines] == [
+        "error: quant.w_bits=17 is impossible",
+        "error: quant.w_bits=18 is impossible",
+    ]
+    assert [entry.status for entry in journal.entries()] == ["refused"] * 4
+
+
 def test_a_value_that_does_not_fit_is_refused(session: Session, make_fast: Make) -> None:
     config = composed(make_fast())
     config.quant.w_bits = 17

@@ -38,8 +38,35 @@ def test_a_device_that_is_not_there(name: str) -> None:
     with pytest.raises(BenchError) as error:
         machine.prepare_device(RuntimeConfig(device=name))
     assert str(error.value).startswith(f"runtime.device={name} cannot be used here: ")
-    assert str(error.value).endswith("; give auto, cpu or cuda")
+    assert str(error.value).endswith("; give auto, cpu, cuda or cuda:N")
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 120  # and not every type of device that PyTorch knows
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "reason"),
+    [
+        ("gpu", 1, "there is no such device"),
+        ("cuda", 0, "PyTorch sees no GPU"),
+        ("cuda:1", 1, "PyTorch sees 1 GPU"),
+        ("cuda:2", 2, "PyTorch sees 2 GPUs"),
+    ],
+)
+def test_why_a_device_is_not_there(
+    name: str, gpus: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(BenchError) as error:
+        machine.check_device(name)
+    assert str(error.value) == (
+        f"runtime.device={name} cannot be used here: {reason}; give auto, cpu, cuda or cuda:N"
+    )
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:1"])
+def test_devices_that_are_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.torch.cuda, "device_count", lambda: 2)
+    machine.check_device(name)
 
 
 def test_batch_size_is_the_given_one_or_suits_the_device() -> None:

@@ -132,6 +132,17 @@ def test_each_line_is_read_once(journal: Journal) -> None:
     assert journal.counts() == Counter({"done": 1, "found": 1})
 
 
+def test_what_jobs_were_refused_for(journal: Journal) -> None:
+    journal.add(Entry("refused", "a", reason="no root"))
+    journal.add(Entry("failed", "b", reason="no memory"))
+    assert journal.has_refusal("no root")
+    assert not journal.has_refusal("no memory")
+    assert journal.counts() == Counter({"refused": 1, "failed": 1})
+    with journal.path.open("a") as file:  # by another process
+        file.write('{"status": "refused", "label": "c", "id": null, "reason": "no such bits"}\n')
+    assert journal.has_refusal("no such bits")
+
+
 def test_a_line_that_is_not_whole_waits(journal: Journal) -> None:
     journal.add(Entry("done", "a"))
     with journal.path.open("a") as file:

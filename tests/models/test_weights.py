@@ -78,10 +78,25 @@ def test_garbage_file(name: str, content: bytes, tmp_path: Path) -> None:
         load(path)
 
 
-def test_checkpoint_with_code_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["words.txt", "words.pth"])
+@pytest.mark.parametrize("content", [b"", b"e for words", b"name,top1\n", bytes(range(64))])
+def test_a_file_of_another_kind(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(BenchError) as error:
+        read_state(path)
+    assert str(error.value) == (
+        f"cannot read weights from {path}: it is no PyTorch or safetensors file; give a complete "
+        ".safetensors file or a PyTorch state dict that loads with weights_only=True"
+    )
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_checkpoint_with_code_is_refused(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "network.pth"
-    torch.save(resnet20(), path)
-    with pytest.raises(BenchError, match=r"cannot read weights from .*network\.pth"):
+    torch.save(resnet20(), path, _use_new_zipfile_serialization=zipped)
+    said = r"cannot read weights from .*network\.pth: it holds more than tensors, or is damaged; "
+    with pytest.raises(BenchError, match=said):
         load(path)
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 import bench.job
 import bench.run
@@ -144,6 +146,65 @@ def test_mistakes_are_one_line(
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"error: {message}")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-m", "hydra/launcher=foo", "seed=0,1"),
+        ("-m", "hydra/launcher=joblib", "hydra.launcher.njobs=2", "seed=0,1"),
+        ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=few", "seed=0,1"),
+        ("hydra/launcher=foo",),
+        ("runtime.device=gpu",),
+        ("runtime.device=cuda:99",),
+        ("runtime.machines=2",),
+        ("runtime.machines=2", "runtime.processes=2"),
+        ("runtime.machines=2", "runtime.processes=2", "runtime.address=node1"),
+    ],
+)
+def test_what_the_run_refuses_is_refused_with_the_same_line(
+    bench_main: Bench, outputs: Path, no_measuring: None, words: tuple[str, ...]
+) -> None:
+    dry = bench_main("run", "--dry-run", *FAST, *words, f"paths.outputs={outputs}")
+    assert not outputs.exists()
+    real = bench_main("run", *FAST, *words, f"paths.outputs={outputs}")
+    assert dry.status == real.status != 0
+    assert dry.err == real.err
+    assert real.out.count("\n") + real.err.count("\n") == 1
+    assert dry.out.splitlines()[1:] == real.out.splitlines()
+
+
+def test_a_launcher_that_is_not_installed(
+    bench_main: Bench, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Plugins.instance()
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    monkeypatch.delitem(launchers, "ray.yaml", raising=False)
+    line = ("-m", *FAST, "hydra/launcher=ray", "seed=0,1", f"paths.outputs={outputs}")
+    said = "error: hydra/launcher=ray is not installed; pip install 'quantization-bench[ray]'\n"
+    assert bench_main("run", "--dry-run", *line) == (2, "", said)
+
+
+@pytest.mark.slurm
+def test_own_defaults_of_launchers_may_be_changed(bench_main: Bench, outputs: Path) -> None:
+    slurm = ("hydra/launcher=submitit_slurm", "hydra.launcher.additional_parameters.requeue=false")
+    line = ("-m", *FAST, *slurm, "seed=0,1", f"paths.outputs={outputs}")
+    done = bench_main("run", "--dry-run", *line)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[0] == "2 cells: 0 done, 2 to measure"
+
+
+def test_one_mistake_is_said_once(bench_main: Bench, outputs: Path) -> None:
+    line = ("-m", "data=imagenet", "quant.w_bits=8,17", "seed=0,1", f"paths.outputs={outputs}")
+    done = bench_main("run", "--dry-run", *line)
+    assert (done.status, done.err) == (1, "")
+    counts, first, second = done.out.splitlines()
+    assert counts == "4 cells: 0 done, 4 impossible, 0 to measure"
+    assert first.startswith("error: data.root is not set for data set 'imagenet'; ")
+    label = f"data=imagenet quant.w_bits=8 seed=0 paths.outputs={outputs}"
+    assert first.endswith(f" (2 cells, the first: {label})")
+    assert second.startswith("error: quant.w_bits=17 is impossible; ")
+    assert " (2 cells, the first: " in second
 
 
 def test_a_shard_of_one_cell(bench_main: Bench, outputs: Path) -> None:

@@ -51,7 +51,12 @@ REFUSED = [
     ("data.limit=9999", "data.limit=9999 is more than the 1000 images of the eval side of "),
     ("model.weights=/nope.pt", "weights file /nope.pt does not exist; check the path"),
     ("model.weights=mnist", "resnet20 has no weights 'mnist'; did you mean 'mnist5k'?"),
-    ("runtime.device=banana", "runtime.device=banana cannot be used here: "),
+    (
+        "runtime.device=gpu",
+        "runtime.device=gpu cannot be used here: there is no such device; give auto, cpu, cuda or "
+        "cuda:N (",
+    ),
+    ("runtime.compile=maybe", "config runtime.compile='maybe': give true, false or auto ("),
     ("runtime.batch_size=0", "config runtime.batch_size=0: Input should be greater than 0"),
     ("data=folder", "data.root is not set for data set 'folder'; set it to the folder that holds "),
     ("data=imagenet", "data.root is not set for data set 'imagenet'; "),
@@ -165,6 +170,59 @@ def test_one_run_does_not_remember_the_sweep_before(bench_main: Bench, outputs: 
     assert done.status == 0
     assert done.out.count("\n") == 1
     assert not done.out.startswith("[")
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-m", "experiment=demo,dsg_ablation_resnet20"),
+        ("experiment=demo,dsg_ablation_resnet20",),
+        ("-m", "+experiment=demo,dsg_ablation_resnet20"),
+        ("-m", "experiment=choice(demo,dsg_ablation_resnet20)"),
+        ("-m", "experiment=[demo,dsg_ablation_resnet20]"),
+    ],
+)
+def test_one_experiment_a_run(
+    bench_main: Bench, outputs: Path, words: tuple[str, ...], dry: tuple[str, ...]
+) -> None:
+    done = bench_main("run", *words, f"paths.outputs={outputs}", *dry)
+    said = f"error: {words[-1]}: give one experiment a run; each has a sweep of its own\n"
+    assert done == (2, "", said)
+    assert not outputs.exists()
+
+
+def test_overrides_on_both_sides_of_a_flag(
+    bench_main: Bench, outputs: Path, tmp_path: Path
+) -> None:
+    place = f"paths.outputs={outputs}"
+    line = ("run", *FAST, "-m", "seed=0,1", "--config-dir", tmp_path, place)
+    dry = bench_main(*line[:2], "--dry-run", *line[2:])
+    assert (dry.status, dry.err) == (0, "")
+    assert dry.out.splitlines()[0] == "2 cells: 0 done, 2 to measure"
+    done = bench_main(*line)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == "2 cells: 2 done"
+    printed = bench_main("run", "quant=w4a8", "--cfg", "job", place)
+    assert printed.status == 0
+    assert "  w_bits: 4\n  a_bits: 8\n" in printed.out
+
+
+def test_one_mistake_in_a_sweep_is_said_once(bench_main: Bench, outputs: Path) -> None:
+    given = ("tracking=none", "method=gaussian", "quant.w_bits=8,4,17", "seed=0,1")
+    done = bench_main("run", "-m", "data=imagenet", *given, f"paths.outputs={outputs}")
+    assert (done.status, done.err) == (1, "")
+    first, second, *rest = done.out.splitlines()
+    reason, bits = "data.root is not set for data set 'imagenet'; ", "quant.w_bits=17 is impossible"
+    assert first.startswith("[1/6, 1 failed, about ") and f"] error: {reason}" in first
+    assert second.startswith("[5/6, 5 failed, about ") and f"] error: {bits}" in second
+    assert rest[0].startswith(f"4 times: error: {reason}")
+    assert rest[1].startswith(f"2 times: error: {bits}")
+    assert rest[2:] == ["6 cells: 6 refused"]
+    (journal,) = (outputs / "sweeps").glob("*/jobs-*.jsonl")
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [entry["status"] for entry in entries] == ["refused"] * 6
+    assert len({entry["label"] for entry in entries}) == 6
 
 
 def test_an_interval_is_no_list(bench_main: Bench, outputs: Path) -> None:

@@ -40,7 +40,7 @@ def test_one_epoch_gives_weights_that_run(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.epochs=0", "training schedule: epochs=0 is out of range; see methods.training"),
+        ("train.epochs=0", "training schedule: epochs=0 is out of range; give 1 or more"),
         ("train.epochs=x", "epochs='x': Input should be a valid integer, unable to parse string"),
         ("+train.epoch=1", "train has no key 'epoch'; did you mean 'epochs'?"),
         ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),

@@ -1,6 +1,7 @@
 """Learning rates, ranges, which parameters decay."""
 
 import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,19 +59,22 @@ def test_only_weights_decay(tiny_network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "wanted"),
     [
-        ("epochs", 0),
-        ("batch_size", 1),
-        ("lr", math.nan),
-        ("momentum", 0.0),
-        ("warmup", 1.0),
-        ("ema", 1.0),
-        ("gamma", 0.0),
-        ("milestones", (0.5, 0.5)),
-        ("milestones", (1.0,)),
+        ("epochs", 0, "1 or more"),
+        ("batch_size", 1, "2 or more"),
+        ("lr", math.nan, "a number above 0"),
+        ("momentum", 0.0, "0 or more and below 1, with nesterov above 0"),
+        ("weight_decay", -0.1, "0 or more"),
+        ("warmup", 1.0, "0 or more and below 1"),
+        ("ema", 1.0, "0 or more and below 1"),
+        ("gamma", 0.0, "a number above 0 and up to 1"),
+        ("max_rotation", 181.0, "0 to 180"),
+        ("milestones", (0.5, 0.5), "increasing numbers above 0 and below 1"),
+        ("milestones", (1.0,), "increasing numbers above 0 and below 1"),
     ],
 )
-def test_schedule_out_of_range(field: str, value: float) -> None:
-    with pytest.raises(BenchError, match=f"{field}=.* is out of range"):
+def test_schedule_out_of_range(field: str, value: float, wanted: str) -> None:
+    said = f"training schedule: {field}={value!r} is out of range; give {wanted}"
+    with pytest.raises(BenchError, match=f"^{re.escape(said)}$"):
         Schedule(**{field: value})  # type: ignore[arg-type]
