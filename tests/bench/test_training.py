@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench import feed
+from bench import feed, training_run
 from bench import training as module
 from bench.cell import plan
 from bench.checkpoint import OnDisk
@@ -353,7 +353,7 @@ def test_how_other_processes_get_the_images(
 
     def given(machines: int, free: int) -> Any:
         monkeypatch.setattr(feed, "free_bytes", lambda device: free)
-        return module._for_others(images, cpu, 1, machines)
+        return training_run._for_others(images, cpu, 1, machines)
 
     enough = 2 * whole.nbytes
     for machines, free in ((1, enough), (1, enough - 1), (2, enough - 1)):
