@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.data import ImageSet
 from bench.data.imageset import Identity
 from bench.memory import available_bytes
-from methods.training.surroundings import Images, held
+from methods.training.surroundings import Images, held, to_device
 
 _SHARE = 0.5  # of the device's free memory, at most, for an image set
 _UPLOAD = 1024  # images
@@ -31,7 +31,7 @@ def feed(images: ImageSet, device: torch.device) -> Callable[[int, int], Tensor]
     if kept is not None:
         return lambda first, last: kept[first:last]
     # Pinned pages are copied while the GPU computes what was queued before.
-    return lambda first, last: _host(images, first, last).pin_memory().to(device, non_blocking=True)
+    return lambda first, last: to_device(_host(images, first, last), device)
 
 
 def _host(images: ImageSet, first: int, last: int) -> Tensor:
@@ -82,10 +82,8 @@ def feed_training(images: ImageSet, device: torch.device, processes: int = 1) ->
         return held(_filled(empty, images))
 
     def batch(indices: Tensor) -> Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(images.pixels(indices.numpy())))
-        if device.type == "cuda":
-            pixels = pixels.pin_memory()
-        return pixels.to(device, non_blocking=True)
+        pixels = np.ascontiguousarray(images.pixels(indices.numpy()))
+        return to_device(torch.from_numpy(pixels), device)
 
     return batch
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.training.schedule import Schedule
+from methods.training.surroundings import to_device
 
 
 def augment(pixels: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
@@ -36,7 +37,7 @@ def warp(pixels: Tensor, schedule: Schedule, generator: torch.Generator) -> Tens
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     # Without the aspect ratio a rotation in grid coordinates would shear an oblong image.
     rows = [cos, -sin * height / width, shift_x, sin * width / height, cos, shift_y]
-    theta = torch.stack(rows, dim=1).view(count, 2, 3).to(pixels.device)
+    theta = to_device(torch.stack(rows, dim=1).view(count, 2, 3), pixels.device)
     grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, grid, mode="bilinear", align_corners=False)
 
@@ -51,8 +52,8 @@ def crop_flip(pixels: Tensor, shift: int, generator: torch.Generator) -> Tensor:
     mirrored = torch.randint(0, 2, (count,), generator=generator)
     columns = torch.arange(width).expand(count, width)
     columns = torch.where(mirrored[:, None] == 1, columns.flip(1), columns)
-    rows = (torch.arange(height) + shifts[0, :, None]).to(pixels.device)
-    columns = (columns + shifts[1, :, None]).to(pixels.device)
+    rows = to_device(torch.arange(height) + shifts[0, :, None], pixels.device)
+    columns = to_device(columns + shifts[1, :, None], pixels.device)
     padded = functional.pad(pixels, (shift, shift, shift, shift))
     images = torch.arange(count, device=pixels.device)[:, None, None, None]
     channels = torch.arange(pixels.shape[1], device=pixels.device)[None, :, None, None]

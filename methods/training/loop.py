@@ -23,6 +23,7 @@ from methods.training.surroundings import (
     NoInterrupts,
     State,
     Workers,
+    to_device,
 )
 from models.errors import BenchError
 from models.qat.layers import quantized_weights
@@ -150,7 +151,7 @@ class Training:
             torch.autocast(device.type, torch.bfloat16, enabled=self.schedule.amp),
         ):
             moment = Moment(step, self._steps, self.generator)
-            loss = self.strategy.step(inputs, self.targets[chosen[mine].to(device)], moment)
+            loss = self.strategy.step(inputs, self.targets[to_device(chosen[mine], device)], moment)
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         workers.average(gradients)
         self.optimiser.step()

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 State = dict[str, Any]
@@ -11,9 +12,16 @@ Images = Callable[[Tensor], Tensor]
 """From indices (n,) int64 on the CPU to those images, (n, 3, H, W) uint8, on the device."""
 
 
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Return `values`, of the CPU, on `device`; what is queued on a GPU is not waited for."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
 def held(pixels: Tensor) -> Images:
     """Return what gives images of `pixels` (N, 3, H, W) uint8, which are on the device."""
-    return lambda indices: pixels[indices.to(pixels.device)]
+    return lambda indices: pixels[to_device(indices, pixels.device)]
 
 
 class Checkpoints(Protocol):
