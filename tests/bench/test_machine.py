@@ -117,8 +117,9 @@ def test_device_name_is_one_line() -> None:
 def test_the_memory_of_a_freed_tensor_is_used_again() -> None:
     machine.prepare_device(RuntimeConfig(device="cpu"))
     faults = []
-    for _ in range(8):
+    for _ in range(40):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         torch.ones(2**24)  # 64 MiB
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-    assert min(faults[4:]) < 2**26 / mmap.PAGESIZE / 10
+    # What small things settle in the room of the first few, the next ones do not find whole.
+    assert max(faults[20:]) < 2**26 / mmap.PAGESIZE / 10
