@@ -1,15 +1,32 @@
-"""Signals that end a process, held back until what it is doing is kept.
+"""Signals that end a process, held back until what it is doing is kept, or sent in time.
 
 A cluster sends one before it takes a node away or a job's time is over: Slurm through submitit
 SIGUSR2 (or what SUBMITIT_PREEMPT_SIGNAL says), others SIGTERM.
 """
 
+import os
 import signal
 import threading
+import time
+from functools import cache
 from types import FrameType, TracebackType
 from typing import Self
 
 _SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
+_LOOK_SECONDS = 0.5
+
+
+@cache
+def end_with(parent: int) -> None:
+    """Send this process SIGTERM soon after `parent`, its parent, has ended, however that came."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # A thread, because the kernel's signal of a dead parent means the thread that started this one.
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class HeldSignals:

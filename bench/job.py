@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from bench.cell import float_config, forget_listings
 from bench.config import Config, read_config
 from bench.console import show_log
+from bench.interrupts import end_with
 from bench.machines import host
 from bench.result import Result
 from bench.run import Outcome, forget_failures, known_result, run_cell
@@ -41,9 +43,14 @@ class Session:
         self._begin(in_worker=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"journal": self._journal, "folder": Path.cwd()}
+        return {"journal": self._journal, "folder": Path.cwd(), "command": os.getpid()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        command = state.pop("command")
+        # joblib's workers would finish their jobs and wait minutes for others; Slurm and Ray look
+        # after their own.
+        if current_process().name.startswith("Loky"):
+            end_with(command)
         self._begin(in_worker=True, **state)
 
     def _begin(

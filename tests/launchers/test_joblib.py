@@ -75,3 +75,21 @@ def test_a_worker_dies(tmp_path: Path) -> None:
     # The cores are divided.
     share = max(1, len(os.sched_getaffinity(0)) // 2)
     assert {int(path.read_text()) for path in tmp_path.glob("threads-*")} == {share}
+
+
+def test_the_command_dies(tmp_path: Path) -> None:
+    """Its workers end with it, in the middle of what they do."""
+    (tmp_path / "own_threads.py").write_text(METHOD)
+    line = ("method=own_threads:Threads", "data.limit=50", "tracking=none", "method.images=2")
+    line = (*JOBLIB, *line, "seed=0,1")
+    with Sweep(tmp_path / "outputs", tmp_path, environment(), *line) as sweep:
+        deadline = time.monotonic() + 100
+        while not (tmp_path / "measuring").exists():
+            assert time.monotonic() < deadline and sweep.process.poll() is None
+            time.sleep(0.05)
+        os.kill(sweep.process.pid, signal.SIGKILL)
+        worker = Path(f"/proc/{(tmp_path / 'measuring').read_text()}")
+        deadline = time.monotonic() + 20
+        while worker.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not worker.exists()
