@@ -1,6 +1,7 @@
 """The `bench` command. Nothing heavy is imported before a sub-command needs it."""
 
 import argparse
+import contextlib
 import gc
 import os
 import sys
@@ -35,6 +36,9 @@ def command() -> NoReturn:
     status = main()
     if not reads or "wandb" in sys.modules:  # which has something to do at the end
         sys.exit(status)
+    # After an error something may be kept back still; a reader such as head may have gone away.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
     os._exit(status)
 
 

@@ -14,10 +14,10 @@ from bench.dashboard.collect import collect
 from bench.dashboard.folders import without_folders, word_without_folders
 from bench.dashboard.page import page
 from bench.experiments import DEFAULT_OUTPUTS, Job, experiment_jobs, outputs_of, run_command
+from bench.output import write
 from bench.result import Result, newest
-from bench.store import Store, write_whole
+from bench.store import Store
 from bench.tables.published import load_published
-from models.errors import BenchError
 
 
 def dashboard(arguments: Namespace) -> int:
@@ -37,10 +37,7 @@ def dashboard(arguments: Namespace) -> int:
     document["about"] = _about(title, missing, store)
     out: Path = arguments.out or store.root / "dashboard.html"
     text = page(title, document)
-    try:
-        write_whole(out, text)
-    except OSError as error:
-        raise BenchError(f"cannot write {out}: {error.strerror}; name another file") from error
+    write(text, out)
     done = sum(result.status == "done" for result in results)
     say(f"wrote {out}: {done} cells, {len(text) / 2**20:.1f} MiB")
     if arguments.open and not webbrowser.open(out.resolve().as_uri()):

@@ -1,5 +1,6 @@
 """The help of `bench`."""
 
+import os
 import re
 import subprocess
 import sys
@@ -69,6 +70,21 @@ def test_a_command_that_ends_at_once_has_its_exit_status_and_its_line() -> None:
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert "dsg_resnet18" in ended.stderr
+
+
+def test_what_was_printed_before_an_error_is_not_lost() -> None:
+    code = (
+        "import sys; from bench import cli\n"
+        "def failing(options):\n"
+        "    sys.stdout.write('first\\n'); raise cli.BenchError('then')\n"
+        "cli._lazy = lambda module, function: failing\n"
+        "sys.argv = ['bench', 'ls', 'models']\n"
+        "cli.command()"
+    )
+    kept_back = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=kept_back)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "first\n", "error: then\n")
 
 
 def test_a_reader_that_went_away_is_no_traceback() -> None:
