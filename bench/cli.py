@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from bench.configs import check_own
+from bench.config.files import check_user_configs
 from bench.console import flush
 from models.errors import BenchError
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options, rest = _parser().parse_known_args(args)
         options.overrides = _overrides(rest)
         if getattr(options, "config_dir", None) is not None:
-            check_own(options.config_dir)
+            check_user_configs(options.config_dir)
         status: int = options.action(options)
         flush()
         return status

@@ -1,11 +1,13 @@
-"""What a command shows: its log lines and its output."""
+"""What a command shows: its log lines, and its text on the terminal or in a file."""
 
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from bench.files.whole import write_whole
 from models.errors import BenchError
 
 
@@ -34,6 +36,35 @@ def flush() -> None:
     """Write what stdout still keeps back; raises as `say`."""
     with _stdout():
         sys.stdout.flush()
+
+
+def put(text: str, file: Path | None) -> None:
+    """Print `text`, lines with their ends, or write it to `file` and say so.
+
+    Raises BenchError when it cannot be written.
+    """
+    if file is not None:
+        write(text, file)
+        say(f"wrote {file}")
+    elif text:
+        say(text.rstrip("\n"))
+
+
+def write(text: str, file: Path) -> None:
+    """Write a text file whole, its folders included.
+
+    Raises BenchError when it cannot be written.
+    """
+    try:
+        if file.is_dir():
+            raise BenchError(f"cannot write {file}: it is a folder; name a file")
+        write_whole(file, text)
+    except FileExistsError as error:  # said of its folder, where that is a file
+        raise BenchError(
+            f"cannot write {file}: {file.parent} is no folder; name another file"
+        ) from error
+    except OSError as error:
+        raise BenchError(f"cannot write {file}: {error.strerror}; name another file") from error
 
 
 @contextmanager

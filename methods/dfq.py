@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Calibration, Context, Method, Progress, no_progress
-from methods.batchnorm import batchnorms, check_statistics
+from methods.distillation.batchnorm import batchnorms, check_statistics
 from models.errors import NotApplicable
 from models.quantize.bias import correct_bias
 from models.quantize.equalise import absorb_bias, equalise, find_pairs, replace_relu6

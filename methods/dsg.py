@@ -10,8 +10,8 @@ from torch.linalg import eigvalsh, vector_norm
 from torch.nn.functional import cross_entropy, mse_loss, normalize
 
 from methods.base import Calibration, Context, Method
-from methods.batchnorm import NO_STATISTICS, batchnorms
-from methods.distill import Gaps, Schedule, Targets, gaps_to, optimise, targets_of
+from methods.distillation.batchnorm import NO_STATISTICS, batchnorms
+from methods.distillation.matching import Gaps, Schedule, Targets, gaps_to, optimise, targets_of
 
 _RELEASE_ENHANCED = 20  # images and layers, whatever the network and the batch
 _RELEASE_ROLL = 30  # pixels

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Calibration, Context, Method
-from methods.batchnorm import NO_STATISTICS, batchnorms
-from methods.distill import Gaps, Schedule, gaps_to, optimise, targets_of
+from methods.distillation.batchnorm import NO_STATISTICS, batchnorms
+from methods.distillation.matching import Gaps, Schedule, gaps_to, optimise, targets_of
 
 # The release divides centred uniform integers by the variance, not by the deviation, of U{0..255}
 # (distill_data.py), so its "Gaussian" start is nearly a zero image.

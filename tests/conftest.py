@@ -13,7 +13,7 @@ from pytorchcv.models.resnet_cifar import resnet20_cifar10
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.seeds import torch_generator
+from bench.cells.seeds import torch_generator
 from methods.base import Context
 
 GOLDEN = Path(__file__).parent / "golden"

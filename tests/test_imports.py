@@ -16,14 +16,19 @@ def imported(code: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "modules",
-    ["bench.cli, bench.configs, models.zoo, methods.registry, bench.data, models.quantize.spec"],
+    [
+        "bench.cli, bench.config.files, models.zoo, methods.registry, bench.data",
+        "models.quantize.spec, bench.files.caches",
+    ],
 )
 def test_what_lists_and_names_imports_nothing_heavy(modules: str) -> None:
     assert imported(f"import {modules}") == set()
 
 
 def test_results_are_read_without_torch() -> None:
-    assert imported("import bench.store, bench.result, bench.cell, bench.experiments") <= {"hydra"}
+    assert imported(
+        "import bench.cells.store, bench.cells.result, bench.cells.cell, bench.config.experiments"
+    ) <= {"hydra"}
 
 
 @pytest.mark.parametrize(

@@ -26,16 +26,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_in_it(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert "models/files/resnet20_mnist5k.safetensors" in names
+    assert "models/zoo/files/resnet20_mnist5k.safetensors" in names
     shipped = {f"bench/{path.relative_to(TOP)}" for path in (TOP / "conf").rglob("*.yaml")}
     assert "bench/conf/config.yaml" in shipped
     assert shipped <= names
     references = TOP / "bench" / "tables" / "references"
     published = {str(path.relative_to(TOP)) for path in references.iterdir()}
-    assert "bench/tables/references/papers.bib" in published
+    assert "bench/papers/references/papers.bib" in published
     assert published <= names
-    tables = {str(path.relative_to(TOP)) for path in (TOP / "bench/tables/papers").iterdir()}
-    assert "bench/tables/papers/zeroq_w8a8.yaml" in tables
+    tables = {str(path.relative_to(TOP)) for path in (TOP / "bench/papers/tables").iterdir()}
+    assert "bench/papers/tables/zeroq_w8a8.yaml" in tables
     assert tables <= names
     assets = {str(path.relative_to(TOP)) for path in (TOP / "bench/dashboard/assets").iterdir()}
     assert "bench/dashboard/assets/page.html" in assets
@@ -70,7 +70,7 @@ def test_it_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
         assert run.returncode == 0, run.stderr
         return run.stdout
 
-    folder = python("-c", "from bench.configs import config_folder; print(config_folder())")
+    folder = python("-c", "from bench.config.files import config_folder; print(config_folder())")
     assert folder.strip() == str(unpacked / "bench" / "conf")
     listed = python("-m", "bench", "ls", "experiments")
     assert any(line.startswith("demo ") for line in listed.splitlines())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import _parser, main
-from bench.pages import shown_names
+from bench.papers.pages import shown_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

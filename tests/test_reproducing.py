@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.citations import paper_names
-from bench.configs import options
-from bench.tables.published import load_published, printable, select
+from bench.config.files import options
+from bench.papers.citations import paper_names
+from bench.papers.published import load_published, printable, select
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reproducing.md").read_text()
 

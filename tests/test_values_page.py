@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from bench.configs import options
-from bench.plain import Composer
+from bench.config.files import options
+from bench.config.plain import Composer
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "values.md").read_text()

@@ -6,10 +6,10 @@ from datetime import datetime
 from math import isfinite
 from pathlib import Path
 
-from bench.caches import KINDS, Entry, entries
-from bench.caches import clean as clean_cache
+from bench.config.experiments import outputs_of
 from bench.console import say
-from bench.experiments import outputs_of
+from bench.files.caches import KINDS, Entry, entries
+from bench.files.caches import clean as clean_cache
 from models.errors import BenchError
 
 _BYTES_PER_GB = 10**9

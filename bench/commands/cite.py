@@ -2,10 +2,10 @@
 
 from argparse import Namespace
 
-from bench.citations import cite_cells, cite_paper, paper_names
-from bench.configs import options
+from bench.config.experiments import experiment_jobs
+from bench.config.files import options
 from bench.console import say
-from bench.experiments import experiment_jobs
+from bench.papers.citations import cite_cells, cite_paper, paper_names
 from models.errors import BenchError
 from models.registry import did_you_mean
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.cells.result import Result
+from bench.cells.store import Store
 from bench.commands.recipe import differences, flat
-from bench.compare import EQUAL, UNRESOLVED, compare_methods
-from bench.experiments import experiment_jobs, outputs_of
-from bench.output import put
-from bench.result import Result
-from bench.significance import (
+from bench.config.experiments import experiment_jobs, outputs_of
+from bench.console import put
+from bench.statistics.intervals import wilson_interval
+from bench.statistics.significance import (
     ALPHA,
     Difference,
     compare_cells,
@@ -20,9 +21,8 @@ from bench.significance import (
     smallest_paired_difference,
     smallest_unpaired_difference,
 )
-from bench.stats import wilson_interval
-from bench.store import Store
 from bench.tables.collect import collect
+from bench.tables.pairs import EQUAL, UNRESOLVED, compare_methods
 from bench.tables.summarise import as_given
 from models.errors import BenchError
 

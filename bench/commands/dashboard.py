@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.cell import request_id
-from bench.console import say
+from bench.cells.cell import request_id
+from bench.cells.result import Result, newest
+from bench.cells.store import Store
+from bench.config.experiments import DEFAULT_OUTPUTS, Job, experiment_jobs, outputs_of, run_command
+from bench.console import say, write
 from bench.dashboard.collect import collect
 from bench.dashboard.folders import without_folders, word_without_folders
 from bench.dashboard.page import page
-from bench.experiments import DEFAULT_OUTPUTS, Job, experiment_jobs, outputs_of, run_command
-from bench.output import write
-from bench.result import Result, newest
-from bench.store import Store
-from bench.tables.published import load_published
+from bench.papers.published import load_published
 
 
 def dashboard(arguments: Namespace) -> int:
@@ -76,8 +75,8 @@ def _of_experiment(results: list[Result], arguments: Namespace) -> tuple[list[Re
     return [result for result in results if result.id in wanted], missing
 
 
-def _typed(job: Job, own: Path | None) -> str:
+def _typed(job: Job, user_configs: Path | None) -> str:
     """Return what to type for the cell of `job`, without folders of this machine."""
     overrides = [word_without_folders(override) for override in job.overrides]
-    shown = None if own is None else Path(word_without_folders(str(own)))
+    shown = None if user_configs is None else Path(word_without_folders(str(user_configs)))
     return run_command(job._replace(overrides=overrides), shown)

@@ -4,8 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from bench.console import say
-from bench.pages import fill, kept_table, shown_names
-from bench.store import write_whole
+from bench.files.whole import write_whole
+from bench.papers.pages import fill, kept_table, shown_names
 from models.errors import BenchError
 
 _RESULTS = Path("docs/results")

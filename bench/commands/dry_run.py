@@ -4,19 +4,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cell import Cell, digest, float_config, plan
-from bench.config import Config, read_config
+from bench.cells.cell import Cell, digest, float_config, plan
+from bench.cells.recipe import recipe
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.experiments import typed_jobs
+from bench.config.launchers import prefer_own_defaults
+from bench.config.schema import Config, read_config
 from bench.console import say
-from bench.experiments import typed_jobs
-from bench.forecast import Estimate, Wanted, forecast, kind_of
-from bench.launchers import prefer_own_defaults
-from bench.machine import check_device
-from bench.machines import check_machines
-from bench.recipe import recipe
-from bench.result import Result
-from bench.run import known_result
-from bench.store import Store
-from bench.sweep import readable
+from bench.machine.device import check_device
+from bench.measure.run import known_result
+from bench.sweep.forecast import Estimate, Wanted, forecast, kind_of
+from bench.sweep.journal import readable
+from bench.training.host import check_machines
 from models.errors import BenchError
 
 
@@ -29,11 +29,11 @@ def dry_run(args: Sequence[str]) -> int:
 
     prefer_own_defaults()
     typed = get_args_parser().parse_args(list(args))
-    own = None if typed.config_dir is None else Path(typed.config_dir)
+    user_configs = None if typed.config_dir is None else Path(typed.config_dir)
     counts: Counter[str] = Counter()
     refused: dict[str, list[str]] = {}  # jobs by what is said of them
     left: list[tuple[Cell, Config]] = []
-    for job, composed in typed_jobs(typed.overrides, typed.multirun, own):
+    for job, composed in typed_jobs(typed.overrides, typed.multirun, user_configs):
         try:
             config = read_config(composed)
             known, cell = known_result(config), plan(config)
@@ -98,7 +98,7 @@ def _wanted(cell: Cell, config: Config, earlier: Sequence[Result]) -> Wanted:
 
 
 def _shared(cell: Cell, caches: Path, earlier: Sequence[Result]) -> dict[str, str | None]:
-    from bench.training import training_identity
+    from bench.training.cache import training_identity
     from methods.training.base import TrainedMethod
 
     images, shared = cell.calibration_key, dict[str, str | None]()

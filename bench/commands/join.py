@@ -17,8 +17,8 @@ def join(options: Namespace) -> int:
         raise BenchError(f"bench join takes no {options.overrides[0]!r}; give it to bench run")
     # Read as PyTorch is imported: the end of a connection is said here, in one line.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    from bench.joined import Lost, take_part
-    from bench.machines import read_address
+    from bench.training.guest import Lost, take_part
+    from bench.training.host import read_address
 
     show_log()
     try:

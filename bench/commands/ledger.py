@@ -3,8 +3,8 @@
 from argparse import Namespace
 
 from bench.commands.table import results_of, show
-from bench.tables.ledger import make_ledger
-from bench.tables.published import load_published
+from bench.papers.ledger import make_ledger
+from bench.papers.published import load_published
 
 
 def ledger(arguments: Namespace) -> int:
@@ -13,5 +13,7 @@ def ledger(arguments: Namespace) -> int:
     Raises BenchError for W&B runs that cannot be read, and for a file that cannot be written.
     """
     found = results_of(arguments)
-    overrides, own = arguments.overrides, arguments.config_dir
-    return show(make_ledger(load_published(), overrides, found.results, own), found, arguments)
+    overrides, user_configs = arguments.overrides, arguments.config_dir
+    return show(
+        make_ledger(load_published(), overrides, found.results, user_configs), found, arguments
+    )

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from bench.configs import options
+from bench.config.files import options
 from bench.console import say
 
 _GROUPS = {
@@ -24,7 +24,7 @@ def ls(arguments: Namespace) -> int:
 
         found |= {name: f"installed: {path}" for name, path in METHODS.installed().items()}
     if arguments.what == "tables":
-        from bench.tables.definition import load_definition, table_names
+        from bench.papers.definition import load_definition, table_names
 
         found |= {name: load_definition(name).title for name in table_names()}
     width = max(map(len, found), default=0)

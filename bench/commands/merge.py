@@ -3,11 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
+from bench.cells.merge import KINDS, Merged
+from bench.cells.merge import merge as merge_stores
+from bench.cells.store import Store
+from bench.config.experiments import outputs_of
 from bench.console import say
-from bench.experiments import outputs_of
-from bench.merge import KINDS, Merged
-from bench.merge import merge as merge_stores
-from bench.store import Store
 from models.errors import BenchError
 
 _WORDS = {

@@ -5,14 +5,14 @@ from argparse import Namespace
 import numpy as np
 import yaml
 
-from bench.cell import forget_listings, plan
-from bench.config import Config, read_config
+from bench.cells.cell import forget_listings, plan
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.experiments import outputs_of
+from bench.config.schema import Config, read_config
 from bench.console import say, show_log
-from bench.experiments import outputs_of
-from bench.measure import measure
-from bench.progress import Clock
-from bench.result import Result
-from bench.store import Store
+from bench.measure.clock import Clock
+from bench.measure.phases import measure
 from models.errors import BenchError
 
 

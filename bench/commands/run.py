@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.configs import check_own, config_folder
+from bench.config.experiments import check_one_experiment, compose_errors, explain
+from bench.config.files import check_user_configs, config_folder
+from bench.config.grids import with_choices
+from bench.config.plugins import register_methods
 from bench.console import show_log
-from bench.experiments import check_one_experiment, compose_errors, explain
-from bench.grids import with_choices
-from bench.plugins import register_methods
 from models.errors import BenchError
 
 
@@ -30,10 +30,11 @@ def run(args: Sequence[str]) -> int:
         return dry_run(args)
     import hydra
 
-    from bench.job import Session
-    from bench.launchers import lost_by_launcher, prefer_own_defaults
-    from bench.machines import hosting
-    from bench.sweep import Journal, prefer_grids
+    from bench.config.launchers import lost_by_launcher, prefer_own_defaults
+    from bench.config.sweeper import prefer_grids
+    from bench.sweep.journal import Journal
+    from bench.sweep.session import Session
+    from bench.training.host import hosting
 
     show_log()
     Journal.forget()
@@ -88,7 +89,7 @@ def _checked(args: Sequence[str]) -> list[str]:
 
     typed = get_args_parser().parse_intermixed_args(args)
     if typed.config_dir is not None:
-        check_own(Path(typed.config_dir))
+        check_user_configs(Path(typed.config_dir))
     check_one_experiment(typed.overrides)
     flags = list(args)
     for override in typed.overrides:

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.config import read_config
+from bench.config.experiments import compose_raw
+from bench.config.schema import read_config
 from bench.console import say, show_log
-from bench.experiments import compose_raw
-from bench.machine import prepare_device
+from bench.files.whole import write_whole
+from bench.machine.device import prepare_device
 from bench.speed import cells, distillation, evaluation, gpu, history, training
 from bench.speed.ratio import Ratio
 from bench.speed.report import document, machine, plot, table
 from bench.speed.workplace import Measure, Workplace
-from bench.store import write_whole
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)

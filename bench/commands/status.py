@@ -3,11 +3,11 @@
 from argparse import Namespace
 from collections import Counter
 
-from bench.cell import request_id
+from bench.cells.cell import request_id
+from bench.cells.result import Result, newest
+from bench.cells.store import Store
+from bench.config.experiments import experiment_jobs, outputs_of, run_command
 from bench.console import say
-from bench.experiments import experiment_jobs, outputs_of, run_command
-from bench.result import Result, newest
-from bench.store import Store
 
 
 def status(arguments: Namespace) -> int:
@@ -36,15 +36,15 @@ def _of_everything(results: list[Result]) -> None:
 
 
 def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
-    name, own = arguments.experiment, arguments.config_dir
-    jobs = experiment_jobs(name, arguments.overrides, own)
+    name, user_configs = arguments.experiment, arguments.config_dir
+    jobs = experiment_jobs(name, arguments.overrides, user_configs)
     by_request = newest(results)
     found = [by_request.get(request_id(job.config)) for job in jobs]
     counts = Counter(result.status if result else "missing" for result in found)
     say(f"{name}: {len(jobs)} cells: {_counts(counts)}")
     for job, result in zip(jobs, found, strict=True):
         if result is None:
-            say(f"  missing  {run_command(job, own)}")
+            say(f"  missing  {run_command(job, user_configs)}")
         elif result.status != "done":
             say(f"  {result.status}  {result.label}: {result.reason}")
 

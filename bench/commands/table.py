@@ -2,11 +2,12 @@
 
 from argparse import Namespace
 
-from bench.experiments import outputs_of
-from bench.output import put
-from bench.store import Found, Store
+from bench.cells.store import Found, Store
+from bench.config.experiments import outputs_of
+from bench.console import put
+from bench.papers.table import make_table
 from bench.tables.render import render
-from bench.tables.table import Table, make_table
+from bench.tables.table import Table
 
 
 def table(arguments: Namespace) -> int:
@@ -27,7 +28,7 @@ def results_of(arguments: Namespace) -> Found:
     """Return what a table or the ledger is made of: the local result files, or W&B runs."""
     if arguments.source is None:
         return Store(outputs_of(arguments.overrides)).found()
-    from bench.tables.runs import results_of_runs
+    from bench.tracking.fetch import results_of_runs
 
     return results_of_runs(arguments.source)
 

@@ -9,7 +9,8 @@ import numpy as np
 from omegaconf import OmegaConf
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
-from bench.config import RuntimeConfig
+from bench.config.experiments import compose_raw
+from bench.config.schema import RuntimeConfig
 from bench.console import say, show_log
 from bench.data import (
     ImageSet,
@@ -19,13 +20,12 @@ from bench.data import (
     scan,
     with_whole_images,
 )
-from bench.evaluate import evaluate
-from bench.experiments import compose_raw
-from bench.machine import batch_size, memory_format, prepare_device
-from bench.progress import Clock
-from bench.stats import wilson_interval
-from bench.train import save_weights
-from bench.train import train as train_network
+from bench.machine.device import batch_size, memory_format, prepare_device
+from bench.measure.clock import Clock
+from bench.measure.evaluate import evaluate
+from bench.statistics.intervals import wilson_interval
+from bench.training.from_scratch import save_weights
+from bench.training.from_scratch import train as train_network
 from methods.training.schedule import Schedule
 from models.errors import BenchError
 from models.registry import did_you_mean

@@ -3,10 +3,10 @@
 from argparse import Namespace
 from pathlib import Path
 
-from bench.configs import options
+from bench.config.experiments import experiment_jobs
+from bench.config.files import options
 from bench.console import say
 from bench.data.datasets import options_of
-from bench.experiments import experiment_jobs
 from methods.registry import make_method
 from models.errors import BenchError
 from models.zoo import choose_weights, entry
@@ -27,9 +27,9 @@ def validate(arguments: Namespace) -> int:
     return 1 if wrong else 0
 
 
-def check(name: str, overrides: list[str], own: Path | None = None) -> int:
+def check(name: str, overrides: list[str], user_configs: Path | None = None) -> int:
     """Return the number of cells of an experiment. Raises BenchError for the first wrong one."""
-    jobs = experiment_jobs(name, overrides, own)
+    jobs = experiment_jobs(name, overrides, user_configs)
     for job in jobs:
         try:
             choose_weights(entry(job.config.model.name), job.config.model.weights)

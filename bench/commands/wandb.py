@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench.config import TrackingConfig
-from bench.console import say
-from bench.experiments import experiment_jobs, outputs_of
-from bench.output import put, write
-from bench.result import Result
-from bench.store import Store
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.experiments import experiment_jobs, outputs_of
+from bench.config.schema import TrackingConfig
+from bench.console import put, say, write
 from bench.tables.collect import collect
 from models.errors import BenchError
 
@@ -23,7 +22,7 @@ def report(arguments: Namespace) -> int:
     Raises BenchError when no cell is measured, wandb-workspaces is missing, W&B refuses, or a file
     cannot be written.
     """
-    from bench.wandb_report import build_report, build_workspace, specification
+    from bench.tracking.report import build_report, build_workspace, specification
 
     known = _measured(arguments)
     given = arguments.name, known.cells, known.tracking.project
@@ -54,7 +53,7 @@ def artifacts(arguments: Namespace) -> int:
 
     Raises BenchError when no cell is measured, or a file cannot be written.
     """
-    from bench.wandb_artifacts import lineage, write_table_run
+    from bench.tracking.artifacts import lineage, write_table_run
 
     known = _measured(arguments)
     results = [known.results[id] for id in known.cells["id"]]
@@ -63,8 +62,8 @@ def artifacts(arguments: Namespace) -> int:
         return _write({"runs": runs}, arguments, known.store, "artifacts")
     files = _tables(arguments, known)
     run = write_table_run(arguments.name, results, files, known.tracking, known.store)
-    from bench.tracking import effective_mode
-    from bench.uploads import Uploads
+    from bench.tracking.runs import effective_mode
+    from bench.tracking.uploads import Uploads
 
     say(f"wrote {run}")
     if effective_mode(known.tracking.mode) == "online":
@@ -101,8 +100,8 @@ def _measured(arguments: Namespace) -> _Known:
 
 
 def _tables(arguments: Namespace, known: _Known) -> list[Path]:
+    from bench.papers.table import make_table
     from bench.tables.render import render
-    from bench.tables.table import make_table
 
     results = list(known.results.values())
     made = make_table(arguments.name, arguments.overrides, results, arguments.config_dir)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bench.cell import normalised
-from bench.config import read_config
+from bench.cells.cell import normalised
+from bench.config.schema import read_config
 from bench.dashboard.command import command
 from bench.dashboard.labels import Presets
 from models.errors import BenchError

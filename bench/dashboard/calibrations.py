@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench.cells.result import Result
 from bench.dashboard.thin import thinned
-from bench.result import Result
 
 _KEY = re.compile(r"[0-9a-f]{16}")  # a record is read by others, and its key names a folder here
 _SIDE = 288  # pixels

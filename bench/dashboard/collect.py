@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bench.cells.result import Result
+from bench.cells.store import Store
 from bench.dashboard.asked import Asked, read_asked
 from bench.dashboard.calibrations import calibrations
 from bench.dashboard.folders import without_folders
@@ -12,9 +14,7 @@ from bench.dashboard.layers import layer_choice
 from bench.dashboard.papers import paper_differences
 from bench.dashboard.pool import Pool
 from bench.dashboard.wrong import bitmap, image_set
-from bench.result import Result
-from bench.store import Store
-from bench.tables.published import Published
+from bench.papers.published import Published
 from models.errors import BenchError
 
 PICTURE_BYTES = 6_000_000

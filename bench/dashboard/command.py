@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from bench.config import Config
-from bench.configs import options
+from bench.config.files import options
+from bench.config.schema import Config
 from bench.dashboard.folders import FOLDER
 from bench.dashboard.labels import Presets, composed, leaves, nearest_preset
 from models.quantize.spec import MIXED

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.stats import mean_and_spread, t_interval
+from bench.statistics.intervals import mean_and_spread, t_interval
 
 _SAME = ("context", "method_label", "recipe", "bits")
 _SHOWN = ("bits_order", "method", "model", "data", "w_bits", "a_bits")

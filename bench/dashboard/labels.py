@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from bench.configs import options
-from bench.experiments import compose_raw
-from bench.plain import Composer, NotPlain
-from bench.result import Result
+from bench.cells.result import Result
+from bench.config.experiments import compose_raw
+from bench.config.files import options
+from bench.config.plain import Composer, NotPlain
 from models.quantize.spec import MIXED
 
 Presets = Mapping[str, Mapping[str, Any]]

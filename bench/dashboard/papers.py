@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.result import Result
-from bench.tables.protocol import IMAGES, differences
-from bench.tables.published import Published, printable
+from bench.cells.result import Result
+from bench.papers.protocol import IMAGES, differences
+from bench.papers.published import Published, printable
 from models.quantize.spec import w_label
 
 _NEEDED = {"quantizer", "method", "calibration"}

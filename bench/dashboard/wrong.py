@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.cells.result import Result
+from bench.cells.store import Store
 from bench.data import Listing, scan
-from bench.result import Result
-from bench.store import Store
 from models.errors import BenchError
 
 

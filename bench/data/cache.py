@@ -18,12 +18,12 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
-from bench.checksum import fits, sealed
 from bench.data.datasets import options_of
 from bench.data.decoding import cannot_decode, decoded_chunks, report
 from bench.data.imageset import Checks, DamagedImages, Identity, ImageSet
 from bench.data.listing import Listing, digest, without
 from bench.data.options import Options
+from bench.files.checksum import fits, sealed
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 

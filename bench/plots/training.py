@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.store import write_whole
+from bench.files.whole import write_whole
 
 TRAINING_PLOT = "training.png"
 

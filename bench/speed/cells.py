@@ -3,10 +3,10 @@
 import time
 from typing import Any, NamedTuple
 
-from bench.config import read_config
-from bench.experiments import compose_raw
-from bench.result import Result
-from bench.run import run_cell
+from bench.cells.result import Result
+from bench.config.experiments import compose_raw
+from bench.config.schema import read_config
+from bench.measure.run import run_cell
 from bench.speed.ratio import Ratio, Side
 from bench.speed.workplace import Measure, Workplace
 from models.errors import BenchError

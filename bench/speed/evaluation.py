@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.compilation import compiled
 from bench.data import ImageSet, Listing
-from bench.feed import feed
-from bench.machine import batch_size
+from bench.data.feed import feed
+from bench.machine.device import batch_size
+from bench.measure.compilation import compiled
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.compilation import calls, compiled, multiplications
-from bench.seeds import torch_generator
+from bench.cells.seeds import torch_generator
+from bench.measure.compilation import calls, compiled, multiplications
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace

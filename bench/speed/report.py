@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from bench.machine import device_name, git_sha, versions
+from bench.machine.device import device_name
+from bench.machine.versions import git_sha, versions
 from bench.speed.ratio import Ratio
 
 _COLOURS = {"met": "#1a7f37", "not met": "#bc4c00", "no goal": "#6e7781"}

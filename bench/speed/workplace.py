@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.config import RuntimeConfig
-from bench.machine import memory_format
+from bench.config.schema import RuntimeConfig
+from bench.machine.device import memory_format
 from bench.speed.ratio import Ratio
-from methods.batchnorm import batchnorms, running_statistics
+from methods.distillation.batchnorm import batchnorms, running_statistics
 from models.zoo import entry
 
 

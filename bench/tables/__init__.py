@@ -1,1 +1,1 @@
-"""Tables: views of the result files."""
+"""The table of an experiment."""

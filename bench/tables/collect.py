@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cell import normalised, reported_name, request_id
-from bench.config import Config
-from bench.experiments import Job, run_command
-from bench.result import Result, newest
+from bench.cells.cell import normalised, reported_name, request_id
+from bench.cells.result import Result, newest
+from bench.config.experiments import Job, run_command
+from bench.config.schema import Config
 from models.quantize.spec import MIXED, w_label
 
 _MEASURED = (
@@ -21,7 +21,7 @@ _SAID = ("name", "label", "root")  # by the columns `method` and `data`, or no p
 
 
 def collect(
-    jobs: Sequence[Job], results: Sequence[Result], own: Path | None = None
+    jobs: Sequence[Job], results: Sequence[Result], user_configs: Path | None = None
 ) -> pd.DataFrame:
     """Return one row a cell, in the order of `jobs`: what it is, and what it came to.
 
@@ -33,7 +33,7 @@ def collect(
     evaluation set), the numbers of `Result`, and `command`, which measures it. Of two results for
     one cell, measured on different copies of the data, the newer one counts.
 
-    own: the folder of the user's own configs that the jobs were composed with.
+    user_configs: the folder of the user's own configs that the jobs were composed with.
     """
     found = newest(results)
     asked: dict[tuple[str, str], Job] = {}
@@ -41,7 +41,7 @@ def collect(
         asked.setdefault((request_id(job.config), job.config.runtime.precision), job)
     rows = []
     for (id, _), job in asked.items():
-        command = {"command": run_command(job, own)}
+        command = {"command": run_command(job, user_configs)}
         rows.append({**_asked(job.config), **_found(found.get(id)), **command})
     unsaid = []
     if not any(isinstance(row["w_bits"], str) for row in rows):

@@ -6,17 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cell import float_config, request_id
-from bench.configs import options
-from bench.experiments import Job, experiment_jobs
-from bench.result import Result
-from bench.stats import t_interval, wilson_interval
+from bench.cells.cell import float_config, request_id
+from bench.cells.result import Result
+from bench.config.experiments import Job, experiment_jobs
+from bench.config.files import options
+from bench.statistics.intervals import t_interval, wilson_interval
 
 _ASKED = ("model", "weights", "data", "method", "w_bits", "a_bits")
 
 
 def table_jobs(
-    name: str, overrides: Sequence[str], own: Path | None = None, floats: bool = True
+    name: str, overrides: Sequence[str], user_configs: Path | None = None, floats: bool = True
 ) -> list[Job]:
     """Return the jobs of a table's experiment; a table without an experiment has none.
 
@@ -24,9 +24,9 @@ def table_jobs(
 
     Raises BenchError as `experiment_jobs`.
     """
-    if name not in options("experiment", own):
+    if name not in options("experiment", user_configs):
         return []
-    jobs = experiment_jobs(name, overrides, own)
+    jobs = experiment_jobs(name, overrides, user_configs)
     return [*_float_jobs(jobs), *jobs] if floats else jobs
 
 

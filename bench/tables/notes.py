@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.result import Result
-from bench.stats import wilson_interval
+from bench.cells.result import Result
+from bench.statistics.intervals import wilson_interval
 from models.quantize.spec import FLOAT_BITS
 
 _METHOD_WORDS = ("name", "version")

@@ -13,12 +13,12 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
-from bench.configs import config_folder
-from bench.grids import jobs_of_sweep
-from bench.plain import Composer, NotPlain
+from bench.config.files import config_folder
+from bench.config.grids import jobs_of_sweep
+from bench.config.plain import Composer, NotPlain
 
 if TYPE_CHECKING:
-    from bench.job import Session
+    from bench.sweep.session import Session
 
 
 class GridsSweeper(BasicSweeper):
@@ -87,7 +87,7 @@ class GridsSweeper(BasicSweeper):
 def _composer(config: DictConfig) -> Composer | None:
     """Return what composes as Hydra does here; None where Hydra looks into more folders."""
     files = {s.provider: s.path for s in config.hydra.runtime.config_sources if s.schema == "file"}
-    own = files.pop("command-line", None)
+    user_configs = files.pop("command-line", None)
     if files != {"main": str(config_folder())} or config.hydra.job.config_name != "config":
         return None
-    return Composer(None if own is None else Path(own))
+    return Composer(None if user_configs is None else Path(user_configs))

@@ -16,12 +16,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import bench.data.mnist5k
-from bench.cell import forget_listings
+from bench.cells.cell import forget_listings
+from bench.cells.result import Result
 from bench.cli import main
-from bench.config import Config, read_config
-from bench.experiments import compose_raw
-from bench.result import Result
-from bench.sweep import Journal
+from bench.config.experiments import compose_raw
+from bench.config.schema import Config, read_config
+from bench.sweep.journal import Journal
 
 # 100 images and the cheapest method: a fraction of a second a cell.
 FAST = ("data.limit=100", "method=gaussian", "tracking=none")

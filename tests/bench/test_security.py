@@ -11,14 +11,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from bench.checkpoint import OnDisk
-from bench.checksum import CHECKSUMS, checksums
-from bench.config import Config
-from bench.experiments import compose_raw
-from bench.measure import forget_networks
-from bench.result_file import write_result
-from bench.run import run_cell
-from bench.store import Store
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
+from bench.config.experiments import compose_raw
+from bench.config.schema import Config
+from bench.files.checksum import CHECKSUMS, checksums
+from bench.measure.phases import forget_networks
+from bench.measure.run import run_cell
+from bench.training.checkpoint import OnDisk
 from models.errors import BenchError
 from tests.bench.conftest import FAST, Finished, records
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.correctness import save_correctness
-from bench.store import Store
+from bench.cells.correctness import save_correctness
+from bench.cells.store import Store
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]
@@ -143,7 +143,7 @@ def test_a_failure_does_not_keep_an_altered_result(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("bench.run.measure", broken)
+    monkeypatch.setattr("bench.measure.run.measure", broken)
     assert bench_main("run", *FAST, f"paths.outputs={outputs}").status == 1
     record = records(outputs)[id]
     assert (record["status"], record["reason"]) == ("failed", "RuntimeError: no memory")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cell import plan, request_id
-from bench.config import Config
+from bench.cells.cell import plan, request_id
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.schema import Config
 from bench.data import decode, decoding, scan
-from bench.result import Result
-from bench.run import forget_failures, run_cell
-from bench.store import Store
+from bench.measure.run import forget_failures, run_cell
 from models.errors import BenchError
 from tests.bench.conftest import Finished
 from tests.bench.data.images import preprocessing, write_image, write_tree

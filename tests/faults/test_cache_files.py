@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import Config, read_config
+from bench.cells.store import Store
+from bench.config.experiments import compose_raw
+from bench.config.schema import Config, read_config
 from bench.data import cache, scan
-from bench.experiments import compose_raw
-from bench.run import run_cell
-from bench.store import Store
+from bench.measure.run import run_cell
 from tests.bench.conftest import Finished, records
-from tests.bench.test_training import SMALL
+from tests.bench.training.test_cache import SMALL
 from tests.faults.damage import EVERY, Damage, flip
 
 Make = Callable[..., Config]

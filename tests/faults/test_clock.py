@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.caches import clean, entries
-from bench.config import Config
+from bench.config.schema import Config
 from bench.data import decode, scan
-from bench.run import run_cell
-from bench.sweep import Entry, Journal
+from bench.files.caches import clean, entries
+from bench.measure.run import run_cell
+from bench.sweep.journal import Entry, Journal
 from tests.bench.conftest import FAST, assert_nothing_partial, records, start_bench
 from tests.bench.data.images import preprocessing
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import Store
+from bench.cells.store import Store
 from tests.bench.conftest import assert_nothing_partial, records, start_bench
 
 LINE = ("run", "-m", "tracking=none", "data.limit=200", "method=gaussian,real", "seed=0,1,2",
@@ -144,10 +144,10 @@ def test_a_kill_between_any_two_steps_of_storing(outputs: Path) -> None:
     script = """
 import os, sys
 from pathlib import Path
-from bench.result import Result
-from bench.result_file import write_result
-from bench.store import Store
-import bench.store
+from bench.cells.result import Result
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
+import bench.cells.store
 
 step, last = 0, int(sys.argv[2])
 
@@ -166,7 +166,7 @@ known = dict(id="a" * 16, request_id="b" * 16, status="done", model="m", weights
              started_at=sys.argv[3])
 for owner, name in ((Path, "rename"), (Path, "mkdir"), (Path, "write_text")):
     setattr(owner, name, dying(name, getattr(owner, name)))
-bench.store.shutil.rmtree = dying("rmtree", bench.store.shutil.rmtree)
+bench.cells.store.shutil.rmtree = dying("rmtree", bench.cells.store.shutil.rmtree)
 with store.lock("a" * 16, wait=True), store.writing("a" * 16) as folder:
     write_result(folder, Result(**known))
 """

@@ -17,16 +17,16 @@ import pytest
 import torch
 from hydra.core.config_store import ConfigStore
 
-import bench.measure
-import bench.run
-from bench.config import Config
-from bench.guard import descendants, kill
-from bench.limit import TimeLimit, Unfinished, time_limit
-from bench.progress import Clock
-from bench.result import Result
-from bench.run import run_cell
-from bench.store import Store
-from bench.workers import launch
+import bench.measure.phases
+import bench.measure.run
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.schema import Config
+from bench.measure.clock import Clock
+from bench.measure.guard import descendants, kill
+from bench.measure.limit import TimeLimit, Unfinished, time_limit
+from bench.measure.run import run_cell
+from bench.training.processes import launch
 from models.errors import BenchError
 from tests.bench.conftest import Finished, assert_nothing_partial, records
 
@@ -38,10 +38,10 @@ HANGS = """
 import ctypes, subprocess, sys, time
 from dataclasses import dataclass
 import torch
-import bench.limit
+import bench.measure.limit
 from methods.base import Calibration, Method
 
-bench.limit.GRACE_SECONDS = 2.0
+bench.measure.limit.GRACE_SECONDS = 2.0
 
 
 def deadlock(library):
@@ -167,14 +167,14 @@ def test_in_another_thread_it_is_refused() -> None:
 
 @pytest.fixture
 def slow_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    original = bench.measure.evaluate
+    original = bench.measure.phases.evaluate
 
     def install(seconds: float) -> None:
         def slow(*args: Any) -> Any:
             time.sleep(seconds)
             return original(*args)
 
-        monkeypatch.setattr("bench.measure.evaluate", slow)
+        monkeypatch.setattr("bench.measure.phases.evaluate", slow)
 
     return install
 
@@ -217,7 +217,7 @@ def test_a_float_cell_has_a_limit_of_its_own(
     make_fast: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[float] = []
-    original = bench.run.time_limit
+    original = bench.measure.run.time_limit
 
     @contextmanager
     def watched(*given: Any) -> Iterator[None]:
@@ -226,7 +226,7 @@ def test_a_float_cell_has_a_limit_of_its_own(
             yield
         left.append(signal.getitimer(signal.ITIMER_REAL)[0])
 
-    monkeypatch.setattr(bench.run, "time_limit", watched)
+    monkeypatch.setattr(bench.measure.run, "time_limit", watched)
     result = run_cell(make_fast({"runtime.limit_s": 600})).result
     assert result is not None and result.status == "done"
     # Two, and neither inside the other.
@@ -253,7 +253,7 @@ def test_impossible_limits(make_fast: Make, value: object) -> None:
 def test_a_sweep_goes_on_after_a_cell_that_sleeps(
     hanging: Path, bench_main: Callable[..., Finished], outputs: Path
 ) -> None:
-    (hanging / "hangs.py").write_text(HANGS.replace("bench.limit.GRACE_SECONDS = 2.0", ""))
+    (hanging / "hangs.py").write_text(HANGS.replace("bench.measure.limit.GRACE_SECONDS = 2.0", ""))
     repo = ConfigStore.instance().repo
     before = dict(repo.get("method", {}))
     try:
@@ -326,12 +326,12 @@ def test_a_process_that_is_stopped_or_killed(
     """Stopped, not even C code of its own can end it; killed, no time limit passed."""
     (tmp_path / "result.json").write_text(make_result(status="failed").model_dump_json())
     code = (
-        "import sys, time, bench.limit; from pathlib import Path\n"
-        "from bench.progress import Clock; from bench.result import Result\n"
-        "bench.limit.GRACE_SECONDS = 2.0; folder = Path(sys.argv[1])\n"
+        "import sys, time, bench.measure.limit; from pathlib import Path\n"
+        "from bench.measure.clock import Clock; from bench.cells.result import Result\n"
+        "bench.measure.limit.GRACE_SECONDS = 2.0; folder = Path(sys.argv[1])\n"
         "result = Result.model_validate_json((folder / 'result.json').read_text())\n"
-        "last = bench.limit.Unfinished(folder, folder / 'pending', 'a: 1', result)\n"
-        "with bench.limit.time_limit(2, Clock(), lambda: last):\n"
+        "last = bench.measure.limit.Unfinished(folder, folder / 'pending', 'a: 1', result)\n"
+        "with bench.measure.limit.time_limit(2, Clock(), lambda: last):\n"
         "    print('in', flush=True); time.sleep(1.9); time.sleep(60)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

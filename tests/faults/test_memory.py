@@ -12,7 +12,7 @@ _PROGRAM = """
 import logging, resource, sys
 from pathlib import Path
 import torch
-from bench.evaluate import evaluate
+from bench.measure.evaluate import evaluate
 from bench.speed.evaluation import synthetic
 from models.preprocessing import Preprocessing
 

@@ -11,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from bench.experiments import compose_raw
+from bench.config.experiments import compose_raw
 from methods.base import Calibration, Context, Method
 from methods.registry import METHODS, make_method, method_class
 from models.errors import BenchError

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from bench.seeds import torch_generator
+from bench.cells.seeds import torch_generator
 from methods.base import Context
-from methods.distill import Gaps, Targets, gaps_to, targets_of
+from methods.distillation.matching import Gaps, Targets, gaps_to, targets_of
 from methods.dsg import (
     DSG,
     Margins,

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.correctness import save_correctness
-from bench.result import Result
-from bench.result_file import write_result
-from bench.stats import wilson_interval
-from bench.store import Store
+from bench.cells.correctness import save_correctness
+from bench.cells.result import Result
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
+from bench.statistics.intervals import wilson_interval
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.citations import split_entries
+from bench.papers.citations import split_entries
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]

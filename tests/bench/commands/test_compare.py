@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cell import request_id
-from bench.experiments import experiment_jobs
-from bench.result import Result
+from bench.cells.cell import request_id
+from bench.cells.result import Result
+from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]

@@ -8,10 +8,10 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
-import bench.job
-import bench.run
-from bench.result_file import write_result
-from bench.store import Store
+import bench.measure.run
+import bench.sweep.session
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
 from tests.bench.conftest import FAST, Finished
 
 Bench = Callable[..., Finished]
@@ -22,8 +22,8 @@ def no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a dry run measured or tracked a cell")
 
-    monkeypatch.setattr(bench.run, "measure", refused)
-    monkeypatch.setattr(bench.job, "track", refused)
+    monkeypatch.setattr(bench.measure.run, "measure", refused)
+    monkeypatch.setattr(bench.sweep.session, "track", refused)
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -67,7 +67,7 @@ def test_what_is_done_what_failed_and_what_is_left(
     retimed(outputs, "gaussian", **known, runtime={"device_name": "a processor"})
     before = files(outputs)
     with monkeypatch.context() as patch:
-        patch.setattr(bench.run, "measure", lambda *_: 1 / 0)
+        patch.setattr(bench.measure.run, "measure", lambda *_: 1 / 0)
         done = bench_main("run", *line, "--dry-run")
         part = bench_main("run", "--dry-run", *line, "shard=1/2")
         forced = bench_main("run", "--dry-run", *line, "force=true")

@@ -1,10 +1,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.result_file import write_result
-from bench.store import Store
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
 from tests.bench.conftest import Finished
-from tests.bench.tables.examples import long_results
+from tests.bench.papers.examples import long_results
 
 Bench = Callable[..., Finished]
 

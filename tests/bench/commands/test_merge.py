@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.checksum import sealed
-from bench.result import Result
+from bench.cells.result import Result
+from bench.files.checksum import sealed
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.commands.recipe import differences, flat
-from bench.config import Config
-from bench.run import run_cell
+from bench.config.schema import Config
+from bench.measure.run import run_cell
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]

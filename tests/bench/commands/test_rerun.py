@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.correctness import save_correctness
-from bench.result_file import write_result
-from bench.store import Store
+from bench.cells.correctness import save_correctness
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import Store
+from bench.cells.store import Store
 from tests.bench.conftest import (
     FAST,
     Finished,

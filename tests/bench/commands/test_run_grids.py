@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.cell import request_id
-from bench.experiments import experiment_jobs
-from bench.store import Store
+from bench.cells.cell import request_id
+from bench.cells.store import Store
+from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]

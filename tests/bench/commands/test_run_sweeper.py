@@ -9,10 +9,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_launcher import BasicLauncherConf
 from hydra.core.plugins import Plugins
 
-import bench.job
-from bench.config import Config
-from bench.result import Result
-from bench.store import Store
+import bench.sweep.session
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.schema import Config
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]
@@ -146,7 +146,7 @@ def test_found_cells_are_tracked(
         if mode != "none":
             tracked.append((result.method, mode))
 
-    monkeypatch.setattr(bench.job, "track", track)
+    monkeypatch.setattr(bench.sweep.session, "track", track)
     line = ("run", "-m", *FAST, "seed=0,1", f"paths.outputs={outputs}")
     bench_main(*line)
     assert tracked == []

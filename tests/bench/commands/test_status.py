@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.cell import request_id
-from bench.experiments import experiment_jobs
-from bench.result import Result
-from bench.result_file import write_result
-from bench.store import Store
+from bench.cells.cell import request_id
+from bench.cells.result import Result
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
+from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-import bench.tables.runs
-from bench.record import RECORD, record_text
-from bench.result import Result
-from bench.result_file import write_result
-from bench.store import Store
-from bench.tables.runs import Run
+import bench.tracking.fetch
+from bench.cells.result import Result
+from bench.cells.result_file import write_result
+from bench.cells.store import Store
+from bench.tracking.fetch import Run
+from bench.tracking.record import RECORD, record_text
 from tests.bench.conftest import Finished
-from tests.bench.tables.examples import long_results
+from tests.bench.papers.examples import long_results
 from tests.test_imports import imported
 
 Bench = Callable[..., Finished]
@@ -118,7 +118,7 @@ def test_from_runs(
     bench_main: Bench, outputs: Path, results: list[Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [Run(f"me/mine/{r.id}", {RECORD: record_text(r)}) for r in results]
-    monkeypatch.setattr(bench.tables.runs, "fetch_runs", lambda project: runs)
+    monkeypatch.setattr(bench.tracking.fetch, "fetch_runs", lambda project: runs)
     place = f"paths.outputs={outputs}"
     local = bench_main("table", "dsg_resnet18", place)
     remote = bench_main("table", "dsg_resnet18", "--from", "wandb:me/mine", place)

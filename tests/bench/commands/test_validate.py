@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.configs import options
+from bench.config.files import options
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]

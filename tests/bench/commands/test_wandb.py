@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import wandb
 
-from bench.cell import request_id
-from bench.experiments import experiment_jobs
-from bench.result import Result
+from bench.cells.cell import request_id
+from bench.cells.result import Result
+from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]
@@ -155,8 +155,8 @@ def test_columns_are_keys_of_the_runs(
     bench_main: Bench, demo: list[str], outputs: Path, make_config: Callable[..., Any]
 ) -> None:
     """A column with a mistyped key would be an empty one."""
-    from bench.run import run_cell
-    from bench.tracking import run_config, summary
+    from bench.measure.run import run_cell
+    from bench.tracking.runs import run_config, summary
 
     config = make_config({"data.limit": 50, "method": {"name": "zeroq", "variant": "release"}})
     config = config.model_copy(update={"method": config.method | {"iterations": 1, "images": 2}})
@@ -244,7 +244,7 @@ def test_nothing_measured(bench_main: Bench, outputs: Path, what: str) -> None:
 def test_without_the_package_one_line_says_what_to_install(
     bench_main: Bench, demo: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "bench.wandb_report", raising=False)
+    monkeypatch.delitem(sys.modules, "bench.tracking.report", raising=False)
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     done = bench_main("wandb", "report", "demo", "--dry-run", *demo)
     assert (done.status, done.err) == (

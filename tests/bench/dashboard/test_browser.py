@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 import bench.dashboard.collect as collecting
+from bench.cells.store import Store
 from bench.dashboard.collect import collect
 from bench.dashboard.page import page as page_text
 from bench.data import scan
-from bench.store import Store
-from bench.tables.published import Published
+from bench.papers.published import Published
 from tests.bench.dashboard.browser import chromium
 from tests.bench.dashboard.made import config_of, made, many, write
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import bench.dashboard.collect as module
+from bench.cells.store import Store
 from bench.dashboard.collect import collect
 from bench.data import scan
-from bench.store import Store
 from tests.bench.dashboard.made import config_of, made, many, write
 from tests.test_imports import imported
 

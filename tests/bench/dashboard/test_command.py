@@ -2,11 +2,11 @@ import shlex
 
 import pytest
 
-from bench.cell import normalised, request_id
-from bench.config import read_config
+from bench.cells.cell import normalised, request_id
+from bench.config.experiments import compose_raw
+from bench.config.schema import read_config
 from bench.dashboard.command import command
 from bench.dashboard.labels import presets
-from bench.experiments import compose_raw
 
 
 @pytest.mark.parametrize(

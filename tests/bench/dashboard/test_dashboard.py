@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import bench.dashboard.page as module
-from bench.cell import request_id
-from bench.experiments import experiment_jobs
-from bench.store import Store
+from bench.cells.cell import request_id
+from bench.cells.store import Store
+from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import FAST, Finished
 from tests.bench.dashboard.made import made, write
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import bench.dashboard.page as module
+from bench.cells.store import Store
 from bench.dashboard.collect import collect
 from bench.dashboard.page import ASSETS, json_for_html, page
-from bench.store import Store
 from tests.bench.dashboard.made import config_of, made, write
 
 MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"

@@ -3,9 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.cells.result import Result
 from bench.dashboard.papers import paper_differences
-from bench.result import Result
-from bench.tables.published import Published
+from bench.papers.published import Published
 from tests.bench.dashboard.made import made
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cells.result_file import Damaged
+from bench.cells.store import Store
 from bench.dashboard.wrong import bitmap, image_set
 from bench.data import scan
-from bench.result_file import Damaged
-from bench.store import Store
 from models.errors import BenchError
 from tests.bench.dashboard.made import made, write
 from tests.bench.data.images import write_tree

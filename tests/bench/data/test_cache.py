@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.caches import clean
 from bench.data import DamagedImages, cache, decode, decoding, discard, scan
 from bench.data.pixels import pixels_of
+from bench.files.caches import clean
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from tests.bench.data.images import preprocessing, write_image, write_tree
@@ -267,7 +267,7 @@ def test_an_entry_that_is_removed_while_it_is_opened(
     for name in ("images.npy", "checksums.npy"):
         monkeypatch.setattr(cache.np, "load", removed_first)
         if name == "checksums.npy":  # mapped by then, and so held where the system tells
-            monkeypatch.setattr("bench.caches._is_mapped", lambda entry: False)
+            monkeypatch.setattr("bench.files.caches._is_mapped", lambda entry: False)
         images = decoder()
         assert decoder.decoded == 11
         np.testing.assert_array_equal(images.pixels(slice(None)), before)

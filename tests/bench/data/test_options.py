@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from bench.config.experiments import compose_raw
 from bench.data import DATASETS, scan
 from bench.data.options import read_options
-from bench.experiments import compose_raw
 from models.errors import BenchError
 from tests.bench.data.images import write_tree
 

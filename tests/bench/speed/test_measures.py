@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import compilation
 from bench.cli import main
 from bench.commands.speed import MEASURES
-from bench.config import RuntimeConfig
+from bench.config.schema import RuntimeConfig
+from bench.measure import compilation
 from bench.speed import cells, distillation, evaluation, gpu, training
 from bench.speed.workplace import Workplace
-from methods.batchnorm import check_statistics
+from methods.distillation.batchnorm import check_statistics
 from methods.zeroq import ZeroQ
 from models.errors import BenchError
 

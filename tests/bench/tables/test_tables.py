@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cell import request_id
-from bench.experiments import Job, experiment_jobs
-from bench.result import Result
+from bench.cells.cell import request_id
+from bench.cells.result import Result
+from bench.config.experiments import Job, experiment_jobs
 from bench.tables.collect import collect
 from bench.tables.notes import footnotes, heading
 from bench.tables.render import render

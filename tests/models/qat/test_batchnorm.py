@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks.resnet_cifar import resnet20
 from models.qat.batchnorm import TransitionalBatchNorm2d, reestimate, statistics_kept
 from models.qat.network import blocks, make_quantizable, set_bits
 from models.qat.spec import QatSpec
+from models.zoo.networks.resnet_cifar import resnet20
 
 FREE = QatSpec(first_bits=None, last_bits=None, batchnorm="transitional")
 

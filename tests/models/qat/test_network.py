@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.errors import BenchError, NotApplicable
-from models.networks.resnet_cifar import resnet20
 from models.qat.batchnorm import PrivateBatchNorm2d
 from models.qat.layers import QuantizedLayer, quantized_weights
 from models.qat.network import (
@@ -22,6 +21,7 @@ from models.qat.network import (
 )
 from models.qat.spec import QatSpec
 from models.qat.state import load_float_state
+from models.zoo.networks.resnet_cifar import resnet20
 
 BITS = (32, 8, 4, 2)
 QUANTIZERS = ("weight_quantizer", "input_quantizer")

@@ -1,0 +1,1 @@
+"""What a cell is, its result, and the folder of results."""

@@ -1,0 +1,147 @@
+"""Results of several machines become one folder: copied where absent, compared where not."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from bench.cells.result import Result
+from bench.cells.store import Busy, Store
+from bench.files.caches import Kept, copy_entry
+from models.errors import BenchError
+
+Kind = Literal["copied", "replaced", "known", "conflict", "busy", "skipped"]
+KINDS: tuple[Kind, ...] = ("copied", "replaced", "known", "conflict", "busy", "skipped")
+
+
+class Step(NamedTuple):
+    """What becomes of one record, and where that needs words, a line.
+
+    copied: absent before. replaced: instead of a failed record. known: the same number is there,
+    or it failed and something is there. conflict: the target has another number and keeps it.
+    busy: another process is measuring the cell. skipped: one of both is not a whole result.
+    """
+
+    kind: Kind
+    line: str | None = None
+
+
+class Merged(NamedTuple):
+    """What became of the records of one source, and how many cache entries came along."""
+
+    source: Store
+    counts: Counter[str]
+    lines: list[str]
+    cache_entries: int
+
+
+def merge(sources: Sequence[Store], target: Store, dry_run: bool) -> list[Merged]:
+    """Copy to `target` what it lacks of `sources`, in their order. A kill leaves no half cell.
+
+    Each source is to be at rest: no process measures there meanwhile. The runs of W&B stay there.
+
+    dry_run: write nothing, and return what would be done.
+    Raises OSError when a cell cannot be copied; those before it are whole.
+    """
+    would_be_in: dict[str, Store] = {}  # of cells that a dry run does not copy
+    every = []
+    for source in sources:
+        found = source.found()
+        counts = Counter({"skipped": len(found.left_out)})  # the store has warned of each
+        lines: list[str] = []
+        cache_entries = 0
+        for result in found.results:
+            step = _decide(result, source, would_be_in.get(result.id, target))
+            if step.kind in ("copied", "replaced"):
+                if dry_run:
+                    would_be_in[result.id] = source
+                else:
+                    step, taken_along = _copy(result, source, target)
+                    cache_entries += taken_along
+            counts[step.kind] += 1
+            if step.line is not None:
+                lines.append(f"{step.kind}: {step.line}")
+        every.append(Merged(source, counts, lines, cache_entries))
+    return every
+
+
+def _decide(theirs: Result, source: Store, kept: Store) -> Step:
+    """Return what is to become of a record of `source`; kept: where the one that stays would be."""
+    id = theirs.id
+    try:
+        if any(path.is_symlink() for path in source.folder(id).rglob("*")):
+            return Step("skipped", f"{source.folder(id)} holds a symbolic link")
+        if theirs.status == "done":
+            source.correctness(id)  # what is damaged is not spread
+        ours = kept.read(id)
+        if ours is None and kept.folder(id).exists():
+            return Step("skipped", f"{kept.folder(id)} holds no result.json; move it away")
+        if ours is None:
+            return Step("copied")
+        if theirs.status == "failed":
+            return Step("known")
+        if ours.status == "failed":
+            return Step("replaced")
+        difference = _difference(ours, kept, theirs, source)
+    except BenchError as error:
+        return Step("skipped", str(error))
+    return Step("known") if difference is None else Step("conflict", difference)
+
+
+def _difference(ours: Result, kept: Store, theirs: Result, source: Store) -> str | None:
+    """Return in words where two records of a cell have other numbers; None when they agree."""
+    import numpy as np
+
+    values = f"{_value(ours)} in {kept.root}, {_value(theirs)} in {source.root}"
+    said = f"{ours.id} {ours.label}: {values}"
+    if _numbers(ours) != _numbers(theirs):
+        return said
+    if ours.status != "done":
+        return None
+    one, other = kept.correctness(ours.id), source.correctness(ours.id)
+    if any(one[top].shape != other[top].shape for top in one):
+        return f"{said}: not as many images"
+    top1, top5 = (int(np.count_nonzero(one[top] != other[top])) for top in ("top1", "top5"))
+    return f"{said}: {top1} images differ in top-1, {top5} in top-5" if top1 or top5 else None
+
+
+def _numbers(result: Result) -> tuple[str, int | None, int | None, int | None]:
+    return result.status, result.correct, result.correct_top5, result.total
+
+
+def _value(result: Result) -> str:
+    if result.status != "done":
+        return f"{result.status} ({result.reason})"
+    counts = f"{result.correct}/{result.total}, top-5 {result.correct_top5}"
+    return f"{result.top1:.2f} % ({counts})"
+
+
+def _copy(theirs: Result, source: Store, target: Store) -> tuple[Step, int]:
+    """Copy a cell after what it names in the caches; return the number of the latter too."""
+    try:
+        with target.lock(theirs.id, wait=False):
+            # Again, because another process may have measured it since.
+            step = _decide(theirs, source, target)
+            if step.kind not in ("copied", "replaced"):
+                return step, 0
+            taken_along = sum(
+                copy_entry(source.root / "cache", target.root / "cache", kind, key)
+                for kind, key in _named(theirs, source)
+            )
+            with target.writing(theirs.id) as folder:
+                shutil.copytree(source.folder(theirs.id), folder, dirs_exist_ok=True)
+            return step, taken_along
+    except Busy:
+        line = f"{theirs.id} {theirs.label}: a process is measuring it; merge again later"
+        return Step("busy", line), 0
+
+
+def _named(result: Result, source: Store) -> list[tuple[Kept, str]]:
+    """Return the kind and the key of each cache entry that a cell was measured with."""
+    training = source.read_note(result.id, "training")
+    key = training.get("key") if isinstance(training, dict) else None
+    named: list[tuple[Kept, str | None]] = [
+        ("calibration", result.calibration_key),
+        ("training", key),
+    ]
+    return [(kind, key) for kind, key in named if isinstance(key, str)]

@@ -1,0 +1,117 @@
+"""The record of one cell: what every key of `result.json` means.
+
+`docs/result.schema.json` is this class as JSON Schema.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.cells.migrations import SCHEMA_VERSION
+from models.quantize.spec import w_label
+
+Percent = float
+
+
+class Result(BaseModel):
+    """One measured, failed or skipped cell. Accuracies are in percent, 0..100."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    id: str = Field(description="Hash of everything that can change the number.")
+    request_id: str = Field(
+        description="Hash of what was asked for, without the content of the image sets: the same "
+        "cell on another copy of the data. Tables find results by it."
+    )
+    status: Literal["done", "failed", "skipped"]
+    reason: str | None = Field(None, description="One line: why the cell failed or was skipped.")
+    traceback: str | None = Field(None, description="Of a failed cell.")
+
+    model: str
+    weights: str = Field(description="Name of the weights among the model's, or a file path.")
+    method: str
+    variant: str | None = Field(None, description="Of the method, where it has several.")
+    data: str = Field(description="Name of the evaluation set.")
+    w_bits: int | Literal["mixed"] = Field(
+        description="2..16, or 32 for float; mixed: chosen layer by layer, see recipe.weight_bits."
+    )
+    a_bits: int = Field(description="2..16, or 32 for float.")
+    seed: int
+    group: str = Field(description="Experiment the cell was first measured for.")
+
+    top1: Percent | None = None
+    top5: Percent | None = None
+    correct: int | None = Field(None, description="Images whose best class is right.")
+    correct_top5: int | None = Field(None, description="Images with the label in the best five.")
+    total: int | None = Field(
+        None, description="Images evaluated; all of the evaluation set but `left_out`."
+    )
+    left_out: int = Field(
+        0,
+        description="Images of the evaluation set that cannot be decoded (data.skip_bad=true); "
+        "recipe.evaluation.left_out names them.",
+    )
+    classes: int | None = Field(None, description="Classes found in the evaluation set.")
+    ci_low: Percent | None = Field(None, description="95 % Wilson interval of top1, lower end.")
+    ci_high: Percent | None = Field(None, description="95 % Wilson interval of top1, upper end.")
+    fp32_top1: Percent | None = Field(None, description="Float network, same images.")
+    fp32_expected: Percent | None = Field(
+        None, description="Published float top-1, where the images are those it was published for."
+    )
+    size_mb: float | None = Field(
+        None,
+        description="Convolution and linear weights at their bits, in MiB; what stays float "
+        "(biases, BatchNorm) is not counted.",
+    )
+    fp32_id: str | None = Field(None, description="Cell that holds the float measurement.")
+
+    weights_sha256: str | None = Field(
+        description="Of the weights file, or of the state dict as such a file where the weights "
+        "come with a network. Null where a cell ended before weights to be fetched were there."
+    )
+    recipe: dict[str, Any] = Field(description="Everything the number depends on, in words.")
+    calibration_key: str | None = Field(
+        None, description="Folder of the calibration preview and curve under cache/calibration."
+    )
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="Wall time by phase; `total` is all of them."
+    )
+    peak_memory_bytes: int | None = Field(
+        None, description="Peak during the cell: of the GPU's allocator, or resident on a CPU."
+    )
+    runtime: dict[str, Any] = Field(default_factory=dict, description="Device, batch size, ...")
+    versions: dict[str, str] = Field(default_factory=dict)
+    git_sha: str | None = Field(None, description="Commit of this project; '-dirty' when changed.")
+    started_at: str = Field(description="UTC, ISO 8601.")
+    correct_sha256: str | None = Field(
+        None, description="Of correct.npz beside the file; null where the cell has none."
+    )
+    checksum: str | None = Field(
+        None,
+        description="Last in the file: the sha256 of all bytes before its comma. Null outside of "
+        "result files.",
+    )
+
+    @property
+    def label(self) -> str:
+        """Readable name, such as `resnet20 mnist5k zeroq W4A4 seed 0`."""
+        return f"{self.model} {self.data} {self.method} {self.bits} seed {self.seed}"
+
+    @property
+    def bits(self) -> str:
+        """Short form such as `W4A8`, or with mixed precision `MP4/A8`."""
+        quantizer = self.recipe.get("quantizer", {})
+        budget = quantizer.get("size_mb"), quantizer.get("mean_bits")
+        return f"{w_label(self.w_bits, *budget)}A{self.a_bits}"
+
+
+def newest(results: Iterable[Result]) -> dict[str, Result]:
+    """Return by `request_id` the result that counts: of several, the one begun last.
+
+    There are several where one cell was measured on different copies of the data. Of those begun in
+    one second the one with the highest id counts.
+    """
+    by_age = sorted(results, key=lambda result: (result.started_at, result.id))
+    return {result.request_id: result for result in by_age}

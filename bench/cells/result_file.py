@@ -1,0 +1,67 @@
+"""`result.json`: written with the checksums of a cell, and read where they fit."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from bench.cells.migrations import SCHEMA_VERSION, migrated
+from bench.cells.result import Result
+from bench.files.checksum import fits, sealed, sha256_of
+from models.errors import BenchError
+
+RESULT, CORRECT = "result.json", "correct.npz"
+AGAIN = "the next run of the cell measures it again and puts this folder aside"
+
+
+class Damaged(BenchError):
+    """The files of a cell are not what was once written: altered, cut off, or foreign."""
+
+
+def write_result(folder: Path, result: Result) -> Result:
+    """Write the record of a cell to its folder, after the bitmap; return it with the checksums."""
+    bitmap = folder / CORRECT
+    sha256 = sha256_of(bitmap) if bitmap.exists() else None
+    result = result.model_copy(update={"correct_sha256": sha256})
+    text = sealed(result.model_dump_json(indent=1, exclude={"checksum"}))
+    (folder / RESULT).write_text(text)
+    return result.model_copy(update={"checksum": json.loads(text)["checksum"]})
+
+
+def read_result(path: Path) -> Result:
+    """Return the record in a file, one of an earlier version as one of the present.
+
+    Records of version 1 have no checksum, and are believed.
+
+    Raises FileNotFoundError or NotADirectoryError when there is none, Damaged when it is none or an
+    altered one, and BenchError when it cannot be read or is of a later version of the project.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror}") from error
+    whole = fits(content)
+    if whole is False:
+        raise Damaged(f"{path} was altered: its checksum does not fit; {AGAIN}")
+    try:
+        record = from_json(content)  # twice as fast as json.loads
+    except ValueError as error:
+        raise Damaged(f"{path} is not whole; {AGAIN}") from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BenchError(
+            f"{path} is of a newer version of this project (schema {version}, known is "
+            f"{SCHEMA_VERSION}); update the project to read it"
+        )
+    if version == SCHEMA_VERSION and whole is None:
+        raise Damaged(f"{path} was altered: its checksum is gone; {AGAIN}")
+    try:
+        return Result.model_validate(migrated(record) if isinstance(record, dict) else record)
+    except ValidationError as error:
+        raise Damaged(
+            f"{path} is not a result file of this version ({error.error_count()} keys do not "
+            f"fit); {AGAIN}"
+        ) from error

@@ -1,0 +1,161 @@
+"""The jobs of a sweep: every combination of the listed values, of one grid or of several.
+
+Plain lists of values are taken apart here, any other by Hydra's parser, which is slow to import.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.config.shards import jobs_of_shard, without_shard
+from models.errors import BenchError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+_LINE = re.compile(r"(?P<key>[A-Za-z_][\w/.@]*)=(?P<values>[^=]+)")
+_WORD = re.compile(r"(\.{0,2}/)?[A-Za-z_]((\\? )*[\w/.+%-])*|0|-?[1-9]\d*")
+_BOOLEANS = {"true": "True", "false": "False"}
+_NUMBER_WORDS = ("null", "nan", "inf")
+
+
+def jobs_of(overrides: Sequence[str], params: Mapping[str, Any] | None = None) -> list[list[str]]:
+    """Return the overrides of every job of a multirun, in Hydra's order.
+
+    params: lists an experiment sweeps by itself (hydra.sweeper.params); `overrides`, as typed,
+    win over them.
+
+    Raises BenchError for a sweep of a kind without a fixed list of jobs.
+    """
+    lines = [f"{key}={value}" for key, value in (params or {}).items()] + list(overrides)
+    return [list(job) for job in itertools.product(*_choices(lines).values())]
+
+
+def jobs_of_grids(grids: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> list[list[str]]:
+    """Return the jobs of several grids one after the other, each job once.
+
+    grids: each has the same keys, and a list of values for each of them.
+    overrides: as typed. A value that one of the grids has narrows all to it; any other replaces
+        the values of all. What no grid has a key for is part of every job.
+
+    Raises BenchError for grids with different keys, and as `jobs_of`.
+    """
+    if any(grid.keys() != grids[0].keys() for grid in grids):
+        raise BenchError("the grids of an experiment must all have the same keys")
+    own = [_choices([f"{key}={value}" for key, value in grid.items()]) for grid in grids]
+    typed = _choices(overrides)
+    jobs = [job for choices in own for job in itertools.product(*_typed_into(choices, typed, own))]
+    return [list(job) for job in dict.fromkeys(jobs)]
+
+
+def jobs_of_sweep(
+    grids: Sequence[Mapping[str, Any]], params: Mapping[str, Any], overrides: Sequence[str]
+) -> list[list[str]]:
+    """Return the jobs of `grids`, or without any of the lists in `params`; see above.
+
+    overrides: as typed; `shard=I/N` among them leaves the jobs of that shard.
+    """
+    lines, shard = without_shard(overrides)
+    if grids:
+        jobs = jobs_of_grids(grids, [*(f"{k}={v}" for k, v in params.items()), *lines])
+    else:
+        jobs = jobs_of(lines, params)
+    return jobs if shard is None else jobs_of_shard(jobs, shard)
+
+
+def with_choices(args: Sequence[str]) -> list[str]:
+    """Return `args` of a multirun so that values of a swept group are part of each job alone.
+
+    Hydra composes what is not swept before it takes the lists apart, and would look for
+    `method.schedule.epochs` of `method=individual,coquant method.schedule.epochs=5` in the default
+    method.
+    """
+    if not {"-m", "--multirun"} & set(args):
+        return list(args)
+    plain = [arg for arg in args if "=" in arg and not arg.startswith("-")]
+    several = {arg.partition("=")[0] for arg in plain if len(jobs_of([arg])) > 1}
+    return [
+        f"{key}=choice({value})"
+        if arg in plain and key.split(".")[0] in several and "." in key and len(jobs_of([arg])) == 1
+        else arg
+        for arg in args
+        for key, _, value in [arg.partition("=")]
+    ]
+
+
+def _typed_into(
+    choices: dict[str, list[str]], typed: dict[str, list[str]], grids: list[dict[str, list[str]]]
+) -> list[list[str]]:
+    known = {value for grid in grids for values in grid.values() for value in values}
+    kept = {
+        key: [
+            value
+            for value in values
+            if key not in choices or value in choices[key] or value not in known
+        ]
+        for key, values in typed.items()
+    }
+    return list((choices | kept).values())
+
+
+def _choices(lines: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of each key as `key=value`; of two lines for one key the later counts."""
+    choices: dict[str, list[str]] = {}
+    for line in lines:
+        key, values = _plain(line) or _parsed(line)
+        choices[key] = [f"{key}={value}" for value in values]
+    return choices
+
+
+def _plain(line: str) -> tuple[str, list[str]] | None:
+    """Return the key and the values of `key=word,word`; None for anything else."""
+    found = _LINE.fullmatch(line)
+    if found is None:
+        return None
+    values = [written(word) for word in found["values"].split(",")]
+    known = [value for value in values if value is not None]
+    return (found["key"], known) if len(known) == len(values) else None
+
+
+def written(word: str) -> str | None:
+    """Return how Hydra writes the value `word` when it has read it; None where it may be quoting,
+    a function, or a number in another than the usual form.
+    """
+    lower = word.lower()
+    if lower in _BOOLEANS:
+        return _BOOLEANS[lower]
+    if lower in _NUMBER_WORDS:
+        return word if word == "null" else None
+    if _WORD.fullmatch(word):
+        return re.sub(r"(?<!\\) ", r"\\ ", word)
+    return word if _is_decimal(word) else None
+
+
+def _is_decimal(word: str) -> bool:
+    try:
+        return "inf" not in word and str(float(word)) == word
+    except ValueError:
+        return False
+
+
+def _parsed(line: str) -> tuple[str, list[str]]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        (override,) = OverridesParser.create().parse_overrides([line])
+    except HydraException as error:
+        raise BenchError(
+            f"{line!r} cannot be read; put quotes around a value with special characters, and "
+            "around those the shell's own"
+        ) from error
+    return override.get_key_element(), _values(override)
+
+
+def _values(override: "Override") -> list[str]:
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise BenchError(f"{override.input_line}: give a list of values, not an interval")
+    return list(override.sweep_string_iterator())

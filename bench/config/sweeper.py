@@ -1,0 +1,14 @@
+"""The sweeper that every multirun has unless it names another."""
+
+from hydra.conf import HydraConf
+from hydra.core.config_store import ConfigStore
+
+
+def prefer_grids() -> None:
+    """Make `grids` the sweeper of each multirun whose experiment or command line names no other.
+
+    An override in the primary config would win over those of experiments.
+    """
+    node = HydraConf()
+    node.defaults = [{"sweeper": "grids"} if "sweeper" in item else item for item in node.defaults]
+    ConfigStore.instance().store(group="hydra", name="config", node=node, provider="hydra")

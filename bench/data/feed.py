@@ -1,0 +1,106 @@
+"""The way of pixels from the decoded cache to the device."""
+
+import mmap
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data import ImageSet
+from bench.data.imageset import Identity
+from bench.machine.memory import available_bytes
+from methods.training.surroundings import Images, held, to_device
+
+_SHARE = 0.5  # of the device's free memory, at most, for an image set
+_UPLOAD = 1024  # images
+
+# The one evaluation set that stays on a GPU for the next cells.
+_resident: dict[tuple[Identity, torch.device], Tensor] = {}
+
+
+def feed(images: ImageSet, device: torch.device) -> Callable[[int, int], Tensor]:
+    """Return what gives images first..last - 1 as (N, 3, H, W) uint8 on `device`, channels last.
+
+    On a GPU the whole set is put there where it fits, and stays for the next cells. On a CPU only
+    the images that were asked for last take memory.
+    """
+    if device.type != "cuda":
+        return lambda first, last: _host(images, first, last)
+    kept = _kept(images, device)
+    if kept is not None:
+        return lambda first, last: kept[first:last]
+    # Pinned pages are copied while the GPU computes what was queued before.
+    return lambda first, last: to_device(_host(images, first, last), device)
+
+
+def _host(images: ImageSet, first: int, last: int) -> Tensor:
+    """Copy images as they lie in the file, channels last, so that nothing is rearranged."""
+    copied = torch.from_numpy(images.pixels(slice(first, last)).transpose(0, 2, 3, 1).copy())
+    mapping = getattr(images.images, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        # What was read stays in the system's cache, and is no longer counted as this process's.
+        mapping.madvise(mmap.MADV_DONTNEED)
+    return copied.permute(0, 3, 1, 2)
+
+
+def _kept(images: ImageSet, device: torch.device) -> Tensor | None:
+    """Return the set as a tensor on the GPU, None where it would take too much of its memory.
+
+    It is known by the file it was decoded into: the same photos have other pixels for a network
+    that wants them resized in another way. A set from no such file is not kept.
+    """
+    if images.checks is None:
+        return None
+    key = images.checks.identity, device
+    if key not in _resident:
+        _resident.clear()
+        if images.images.nbytes > _SHARE * free_bytes(device):
+            return None
+        count, channels, height, width = images.images.shape
+        kept = torch.empty((count, height, width, channels), dtype=torch.uint8, device=device)
+        _resident[key] = _filled(kept.permute(0, 3, 1, 2), images)
+    return _resident[key]
+
+
+def _filled(pixels: Tensor, images: ImageSet) -> Tensor:
+    """Return `pixels`, as large as the set, with its images copied into them."""
+    for first in range(0, len(images), _UPLOAD):
+        last = min(first + _UPLOAD, len(images))
+        pixels[first:last] = _host(images, first, last)
+    return pixels
+
+
+def feed_training(images: ImageSet, device: torch.device, processes: int = 1) -> Images:
+    """Return what gives the images of some indices, on `device`; the same ones wherever they lie.
+
+    They are put on the device where they fit (`fits_on`); else each batch is read from the decoded
+    file, checked, and copied there while a GPU computes what was queued before.
+    """
+    if fits_on(device, images, processes):
+        empty = torch.empty(images.images.shape, dtype=torch.uint8, device=device)
+        return held(_filled(empty, images))
+
+    def batch(indices: Tensor) -> Tensor:
+        pixels = np.ascontiguousarray(images.pixels(indices.numpy()))
+        return to_device(torch.from_numpy(pixels), device)
+
+    return batch
+
+
+def fits_on(device: torch.device, images: ImageSet, processes: int = 1) -> bool:
+    """Return whether training images may stay on a device, beside what a training needs there.
+
+    processes: of this machine, each of which has the images; on GPUs each has one of its own.
+    """
+    copies = 1 if device.type == "cuda" else processes
+    return copies * images.images.nbytes <= _SHARE * free_bytes(device)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory of a GPU that nobody uses; of the CPU, what this process may still take."""
+    if device.type == "cuda":
+        # PyTorch keeps what was freed, and the driver counts it as taken.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    return available_bytes()

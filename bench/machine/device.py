@@ -1,0 +1,125 @@
+"""The device that a cell runs on."""
+
+import ctypes
+import os
+import platform
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from bench.config.schema import RuntimeConfig
+from bench.machine.share import cpu_threads, own_gpu
+from models.errors import BenchError
+
+
+def prepare_device(runtime: RuntimeConfig) -> torch.device:
+    """Make the arithmetic repeatable and return the device to use.
+
+    Float32 means float32: TF32 is off unless it is asked for. The CPU threads are those asked for,
+    else those that a scheduler has given this process, else PyTorch's choice. Raises BenchError for
+    a device that is not there, or has no TF32 where it was asked for.
+    """
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = runtime.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = runtime.precision == "tf32"
+    _keep_freed_memory()
+    threads = runtime.threads or cpu_threads(os.environ)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    check_device(runtime.device)
+    device = torch.device(_best_device(runtime) if runtime.device == "auto" else runtime.device)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise _unusable(runtime.device, str(error).splitlines()[0]) from error
+    if runtime.precision == "tf32" and not _has_tf32(device):
+        raise BenchError(
+            f"runtime.precision=tf32: {device_name(device)} has none; give a GPU of compute "
+            "capability 8.0 or above, or fp32"
+        )
+    if device.type == "cuda":  # CPU kernels are deterministic, and this imports for two seconds
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        if device.index is not None:  # streams and events belong to the current device
+            torch.cuda.set_device(device)
+    return device
+
+
+def check_device(name: str) -> None:
+    """Raise BenchError for a `runtime.device` that is none, or not there; no device is touched."""
+    if name == "auto":
+        return
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:  # it lists every type of device that PyTorch knows
+        raise _unusable(name, "there is no such device") from error
+    gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise _unusable(name, f"PyTorch sees {gpus or 'no'} GPU{'s' if gpus > 1 else ''}")
+
+
+def _unusable(name: str, reason: str) -> BenchError:
+    return BenchError(
+        f"runtime.device={name} cannot be used here: {reason}; give auto, cpu, cuda or cuda:N"
+    )
+
+
+def _best_device(runtime: RuntimeConfig) -> str:
+    """Return a GPU, where there are several one of this process's own, or else the CPU.
+
+    A training that several processes share takes its GPUs from the first one on.
+    """
+    if not torch.cuda.is_available():
+        return "cpu"
+    count = torch.cuda.device_count()
+    return f"cuda:{own_gpu(count)}" if count > 1 and runtime.processes == 1 else "cuda"
+
+
+def _has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+# Parameters of glibc's mallopt(3).
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_INT_MAX = 2**31 - 1
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let this process reuse the memory of freed tensors instead of returning it to the kernel.
+
+    glibc gives each block above 32 MiB back at once, and the next tensor of that size is mapped,
+    and zeroed by the kernel, page by page: a third of the time of a distillation step. Another
+    C library is left as it is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, _INT_MAX)
+
+
+def batch_size(runtime: RuntimeConfig, device: torch.device, image_pixels: int) -> int:
+    """Return how many images of `image_pixels` (height x width) to evaluate at once.
+
+    On a CPU so few that activations stay near the caches: more is slower, and takes gigabytes.
+    """
+    if runtime.batch_size is not None:
+        return runtime.batch_size
+    return max(1, (2**24 if device.type == "cuda" else 2**18) // image_pixels)
+
+
+def memory_format(runtime: RuntimeConfig) -> torch.memory_format:
+    return torch.channels_last if runtime.channels_last else torch.contiguous_format
+
+
+def device_name(device: torch.device) -> str:
+    """Return the maker's name of the device, such as a processor model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    model = next((line for line in lines if line.startswith("model name")), None)
+    return model.split(":", 1)[1].strip() if model else platform.machine()

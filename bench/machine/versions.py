@@ -1,0 +1,40 @@
+"""The versions of packages and of this code."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bench import __version__
+
+_PACKAGES = ("torch", "torchvision", "timm", "pytorchcv", "numpy", "pillow", "hydra-core")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that a number may depend on."""
+    found = {"python": platform.python_version(), "quantization-bench": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_sha() -> str | None:
+    """Return the commit this code runs from, None when it is not a checkout of its own."""
+    top = Path(__file__).parents[2]
+    if not (top / ".git").exists():
+        return None
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(top), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,146 @@
+"""Run a network over an evaluation set and say which images it gets right."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data import ImageSet
+from bench.data.feed import feed
+from bench.machine.memory import out_of_memory
+from bench.measure.compilation import Wish, checked, worth_compiling
+from methods.base import Progress
+from models.errors import BenchError
+from models.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class Correctness(NamedTuple):
+    """Whether the label is the best class, and among the best five: boolean (N,) arrays."""
+
+    top1: np.ndarray
+    top5: np.ndarray
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation found, and how it was run in the end.
+
+    batch_size: of images; less than was asked for where memory did not suffice, or images.
+    """
+
+    correctness: Correctness
+    batch_size: int
+    compiled: bool
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module,
+    images: ImageSet,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    memory_format: torch.memory_format,
+    batch_size: int,
+    progress: Progress,
+    compile: Wish = False,
+) -> Evaluation:
+    """Return the correctness of each image, in the order of the set.
+
+    Pixels cross to the device as uint8 and are normalised there. Where memory does not suffice
+    for a batch, it goes on with half as many images at once.
+
+    Raises BenchError when a label is beyond the network's classes, or when a logit is not finite.
+    """
+    size, total, start = min(batch_size, len(images)), len(images), 0
+    pixels = feed(images, device)
+
+    def batch(first: int, count: int) -> Tensor:
+        ready = preprocessing.normalise(pixels(first, min(first + count, total)))
+        return ready.contiguous(memory_format=memory_format)
+
+    run: Forward = network
+    compiled = False
+    if compile and worth_compiling(network, total, batch(0, 1), compile):
+        found, size = _compiled(network, batch, size, device, compile)
+        if found is not None:
+            run, compiled = found, True
+    best: list[Tensor] = []
+    finite: list[tuple[int, int, Tensor]] = []
+    labels = torch.tensor(images.labels, device=device)
+    while start < total:
+        try:
+            ready = batch(start, size)
+            if compiled and len(ready) < size:
+                ready = _padded(ready, size).contiguous(memory_format=memory_format)
+            logits = run(ready)[: total - start]
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or size == 1:
+                raise
+            size = _halved(size, device)
+            continue
+        if not best:
+            _check_labels(images, logits.shape[1])
+        found_best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        best.append(found_best == labels[start : start + len(logits), None])
+        finite.append((start, start + len(logits), torch.isfinite(logits).all()))
+        start += len(logits)
+        # Looking at a value of the GPU waits for all that is queued there.
+        if device.type == "cpu" or start == total:
+            _check_finite(finite)
+            finite.clear()
+        progress(start, total, None)
+    right = [part.cpu() for part in best]
+    top1 = torch.cat([part[:, 0] for part in right]).numpy()
+    top5 = torch.cat([part.any(dim=1) for part in right]).numpy()
+    return Evaluation(Correctness(top1, top5), size, compiled)
+
+
+def _compiled(
+    network: nn.Module,
+    batch: Callable[[int, int], Tensor],
+    size: int,
+    device: torch.device,
+    wish: Wish,
+) -> tuple[Forward | None, int]:
+    """Return `network` compiled, where it can be, and how many images at once memory allows."""
+    while True:
+        try:
+            return checked(network, batch(0, size), wish), size
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or size == 1:
+                raise
+            size = _halved(size, device)
+
+
+def _padded(batch: Tensor, count: int) -> Tensor:
+    """Return `count` images: a compiled network takes batches of one size only."""
+    return torch.cat([batch, batch[:1].expand(count - len(batch), *batch.shape[1:])])
+
+
+def _check_labels(images: ImageSet, classes: int) -> None:
+    highest = int(images.labels.max())
+    if highest >= classes:
+        raise BenchError(
+            f"{images.listing.name} has a label {highest} and the network only {classes} classes; "
+            "choose a data set that belongs to the model"
+        )
+
+
+def _check_finite(finite: list[tuple[int, int, Tensor]]) -> None:
+    for start, stop, good in finite:
+        if not bool(good):
+            raise BenchError(f"a logit is not finite at images {start}..{stop - 1}")
+
+
+def _halved(size: int, device: torch.device) -> int:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    half = size // 2
+    log.warning("warning: not enough memory for %d images at once, going on with %d", size, half)
+    return half

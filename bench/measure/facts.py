@@ -1,0 +1,79 @@
+"""What is recorded of a cell: before it is measured, and what came of it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.cells.cell import Cell, request_id
+from bench.cells.recipe import recipe
+from bench.config.schema import Config
+from bench.machine.versions import git_sha, versions
+from bench.measure.gate import expected_top1
+from bench.measure.phases import Measurement
+from bench.statistics.intervals import wilson_interval
+
+
+def facts_before(cell: Cell, config: Config) -> dict[str, Any]:
+    """Return what a result says of a cell whatever comes of it."""
+    return {
+        "id": cell.id,
+        "request_id": request_id(config),
+        "model": cell.entry.name,
+        "weights": cell.weights.tag,
+        "method": cell.method.name,
+        "variant": getattr(cell.method, "variant", None),
+        "data": cell.listing.name,
+        "w_bits": cell.spec.w_bits,
+        "a_bits": cell.spec.a_bits,
+        "seed": cell.seed,
+        "group": config.group,
+        "fp32_expected": expected_top1(cell.weights, cell.listing),
+        "weights_sha256": cell.weights.sha256,
+        "recipe": recipe(cell),
+        "versions": versions(),
+        "git_sha": git_sha(),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
+    """Return what a result says of a measured cell; accuracies in percent."""
+    top1, top5 = measured.evaluation.correctness
+    correct, total = int(top1.sum()), len(top1)
+    low, high = wilson_interval(correct, total)
+    numbers = {
+        "top1": 100 * correct / total,
+        "top5": 100 * int(top5.sum()) / total,
+        "correct": correct,
+        "correct_top5": int(top5.sum()),
+        "total": total,
+        "left_out": len(measured.evaluated.left_out),
+        "classes": measured.evaluated.classes,
+        "ci_low": low,
+        "ci_high": high,
+        "size_mb": measured.size_mb,
+        "weights_sha256": measured.weights_sha256,
+        "recipe": recipe(
+            cell,
+            measured.calibration_images,
+            measured.indices,
+            measured.weights_sha256,
+            measured.mixed and measured.mixed["bits"],
+            measured.evaluated,
+            measured.calibrated,
+        ),
+    }
+    if cell.spec.is_float:
+        return numbers | {"fp32_top1": numbers["top1"], "fp32_id": cell.id}
+    return numbers | {"calibration_key": cell.calibration_key}
+
+
+def portable(config: Config) -> dict[str, Any]:
+    """Return `config` with its paths absolute, so that it means the same from any folder."""
+    plain = config.model_dump(mode="json")
+    if plain["data"].get("root"):
+        plain["data"]["root"] = str(Path(plain["data"]["root"]).expanduser().resolve())
+    weights = Path(config.model.weights).expanduser()
+    if weights.is_file():
+        plain["model"]["weights"] = str(weights.resolve())
+    return plain

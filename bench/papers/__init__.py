@@ -1,0 +1,1 @@
+"""Published numbers, beside what was measured, with a verdict each."""

@@ -1,0 +1,193 @@
+"""The published numbers of a table beside what its cells measured."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from bench.config.files import options
+from bench.papers.definition import Definition
+from bench.papers.protocol import differences
+from bench.papers.published import Published, printable, select
+from bench.papers.verdict import Interval, Verdict, judge
+from bench.statistics.intervals import mean_and_spread
+from bench.tables.delta import REFERENCE, delta_b
+from bench.tables.measured import interval
+from methods.registry import METHODS
+from models.errors import BenchError
+from models.quantize.spec import MIXED, w_label
+
+FLOAT = "float"
+TOP1, DELTA_B = "top1", "delta_b"
+NO_METHOD = "no method here"
+
+
+def shown_numbers(definition: Definition, published: Sequence[Published]) -> list[Published]:
+    """Return the published numbers that a table shows, in its order, without recalled ones.
+
+    Raises BenchError for a field that `Published` does not have.
+    """
+    return [p for p in selected(definition, published) if printable(p)]
+
+
+def selected(definition: Definition, published: Sequence[Published]) -> list[Published]:
+    """Return the same with recalled ones."""
+    found: dict[int, Published] = {}
+    for wanted in definition.select:
+        sets = {k: frozenset(v) if isinstance(v, list) else v for k, v in wanted.items()}
+        found |= {id(p): p for p in select(published, **sets)}
+    return list(found.values())
+
+
+def compare(
+    definition: Definition, published: Sequence[Published], cells: pd.DataFrame
+) -> pd.DataFrame:
+    """Return one row a published number, and one a cell where the table shows no number at all.
+
+    published: what the table shows. cells: as of `measured_cells`.
+    Columns: `published` (an object); the columns of `cells` (None or NaN where it has no cell);
+    `mean`, `spread`, `low`, `high` and `interval` of what was measured; `difference`, measured
+    minus published; `verdict`, `text` and `why` of its `Verdict`; `unknown` of its recipe.
+
+    Raises BenchError when several cells fit one published number.
+    """
+    known = cells.to_dict("records")
+    numbers = pd.DataFrame(
+        {
+            "published": pd.Series(list(published), dtype=object),
+            "cell": pd.Series([_cell_of(p, definition, known) for p in published], dtype=float),
+        }
+    )
+    joined = numbers.merge(cells, how="left" if definition.select else "right", on="cell")
+    rows = joined.to_dict("records")
+    rows = [_with_delta_b(row, rows) for row in rows]
+    floats = {
+        (p.paper, p.table, p.model): p.value
+        for p in published
+        if p.method == FLOAT and p.metric == TOP1
+    }
+    return pd.DataFrame([row | _judged(row, definition, floats) for row in rows])
+
+
+def _cell_of(
+    published: Published, definition: Definition, cells: Sequence[Mapping[Any, Any]]
+) -> int | None:
+    """Return the number of the cell that measures `published`; None when there is none."""
+    if published.metric != TOP1 or published.w_bits is None or published.a_bits is None:
+        return None
+    wanted = {"model": published.model, "data": published.data, **_wanted(published, definition)}
+    if published.method != FLOAT:
+        bits = w_label(published.w_bits, published.recipe.get("size_mb"), None)
+        mixed = published.w_bits == MIXED
+        wanted |= {"w_bits": bits.rstrip("/") if mixed else published.w_bits}
+        wanted |= {"a_bits": published.a_bits}
+    fitting = [row for row in cells if _fits(row, wanted)]
+    if len(fitting) > 1:
+        raise BenchError(
+            f"{len(fitting)} cells of {definition.title!r} fit its row {published.row!r} at "
+            f"W{published.w_bits}A{published.a_bits}; say more of them under `cells`"
+        )
+    return int(fitting[0]["cell"]) if fitting else None
+
+
+def _wanted(published: Published, definition: Definition) -> dict[str, Any]:
+    default = {"method": published.method}
+    by_method = definition.cells.get(published.method, default)
+    said = published.recipe | {"weights": published.weights}
+    same = {column: said[key] for key, column in definition.same.items() if key in said}
+    return definition.cells.get(published.row, by_method) | same
+
+
+def _fits(row: Mapping[Any, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(
+        row.get(key) == value or (value is None and pd.isna(row.get(key)))
+        for key, value in wanted.items()
+    )
+
+
+def _with_delta_b(row: dict[Any, Any], rows: Sequence[dict[Any, Any]]) -> dict[Any, Any]:
+    """Return `row`; where it publishes a Delta_B, as if one cell had measured it."""
+    published = row["published"]
+    if not isinstance(published, Published) or published.metric != DELTA_B:
+        return row
+    table = [r for r in rows if _place(r) == _place(row) and r["published"].metric == TOP1]
+    own = [r for r in table if r["published"].row == published.row]
+    reference = [r for r in table if r["published"].method == REFERENCE]
+    if not own or any(pd.isna(r["cell"]) for r in [*own, *reference]):
+        return row
+    values = delta_b([r["top1"] for r in own], [r["top1"] for r in reference])
+    seeds = max(r["seeds"] for r in own)
+    measured = {
+        "cell": own[0]["cell"],
+        "seeds": seeds,
+        "done": len(values),
+        "top1": values,
+        "status": "done" if values else "missing",
+        "result": own[0]["result"] if values else None,
+        "reason": "",
+        "missing": [],
+    }
+    return row | measured
+
+
+def _place(row: Mapping[Any, Any]) -> tuple[str, str]:
+    return row["published"].paper, row["published"].table
+
+
+def _judged(
+    row: Mapping[Any, Any], definition: Definition, floats: Mapping[Any, float]
+) -> dict[str, Any]:
+    published = row["published"] if isinstance(row["published"], Published) else None
+    nothing = dict.fromkeys(("mean", "spread", "low", "high", "interval", "difference"))
+    said: dict[str, Any] = nothing | {"unknown": []}
+    if pd.isna(row["cell"]):
+        assert published is not None
+        return said | _of(Verdict("not here", _what_is_missing(published, definition)))
+    if row["status"] != "done":
+        return said | _of(_not_done(row["status"], row["reason"]))
+    values = list(row["top1"].values())
+    mean, spread = mean_and_spread(values)
+    delta = published is not None and published.metric == DELTA_B
+    around = interval(values, None if delta else row["result"])
+    said |= {"mean": mean, "spread": spread}
+    if around is not None:
+        said |= dict(zip(("low", "high", "interval"), around, strict=True))
+    if published is None:
+        return said | _of(Verdict("unpublished", "not published"))
+    said["difference"] = mean - published.value
+    floated = floats.get((published.paper, published.table, published.model))
+    apart = differences(published, row["result"], floated)
+    said["unknown"] = apart.unknown
+    if apart.found:
+        return said | _of(Verdict("not comparable", "not comparable", "; ".join(apart.found)))
+    tolerance = max(definition.tolerance, published.spread or 0.0)
+    low, high = around[:2] if around is not None else (mean, mean)
+    return said | _of(judge(published.value, Interval(mean, low, high), tolerance))
+
+
+def _of(verdict: Verdict) -> dict[str, str]:
+    return {"verdict": verdict.name, "text": verdict.text, "why": verdict.why}
+
+
+def _not_done(status: str, reason: str) -> Verdict:
+    if status == "skipped":
+        return Verdict("not here", "not applicable", reason)
+    if status == "failed":
+        return Verdict("failed", "failed", reason)
+    return Verdict("not run", "not run")
+
+
+def _what_is_missing(published: Published, definition: Definition) -> str:
+    method = _wanted(published, definition)["method"]
+    if published.model not in _here("model"):
+        return "no network here"
+    if published.data not in _here("data"):
+        return "no data set here"
+    known = method in METHODS.builtin or method in _here("method")
+    return "no cell here" if known else NO_METHOD
+
+
+@cache
+def _here(group: str) -> frozenset[str]:
+    return frozenset(options(group))

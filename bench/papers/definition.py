@@ -1,0 +1,82 @@
+"""Tables of papers: which published numbers they show, and which cells measure them.
+
+One YAML file a table lies in `bench/papers/tables/`; the experiment of the same name, where there
+is one, has its cells.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import BenchError
+from models.registry import did_you_mean
+
+TABLES = Path(__file__).parent / "tables"
+
+
+class Definition(BaseModel):
+    """One table of a paper."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    select: list[dict[str, Any]] = Field(
+        description="Which published numbers it shows, in this order: fields of `Published` that "
+        "must be equal, a list standing for any one of its members. Without any, all rows are "
+        "cells that nothing is published for."
+    )
+    columns: dict[str, str] = Field(
+        description="Heading to what stands below it: a field of `Published`, or recipe.KEY."
+    )
+    across: Literal["bits", "model"] | None = Field(
+        None, description="What has a column for each of its values; null: a line a number."
+    )
+    heads: dict[str, str] = Field(
+        default_factory=dict, description="Headings of these columns, such as W8A8: 8-bit."
+    )
+    cells: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="What the cells of a row have in columns of `bench table --format csv`, by the "
+        "label of the row or the name of its method; the default is that method.",
+    )
+    same: dict[str, str] = Field(
+        default_factory=dict,
+        description="Recipe keys, or weights, whose published value a cell must have, with the "
+        "cell's column.",
+    )
+    tolerance: float = Field(
+        0.1,
+        description="Points that a measured value may be off by and still counts as reproduced.",
+    )
+
+
+@cache
+def table_names() -> tuple[str, ...]:
+    """Return the names of the tables of papers."""
+    return tuple(sorted(path.stem for path in TABLES.glob("*.yaml")))
+
+
+def load_definition(name: str) -> Definition:
+    """Return the definition of the table called `name`.
+
+    Raises BenchError when there is none, or when its file is not as `Definition` says.
+    """
+    if name not in table_names():
+        raise BenchError(f"unknown table {name!r}; {did_you_mean(name, table_names())}")
+    path = TABLES / f"{name}.yaml"
+    # libyaml, where PyYAML was built with it, is ten times as fast.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return Definition.model_validate(yaml.load(path.read_text(), loader))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise BenchError(f"{path} is no definition of a table: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(str(error).split())

@@ -1,0 +1,68 @@
+"""The reproduction ledger: of every paper, how many of its numbers are reproduced."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.cells.result import Result
+from bench.papers.definition import load_definition, table_names
+from bench.papers.published import Published, printable
+from bench.papers.table import paper_rows
+from bench.papers.verdict import VERDICTS, in_words
+from bench.tables.table import Table
+
+_TOTAL = "all papers"
+_MEASURED = ("reproduced", "off", "not comparable")
+
+
+def make_ledger(
+    published: Sequence[Published],
+    overrides: Sequence[str],
+    results: Sequence[Result],
+    user_configs: Path | None = None,
+) -> Table:
+    """Return one row a paper: its published numbers by their verdicts; then all of them together.
+
+    A number that no table shows is `not here`. Those that are only recalled are not counted.
+    Raises BenchError as `compare`.
+    """
+    shown = [p for p in published if printable(p)]
+    verdicts = {id(p): "not here" for p in shown}
+    tables = []
+    for name in table_names():
+        _, compared = paper_rows(
+            name, load_definition(name), published, overrides, results, user_configs
+        )
+        pairs = zip(compared["published"], compared["verdict"], strict=True)
+        of_table = {id(p): verdict for p, verdict in pairs if isinstance(p, Published)}
+        tables.append(f"{name}: {in_words(Counter(of_table.values())) or 'nothing published'}")
+        for key, verdict in of_table.items():  # of two tables that show it, the better one counts
+            verdicts[key] = min(verdict, verdicts[key], key=VERDICTS.index)
+    rows = _rows(shown, verdicts)
+    recalled = len(published) - len(shown)
+    notes = [
+        "published: numbers in bench/papers/references, whatever they measure; run: cells that are "
+        "measured here",
+        "not here: no method, network, data set or metric for it, or in none of these tables",
+        f"not counted: {recalled} numbers that are only recalled from memory",
+        *tables,
+        "bench table NAME shows one of them, bench table NAME --missing what is to be run",
+    ]
+    return Table(rows.astype(str), rows, ["Published numbers and what became of them"], notes, [])
+
+
+def _rows(published: Sequence[Published], verdicts: dict[int, str]) -> pd.DataFrame:
+    papers: dict[str, Counter[str]] = {}
+    for p in published:
+        papers.setdefault(p.paper, Counter())[verdicts[id(p)]] += 1
+    everything = sum(papers.values(), Counter())
+    rows = [{"paper": name} | _columns(counts) for name, counts in sorted(papers.items())]
+    return pd.DataFrame([*rows, {"paper": _TOTAL} | _columns(everything)])
+
+
+def _columns(counts: Counter[str]) -> dict[str, int]:
+    run = sum(counts[name] for name in _MEASURED)
+    names = (*_MEASURED, "failed", "not run", "not here")
+    return {"published": counts.total(), "run": run} | {name: counts[name] for name in names}

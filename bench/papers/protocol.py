@@ -1,0 +1,144 @@
+"""In what a published number and a measured one were made differently."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bench.cells.result import Result
+from bench.papers.published import Published
+from models.quantize.spec import FLOAT_BITS
+
+IMAGES = {"imagenet": 50_000, "cifar10": 10_000, "cifar100": 10_000}
+"""How many images the evaluation sets of the papers have."""
+
+FLOAT_TOLERANCE = 0.1
+"""Points that the float top-1 of the same weights may be apart, from one machine to another."""
+
+UNKNOWN = "unknown"
+
+# What a paper's recipe calls otherwise than a record does: the way to it in the record's recipe.
+_ELSEWHERE = {
+    "images": ("calibration", "images"),
+    "batch": ("method", "schedule", "batch_size"),
+    "epochs": ("method", "schedule", "epochs"),
+}
+# Terms of a loss that a paper has or has not, and the weight that a record gives them.
+_TERMS = {"label": "label_weight", "image_prior": "prior_weight"}
+# Of a table's row, not of how a number is made.
+_NO_RECIPE = ("size_mb", "seeds")
+# The bits, and what follows from others.
+_NOT_ASKED = ("w_bits", "a_bits", "size_mb", "mean_bits")
+
+
+class Differences(NamedTuple):
+    """found: in what the two differ, in words. unknown: what is not known of the published one."""
+
+    found: list[str]
+    unknown: list[str]
+
+
+def differences(published: Published, result: Result, float_top1: float | None) -> Differences:
+    """Compare what is known of how a published number was made with the record of a cell.
+
+    float_top1: of the float network, as published beside the number; None where it is not.
+    What the paper does not say, or the record does not, is no difference; it is named.
+    """
+    found = [*_images(published, result), *_weights(published, result)]
+    if float_top1 is not None and not _is_float(result):
+        found += _float_top1(float_top1, result.fp32_top1)
+    scratch = result.recipe["method"].get("init") == "scratch"
+    unknown = ["weights"] if published.weights == UNKNOWN and not scratch else []
+    for key, there in published.recipe.items():
+        if key in _NO_RECIPE:
+            continue
+        known, here = stated(result, key)
+        if there == UNKNOWN or not known:
+            unknown.append(key)
+        elif not _equal(there, here):
+            found.append(_in_words(key, there, here))
+    silent = [key for key in _asked(result) if key not in published.recipe]
+    return Differences(found, [*unknown, *silent])
+
+
+def stated(result: Result, key: str) -> tuple[bool, Any]:
+    """Return whether a record says what a paper's recipe calls `key`, and what it says."""
+    recipe = result.recipe
+    quantizer, method = recipe["quantizer"], recipe["method"]
+    if key == "no_data":
+        return True, "set" not in recipe["calibration"]
+    if key == "no_finetuning":
+        return True, "schedule" not in method
+    if key in _TERMS:
+        return True, bool(method.get(_TERMS[key], 0))
+    if key in ("first_bits", "last_bits") and key in quantizer:
+        return True, quantizer[key] or quantizer["w_bits"]
+    if key in _ELSEWHERE:
+        return _at(recipe, _ELSEWHERE[key])
+    if key in quantizer:
+        return True, quantizer[key]
+    return key in method, method.get(key)
+
+
+def _at(recipe: Mapping[str, Any], path: tuple[str, ...]) -> tuple[bool, Any]:
+    value: Any = recipe
+    for key in path:
+        if not isinstance(value, Mapping) or value.get(key) is None:
+            return False, None
+        value = value[key]
+    return True, value
+
+
+def _images(published: Published, result: Result) -> list[str]:
+    if published.data != result.data:
+        return [f"evaluated on {result.data}, there on {published.data}"]
+    there = IMAGES.get(published.data)
+    if there is None or result.total == there:
+        return []
+    return [f"evaluated on {result.total:,} images, there on {there:,}"]
+
+
+def _float_top1(there: float, here: float | None) -> list[str]:
+    if here is None or abs(here - there) <= FLOAT_TOLERANCE:
+        return []
+    return [f"float top-1 {here:.2f}, there {there:.2f}"]
+
+
+def _weights(published: Published, result: Result) -> list[str]:
+    there, here = published.weights, result.weights
+    trained = "schedule" in result.recipe["method"]
+    if there == UNKNOWN or trained or _same_weights(there, here):
+        return []
+    return [f"weights {here}, there {there}"]
+
+
+def _same_weights(there: str, here: str) -> bool:
+    """Return whether two names can be of the same weights: torchvision's are `.tv_` in timm."""
+    return here.startswith(there) or (there == "torchvision" and ".tv_" in here)
+
+
+def _equal(there: Any, here: Any) -> bool:
+    numbers = isinstance(there, int | float) and isinstance(here, int | float)
+    return abs(there - here) <= 1e-9 * abs(there) if numbers else there == here
+
+
+def _in_words(key: str, there: Any, here: Any) -> str:
+    if key == "no_data":
+        return "no real images here, there are" if here else "real images here, none there"
+    if key == "no_finetuning":
+        return "not fine-tuned here, there it is" if here else "trained here, not there"
+    return f"{key} {here}, there {there}"
+
+
+def _is_float(result: Result) -> bool:
+    return result.w_bits == result.a_bits == FLOAT_BITS
+
+
+def _asked(result: Result) -> list[str]:
+    """Return what a reader would want to know of the published number's recipe."""
+    quantizer = result.recipe["quantizer"]
+    idle = [*_NOT_ASKED]
+    for bits, parts in (("w_bits", ("w_", "rounding")), ("a_bits", ("a_", "sites"))):
+        if quantizer[bits] == FLOAT_BITS:
+            idle += [key for key in quantizer if key.startswith(parts)]
+    if _is_float(result):
+        return []
+    return [*(key for key in quantizer if key not in idle), "images"]

@@ -1,0 +1,1 @@
+"""Intervals of an accuracy, and tests of a difference."""

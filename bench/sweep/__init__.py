@@ -1,0 +1,1 @@
+"""Many cells: what became of each job, and what those to come will take."""

@@ -1,0 +1,236 @@
+"""What Hydra calls for each job, and what is left to do when all have been called."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import current_process
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from bench.cells.cell import float_config, forget_listings
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.schema import Config, read_config
+from bench.console import show_log
+from bench.measure.run import Outcome, forget_failures, known_result, run_cell
+from bench.sweep.journal import Entry, Journal
+from bench.tracking.runs import effective_mode, track
+from bench.tracking.uploads import Uploads
+from bench.training.host import host
+from bench.training.interrupts import end_with
+from models.errors import BenchError
+
+log = logging.getLogger(__name__)
+
+_CHOSEN_ONE = ("model", "data", "method", "quant", "recipe")
+
+
+class Session:
+    """The jobs of one `bench run` that this process has done, and what they leave open.
+
+    A launcher hands each job to its worker with a copy of the session, which is pickled: the copy
+    knows that it is one, the journal, and where the command was typed, whatever the environment of
+    the worker.
+    """
+
+    def __init__(self) -> None:
+        forget_listings()
+        forget_failures()
+        self._begin(in_worker=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"journal": self._journal, "folder": Path.cwd(), "command": os.getpid()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        command = state.pop("command")
+        # joblib's workers would finish their jobs and wait minutes for others; Slurm and Ray look
+        # after their own.
+        if current_process().name.startswith("Loky"):
+            end_with(command)
+        self._begin(in_worker=True, **state)
+
+    def _begin(
+        self, in_worker: bool, journal: Journal | None = None, folder: Path | None = None
+    ) -> None:
+        self._in_worker = in_worker
+        self._handed = journal
+        self._folder = folder
+        self._deferred: list[tuple[Config, str]] = []
+        self._entries: list[Entry] = []
+        self._uploads = Uploads()
+        self._patience_seconds = 0.0
+        self._modes: dict[str, str] = {}
+        self._cleaned: set[Path] = set()
+
+    def job(self, composed: DictConfig) -> None:
+        """Run one composed job and note what became of it; only an interrupt is raised."""
+        label = _label(HydraConfig.get().overrides.task)
+        if self._in_worker:
+            show_log()
+        # A launcher's worker waits for a cell that another process is measuring. The process that
+        # runs its jobs in a row goes on with the next ones first, so that two of them share.
+        in_a_row = self._journal is not None and not self._in_worker
+        try:
+            if self._folder is not None:
+                os.chdir(self._folder)  # for relative paths
+            _refuse_lists(HydraConfig.get().runtime.choices)
+            config = read_config(composed)
+            host(config.runtime)
+            self._clean(config.paths.outputs)
+            outcome = run_cell(config, wait=not in_a_row)
+        except (BenchError, OSError) as error:
+            self._note(Entry("refused", label, reason=str(error)))
+            return
+        self._take(outcome, config, label)
+
+    @property
+    def _journal(self) -> Journal | None:
+        return self._handed or Journal.current()
+
+    def expect(self, jobs: int) -> None:
+        """Say how many jobs there are, before the first of them."""
+        if self._journal is not None:
+            self._journal.expect(jobs)
+
+    def known(self, composed: dict[str, Any], overrides: Sequence[str]) -> bool:
+        """Note the cell of a job if its number is known, and return whether it is."""
+        try:
+            config = read_config(composed)
+            result = known_result(config)
+        except (BenchError, OSError):
+            return False  # the job itself says what is wrong
+        if result is None:
+            return False
+        self._clean(config.paths.outputs)
+        self._take(Outcome("found", result.id, result), config, _label(overrides))
+        return True
+
+    def finish(self) -> list[Entry]:
+        """Do the cells that were left to other processes, wait for uploads; return all entries."""
+        if self._deferred:
+            log.info("waiting for %d cells that another process measures", len(self._deferred))
+        for config, label in self._deferred:
+            try:
+                self._take(run_cell(config, wait=True), config, label)
+            except (BenchError, OSError) as error:
+                self._note(Entry("refused", label, reason=str(error)))
+        journal = self._journal
+        for run, patience_seconds in _runs_of_workers(journal) if journal else ():
+            if effective_mode("online") == "online":
+                self._upload(run, patience_seconds)
+        if self._uploads.missing():
+            log.info("uploading W&B runs")
+        missing = self._uploads.finish(self._patience_seconds)
+        if missing:
+            log.warning(
+                "warning: %d W&B runs are not uploaded, no result is lost; when the network is "
+                "back: wandb sync %s/*offline-run*",
+                len(missing),
+                missing[0].parent,
+            )
+        return _once(journal) if journal else self._entries
+
+    def _clean(self, outputs: Path) -> None:
+        """Remove what killed processes left under `outputs`, before anything is added to it."""
+        if outputs not in self._cleaned:
+            self._cleaned.add(outputs)
+            Store(outputs).clean()
+
+    def _take(self, outcome: Outcome, config: Config, label: str) -> None:
+        if outcome.result is None:
+            self._deferred.append((config, label))
+            return
+        self._track(outcome.result, config)
+        result = outcome.result
+        status = "found" if outcome.kind == "found" else result.status
+        self._note(Entry(status, label, result.id, result.reason), result)
+
+    def _note(self, entry: Entry, result: Result | None = None) -> None:
+        self._entries.append(entry)
+        journal = self._journal
+        if journal is not None:
+            # One mistake in a sweep is one line: the summary says how often.
+            said = entry.status == "refused" and journal.has_refusal(str(entry.reason))
+            journal.add(entry)
+            if said:
+                return
+        position = f"{journal.position()} " if journal else ""
+        log.info("%s%s", position, describe(entry, result))
+
+    def _track(self, result: Result, config: Config) -> None:
+        wanted = config.tracking.mode
+        if wanted not in self._modes:
+            self._modes[wanted] = effective_mode(wanted)
+            if (wanted, self._modes[wanted]) == ("online", "offline") and not self._in_worker:
+                log.info("W&B: no key configured, runs are kept offline (see the README to sync)")
+        mode = self._modes[wanted]
+        pairs = [(result, config)]
+        if mode != "none" and result.fp32_id not in (None, result.id):
+            reference = Store(config.paths.outputs).finished(str(result.fp32_id))
+            if reference is not None:
+                pairs.append((reference, float_config(config)))
+        for one, its_config in pairs:
+            run: Path | None = track(one, its_config, mode)
+            if run is None or wanted != "online":
+                continue
+            if self._in_worker and self._journal is not None:
+                # A worker may go as soon as its job is done: who started the sweep uploads.
+                with _runs_file(self._journal).open("a") as file:
+                    file.write(json.dumps([str(run.resolve()), config.tracking.patience_s]) + "\n")
+            elif mode == "online":
+                self._upload(run, config.tracking.patience_s)
+
+    def _upload(self, run: Path, patience_seconds: float) -> None:
+        self._uploads.add(run)
+        self._patience_seconds = patience_seconds
+
+
+def _runs_file(journal: Journal) -> Path:
+    return journal.path.with_suffix(".runs")
+
+
+def _runs_of_workers(journal: Journal) -> Iterator[tuple[Path, float]]:
+    """Yield the W&B runs that workers have written, and how long to wait for their upload."""
+    file = _runs_file(journal)
+    for line in file.read_text().splitlines() if file.exists() else ():
+        run, patience_seconds = json.loads(line)
+        yield Path(run), patience_seconds
+
+
+def _once(journal: Journal) -> list[Entry]:
+    """Return the entries of a journal, one a job.
+
+    A launcher starts a job again whose worker or node has died, and it may have been noted before:
+    its last entry counts.
+    """
+    entries = journal.entries()
+    if journal.total is None or len(entries) <= journal.total:
+        return entries
+    return list({entry.label: entry for entry in entries}.values())
+
+
+def _label(overrides: Sequence[str]) -> str:
+    return " ".join(overrides) or "the default cell"
+
+
+def _refuse_lists(choices: Mapping[str, Any]) -> None:
+    """Hydra merges the configs of group=[a,b] into one, and then names no choice for the group."""
+    for group in _CHOSEN_ONE:
+        if group not in choices:
+            raise BenchError(f"{group}=[...] mixes configs; list values with -m and no brackets")
+
+
+def describe(entry: Entry, result: Result | None) -> str:
+    """Return one line on what became of a cell."""
+    if result is None:
+        return f"error: {entry.reason} ({entry.label})"
+    if result.status != "done":
+        return f"{result.label}: {result.status}: {result.reason}  {result.id}"
+    how = "known" if entry.status == "found" else f"{result.seconds['total']:.1f} s"
+    reference = "" if result.fp32_top1 is None else f"float {result.fp32_top1:.2f} %, "
+    interval = f"{result.top1:.2f} % [{result.ci_low:.2f}, {result.ci_high:.2f}]"
+    return f"{result.label}: {interval}, {reference}{how}  {result.id}"

@@ -1,0 +1,113 @@
+"""Which values of a table may be marked as the best, without a winner inside the noise."""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.statistics.intervals import t_within
+from bench.statistics.significance import ALPHA, holm
+from bench.tables.pairs import split_keys
+from bench.tables.summarise import row_keys, summarise, wide
+
+_MARK = "(best)"
+_ENOUGH = 200  # degrees of freedom; more hardly change a p-value
+
+
+class Measured(NamedTuple):
+    """One value of a table: mean top-1 and its standard deviation over seeds, in percent.
+
+    spread counts only with two seeds or more. images: what each top-1 was measured on.
+    """
+
+    mean: float
+    spread: float
+    seeds: int
+    images: int
+
+
+Column = Sequence[Measured | None]
+"""The values of methods that were asked the same; None where one is not measured."""
+
+
+def resolved_winners(columns: Sequence[Column]) -> list[int | None]:
+    """Return for each column the index of its best value, or None where none is resolved.
+
+    The highest mean is the best where it differs from every other value of its column, with Holm's
+    correction for the number of columns. A value alone is not the best of anything.
+    """
+    leaders = [_leader(column) for column in columns]
+    adjusted = holm([p for _, p in leaders])
+    return [index if p < ALPHA else None for (index, _), p in zip(leaders, adjusted, strict=True)]
+
+
+def _leader(column: Column) -> tuple[int | None, float]:
+    """Return the index of the highest mean and the largest p-value of it against the others."""
+    known = {index: value for index, value in enumerate(column) if value is not None}
+    if len(known) < 2:
+        return None, 1.0
+    top = max(known, key=lambda index: known[index].mean)
+    return top, max(difference_p(known[top], known[i]) for i in known if i != top)
+
+
+def difference_p(first: Measured, second: Measured) -> float:
+    """Return the two-sided p-value of there being no difference, from the accuracies alone.
+
+    As if on separate images. On the same ones, whose difficulty both share, the variance of the
+    difference is smaller, so this claims no more than the tests of bench.statistics.significance,
+    and needs no bitmap. Where there are seeds it is Welch's t-test, its degrees of freedom rounded
+    down.
+    """
+    middle, points = (first.mean + second.mean) / 2, abs(first.mean - second.mean)
+    variance = middle * (100 - middle) * (1 / first.images + 1 / second.images)
+    uncertainty = 0.0
+    for side in (first, second):
+        if side.seeds > 1:
+            part = side.spread**2 / side.seeds
+            variance += part
+            uncertainty += part**2 / (side.seeds - 1)
+    if variance <= 0:
+        return float(points == 0)
+    ratio = points / sqrt(variance)
+    if uncertainty == 0:
+        return 2 - 2 * NormalDist().cdf(ratio)
+    return 1 - t_within(ratio, int(min(variance**2 / uncertainty, _ENOUGH)))
+
+
+def best_values(cells: pd.DataFrame, summary: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return which values of `wide(summarise(cells))` may be marked: booleans of its shape."""
+    marks = [_MARK if best else "" for best in best_rows(cells)]
+    return wide(summarise(cells) if summary is None else summary, marks) == _MARK
+
+
+def best_rows(cells: pd.DataFrame) -> list[bool]:
+    """Return which rows of `summarise(cells)` may be marked, in their order; `cells` of `collect`.
+
+    A column of the table is what was asked of several methods: network, data, recipe and bits.
+    It has no best while a cell of it is missing or failed, or when its images differ.
+    """
+    _, asked = split_keys(cells)
+    row = cells.groupby([*row_keys(cells), "w_bits", "a_bits"], sort=False, dropna=False).ngroup()
+    column = cells.groupby(asked, sort=False, dropna=False).ngroup()
+    done = cells["status"] == "done"
+    values: dict[int, Measured] = {
+        int(place): Measured(mean, spread, int(seeds), int(images))
+        for place, mean, spread, seeds, images in cells[done]
+        .groupby(row[done])
+        .agg({"top1": ["mean", "std", "count"], "total": "first"})
+        .itertuples()
+    }
+    unfit = cells["status"].isin(["missing", "failed"]).groupby(column).any()
+    unfit |= cells["images"].groupby(column).agg("nunique") > 1
+    rows_of = row.groupby(column).unique()
+    columns = [
+        [] if without else [values.get(int(place)) for place in rows]
+        for without, rows in zip(unfit, rows_of, strict=True)
+    ]
+    best = [False] * (int(row.max()) + 1)
+    for rows, winner in zip(rows_of, resolved_winners(columns), strict=True):
+        if winner is not None:
+            best[int(rows[winner])] = True
+    return best

@@ -1,0 +1,100 @@
+"""All pairs of methods of an experiment, wherever they were asked the same."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.statistics.significance import ALPHA, Difference, compare_cells, compare_seeds, holm
+from bench.tables.summarise import as_given, row_keys
+from models.errors import BenchError
+
+EQUAL, UNRESOLVED = "equal", "unresolved"
+
+Correctness = Callable[[str], np.ndarray]
+"""From the id of a cell to whether its best class was right: (images,) bool."""
+
+_NUMBERS = ("top1_first", "top1_second", "points", "low", "high", "p", "p_holm", "winner")
+
+
+def split_keys(cells: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the columns that name the methods of a table, and those that say what was asked.
+
+    Parameters of a method name it; networks, data, the quantizer and the bits were asked.
+    """
+    keys = row_keys(cells)
+    methods = [key for key in keys if key == "method" or key.startswith("method.")]
+    return methods, [*(key for key in keys if key not in methods), "w_bits", "a_bits"]
+
+
+def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFrame:
+    """Return one row a pair of methods that were asked the same; `cells` as of `collect`.
+
+    Columns: what was asked, `first`, `second`, `seeds` (those that both are measured with),
+    `top1_first`, `top1_second` (percent, mean over these seeds), `points`, `low`, `high` (points),
+    `p`, `p_holm` (corrected for all rows) and `winner`: a method, EQUAL (no image differs) or
+    UNRESOLVED. A pair without a common seed has no numbers (NaN or None). One image with several
+    seeds says nothing of other images: UNRESOLVED, from -100 to 100 points.
+
+    Raises BenchError when cells that should be compared were measured on different images.
+    """
+    methods, asked = split_keys(cells)
+    rows = []
+    for values, group in cells.groupby(asked, sort=False, dropna=False):
+        said = dict(zip(asked, values, strict=True))
+        sides = [side for _, side in group.groupby(methods, sort=False, dropna=False)]
+        for pair in combinations(sides, 2):
+            labels = dict(zip(("first", "second"), (_label(s, methods) for s in pair), strict=True))
+            rows.append(said | labels | _compare(*pair, correctness))
+    return _corrected(pd.DataFrame(rows, columns=[*asked, "first", "second", "seeds", *_NUMBERS]))
+
+
+def _label(side: pd.DataFrame, methods: list[str]) -> str:
+    row = side.iloc[0]
+    given = [(k.split(".")[-1], row[k]) for k in methods if k != "method" and pd.notna(row[k])]
+    extra = [f"{key}={as_given(value)}" for key, value in given]
+    return " ".join([row["method"], *extra])
+
+
+def _compare(first: pd.DataFrame, second: pd.DataFrame, correctness: Correctness) -> dict[str, Any]:
+    done = [side[side["status"] == "done"].set_index("seed") for side in (first, second)]
+    seeds = [seed for seed in done[0].index if seed in done[1].index]
+    if not seeds:
+        return {"seeds": 0}
+    shared = pd.concat([side.loc[seeds] for side in done])
+    if len(shared["images"].unique()) > 1:
+        raise BenchError(
+            f"cells {', '.join(shared['id'])} were measured on different images; measure them "
+            "again on one copy of the data, with force=true"
+        )
+    a, b = (np.stack([correctness(id) for id in side.loc[seeds, "id"]]) for side in done)
+    found = _difference(a, b)
+    means = {"top1_first": 100 * float(a.mean()), "top1_second": 100 * float(b.mean())}
+    equal = EQUAL if (a == b).all() else None
+    return {"seeds": len(seeds), **means, **found._asdict(), "winner": equal}
+
+
+def _difference(first: np.ndarray, second: np.ndarray) -> Difference:
+    """Compare two methods on the same seeds, both (seeds, images)."""
+    if len(first) == 1:
+        return compare_cells(first[0], second[0])
+    if first.shape[1] == 1:  # which has no variance over images
+        return Difference(100 * float(first.mean() - second.mean()), -100.0, 100.0, 1.0)
+    return compare_seeds(first, second)
+
+
+def _corrected(pairs: pd.DataFrame) -> pd.DataFrame:
+    measured = pairs["seeds"] > 0
+    pairs.loc[measured, "p_holm"] = holm(list(pairs.loc[measured, "p"]))
+    pairs["winner"] = [_winner(row) for row in pairs.to_dict("records")]
+    return pairs
+
+
+def _winner(row: Mapping[Any, Any]) -> str | None:
+    if not row["seeds"] or row["winner"] == EQUAL:
+        return row["winner"] if row["seeds"] else None
+    if row["p_holm"] >= ALPHA:
+        return UNRESOLVED
+    return row["first"] if row["points"] > 0 else row["second"]

@@ -1,0 +1,164 @@
+"""Artifacts in Weights & Biases: what was made of what.
+
+calibration images -> the run of a cell -> its correctness bitmap -> the run of a table -> the table
+
+Everything is written offline and uploaded by `wandb sync`. An artifact of the same content is one
+version there, however many runs write it, so each run writes what it uses itself.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.cells.result import Result
+from bench.cells.store import Store
+from bench.config.schema import TrackingConfig
+
+if TYPE_CHECKING:
+    import wandb
+
+_CALIBRATION_FILES = ("images.safetensors", "indices.json", "curve.json", "preview.png")
+
+
+class Made(NamedTuple):
+    """An artifact before W&B knows it: where its files lie, and what a reader should know."""
+
+    name: str
+    kind: str
+    files: list[Path]
+    metadata: dict[str, Any]
+
+
+def calibration(result: Result, store: Store) -> Made | None:
+    """Return the calibration images of a cell, shared by all its bit-widths; None without any.
+
+    Images of a cheap method are not kept: then it is their preview, and which photos they are.
+    """
+    if result.calibration_key is None:
+        return None
+    folder = store.root / "cache" / "calibration" / result.calibration_key
+    files = [folder / name for name in _CALIBRATION_FILES if (folder / name).exists()]
+    keys = ("model", "weights", "weights_sha256", "method", "variant", "seed")
+    said = {key: getattr(result, key) for key in keys} | {"recipe": result.recipe.get("method")}
+    return Made(f"calibration-{result.calibration_key}", "calibration-images", files, said)
+
+
+def correctness(result: Result, store: Store) -> Made | None:
+    """Return which images a cell has right, with its record; None for a cell without a number."""
+    folder = store.folder(result.id)
+    files = [folder / name for name in ("correct.npz", "result.json")]
+    if not all(file.exists() for file in files):
+        return None
+    evaluation = result.recipe.get("evaluation", {})
+    said = {"cell": result.label, "top1": result.top1, "fingerprint": evaluation.get("fingerprint")}
+    return Made(f"correct-{result.id}", "correctness", files, said)
+
+
+def quiet_service() -> None:
+    """Let W&B's service report nothing of its own, before it is started by whatever needs it.
+
+    Else it does so offline too, and at the end of a command waits for a server that fails.
+    """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+
+def quiet_settings() -> "wandb.Settings":
+    """Return the settings of every run: nothing printed, nothing said of the machine or code."""
+    quiet_service()
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+    )
+
+
+def attach(run: "wandb.Run", result: Result, store: Store) -> None:
+    """Let the run of a cell use its calibration images and make its correctness bitmap."""
+    if images := calibration(result, store):
+        _use(run, images)
+    if bitmap := correctness(result, store):
+        run.log_artifact(_artifact(bitmap))
+
+
+def lineage(name: str, results: Sequence[Result], store: Store) -> list[dict[str, Any]]:
+    """Return what `attach` and `write_table_run` say, one entry a run, without writing it."""
+    runs: list[dict[str, Any]] = []
+    for result in results:
+        uses, makes = calibration(result, store), correctness(result, store)
+        runs.append({"run": result.label, "uses": _names(uses), "makes": _names(makes)})
+    bitmaps = [artifact for run in runs for artifact in run["makes"]]
+    return [*runs, {"run": f"table {name}", "uses": bitmaps, "makes": [f"table-{name}"]}]
+
+
+def write_table_run(
+    name: str,
+    results: Sequence[Result],
+    files: Sequence[Path],
+    tracking: TrackingConfig,
+    store: Store,
+) -> Path:
+    """Write, offline, the run that makes a table of its cells' bitmaps; return the run's folder.
+
+    files: the table, in one or more formats.
+    """
+    home, key = store.root / "wandb", f"table-{name}"
+    made = Made(key, "table", list(files), {"cells": len(results)})
+    with store.lock(key, wait=True):
+        partial = store.scratch(key, "run")
+        try:
+            run = _write_into(partial, made, results, tracking, store)
+            home.mkdir(parents=True, exist_ok=True)
+            return run.rename(home / run.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_into(
+    partial: Path, made: Made, results: Sequence[Result], tracking: TrackingConfig, store: Store
+) -> Path:
+    import wandb
+
+    with wandb.init(
+        mode="offline",
+        dir=str(partial),
+        project=tracking.project,
+        entity=tracking.entity,
+        group=made.name.removeprefix("table-"),
+        job_type="table",
+        name=made.name,
+        tags=sorted({*tracking.tags, "table"}),
+        reinit="create_new",
+        settings=quiet_settings(),
+    ) as run:
+        for result in results:
+            if bitmap := correctness(result, store):
+                _use(run, bitmap)
+        run.log_artifact(_artifact(made))
+        return Path(run.settings.sync_dir)
+
+
+def _names(made: Made | None) -> list[str]:
+    return [made.name] if made else []
+
+
+def _artifact(made: Made) -> "wandb.Artifact":
+    import wandb
+
+    artifact = wandb.Artifact(made.name, made.kind, metadata=made.metadata)
+    for file in made.files:
+        # Not copied: a file stays where it is until the run is uploaded.
+        artifact.add_file(str(file.resolve()), policy="immutable")
+    return artifact
+
+
+def _use(run: "wandb.Run", made: Made) -> None:
+    # What `run.use_artifact` does with a new artifact; it refuses offline, though `wandb sync`
+    # uploads the artifact and notes the use.
+    run._log_artifact(_artifact(made), is_user_created=True, use_after_commit=True)

@@ -1,0 +1,63 @@
+"""Results from the runs of a W&B project, in place of local result files."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from bench.cells.result import Result
+from bench.cells.store import Found
+from bench.tracking.record import read_record
+from models.errors import BenchError
+
+log = logging.getLogger(__name__)
+
+_SCHEME = "wandb:"
+
+
+class Run(NamedTuple):
+    """What is asked of a run: its address and its config."""
+
+    path: str
+    config: Mapping[str, Any]
+
+
+def results_of_runs(source: str, fetch: Callable[[str], Iterable[Run]] | None = None) -> Found:
+    """Return the results that the runs of `source`, wandb:ENTITY/PROJECT, were written for.
+
+    Of several runs of one cell the newest counts. Runs without a whole record are warned of.
+    fetch: gives the runs of ENTITY/PROJECT; by default from W&B.
+
+    Raises BenchError for another `source`, and when W&B does not answer.
+    """
+    project = source.removeprefix(_SCHEME)
+    if project == source or len(list(filter(None, project.split("/")))) != 2:
+        raise BenchError(f"--from {source!r} is no place of runs; give {_SCHEME}ENTITY/PROJECT")
+    newest: dict[str, Result] = {}
+    left_out: list[str] = []
+    for run in (fetch or fetch_runs)(project):
+        try:
+            result = read_record(run.config)
+        except BenchError as error:
+            left_out.append(f"run {run.path} {error}")
+            continue
+        known = newest.get(result.id)
+        if known is None or known.started_at <= result.started_at:
+            newest[result.id] = result
+    for line in left_out:
+        log.warning("warning: not counted: %s", line)
+    return Found([newest[id] for id in sorted(newest)], left_out)
+
+
+def fetch_runs(project: str) -> list[Run]:
+    """Return every run of ENTITY/PROJECT, asking W&B.
+
+    Raises BenchError, in one line, when W&B does not answer or has no such project.
+    """
+    import wandb
+
+    try:
+        runs = wandb.Api().runs(project, per_page=500, lazy=False)
+        return [Run("/".join(run.path), run.config) for run in runs]
+    except Exception as error:  # whatever a service out of reach makes of a request
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BenchError(f"W&B gives no runs of {project}: {lines[0]}") from error

@@ -1,0 +1,196 @@
+"""A Weights & Biases report and saved workspace of an experiment.
+
+Both show the runs of the given cells and nothing else. They are built without network or account;
+only `save` needs one.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.tables.pairs import split_keys
+from bench.tables.summarise import as_given
+from models.errors import BenchError
+
+try:
+    import wandb_workspaces.reports.v2 as reports
+    import wandb_workspaces.workspaces as workspaces
+    from wandb_workspaces import expr
+except ImportError as error:
+    raise BenchError(
+        "reports need wandb-workspaces: pip install 'quantization-bench[report]'"
+    ) from error
+
+_RECIPE = (
+    *("method.name", "method.variant", "method.images", "quant.w_bits", "quant.a_bits"),
+    *("quant.w_scheme", "quant.a_scheme", "quant.w_range", "quant.a_range", "quant.sites"),
+    *("quant.rounding", "recipe.batchnorm", "recipe.weights.source", "weights_sha256", "seed"),
+)
+_NUMBERS = ("top1", "ci_low", "ci_high", "fp32_top1", "correct", "total", "size_mb")
+_MOST_RUNS = 100  # of a curve panel; a workspace shows ten unless told
+
+
+def build_report(
+    name: str, cells: pd.DataFrame, project: str, entity: str, ask: bool = False
+) -> reports.Report:
+    """Return the report of an experiment, not saved.
+
+    cells: as of `collect`, those that are measured. entity: who owns the report and the runs.
+    ask: name the project in each set of runs, for which its number is asked of W&B.
+    """
+
+    def grid(title: str, shown: pd.DataFrame, by: Sequence[str], panels: Any) -> reports.PanelGrid:
+        runs = reports.Runset(
+            entity=entity if ask else "",
+            project=project if ask else "",
+            name=title,
+            filters=_only(shown),
+            groupby=[f"config.{key}" for key in _config_keys(by, shown)],
+            pinned_columns=_columns(),
+            order=[reports.OrderBy(reports.SummaryMetric("top1"))],
+        )
+        return reports.PanelGrid(runsets=[runs], panels=panels)
+
+    methods, asked = split_keys(cells)
+    everything = [*methods, *asked]
+    bars = [grid(title, group, methods, [_bar(title)]) for title, group in _groups(cells, asked)]
+    return reports.Report(
+        project=project,
+        entity=entity,
+        title=name,
+        description=f"{len(cells)} cells of experiment={name}",
+        width="fluid",
+        blocks=[
+            reports.MarkdownBlock(
+                f"Runs: `bench run -m experiment={name}`. Table: `bench table {name}`. "
+                f"Which differences are resolved: `bench compare {name}`."
+            ),
+            reports.H2("Accuracy against bits"),
+            grid("cells, seeds together", cells, everything, _scatters()),
+            reports.H2("Methods compared"),
+            *bars,
+            reports.H2("Calibration images"),
+            grid("images and distillation", cells, (), [_images(), _curves()]),
+            reports.H2("Recipes"),
+            grid("recipes", cells, (), [_recipes(), reports.RunComparer(diff_only="split")]),
+        ],
+    )
+
+
+def build_workspace(
+    name: str, cells: pd.DataFrame, project: str, entity: str
+) -> workspaces.Workspace:
+    """Return the saved view of an experiment's runs, not saved; arguments as of `build_report`."""
+    methods, asked = split_keys(cells)
+    sections: dict[str, list[Any]] = {
+        "Accuracy": [*_scatters(), _bar("top-1")],
+        "Calibration images": [_images(), _curves()],
+        "Recipes": [_recipes(), reports.RunComparer(diff_only="split")],
+    }
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=name,
+        sections=[
+            workspaces.Section(name=title, panels=panels, is_open=True)
+            for title, panels in sections.items()
+        ],
+        settings=workspaces.WorkspaceSettings(max_runs=_MOST_RUNS),
+        runset_settings=workspaces.RunsetSettings(
+            filters=_only(cells),
+            groupby=[expr.Config(key) for key in _config_keys([*methods, *asked], cells)],
+            pinned_columns=_columns(),
+        ),
+    )
+
+
+def specification(report: reports.Report, workspace: workspaces.Workspace) -> dict[str, Any]:
+    """Return what `save` would send, as plain JSON values."""
+    models = {"report": report._to_model(), "workspace": workspace._to_model()}
+    return {
+        kind: json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
+        for kind, model in models.items()
+    }
+
+
+def _only(cells: pd.DataFrame) -> expr.And:
+    return expr.And(expr.Summary("cell_id").isin(list(cells["id"])))
+
+
+def _groups(cells: pd.DataFrame, asked: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the cells that were asked the same, with a title such as `resnet20, W4A4`."""
+    found = []
+    for values, group in cells.groupby(asked, sort=False, dropna=False):
+        *others, w_bits, a_bits = values
+        bits = f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
+        found.append((", ".join([*(str(as_given(value)) for value in others), bits]), group))
+    return found
+
+
+def _config_keys(columns: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    """Return where the configuration of a run holds columns of `collect`."""
+    places = {"model": ["model.name"], "weights": ["model.weights"], "method": ["method.name"]}
+    places |= {"data": ["data.name"], "w_bits": ["quant.w_bits"], "a_bits": ["quant.a_bits"]}
+    if any(isinstance(bits, str) for bits in cells["w_bits"]):
+        places["w_bits"] += ["quant.mean_bits", "quant.size_mb"]  # a run has `mixed` for them all
+    return [key for column in columns for key in places.get(column, [column])]
+
+
+def _columns() -> list[str]:
+    """Return the columns of the run table: numbers, then what they depend on."""
+    recipe = [_column(*key.split(".")) for key in _RECIPE]
+    return ["run:displayName", *(f"summary:{key}" for key in _NUMBERS), *recipe]
+
+
+def _column(first: str, *rest: str) -> str:
+    return ".".join([f"config:{first}", "value", *rest])
+
+
+def _scatters() -> list[reports.ScatterPlot]:
+    axes = {"weight bits": "w_bits", "activation bits": "a_bits", "MiB of weights": "size_mb"}
+    return [
+        reports.ScatterPlot(
+            title=f"top-1 (%) against {words}",
+            x=reports.SummaryMetric(key),
+            y=reports.SummaryMetric("top1"),
+            legend_template="${config:method.name} ${config:quant.w_bits}/${config:quant.a_bits}",
+        )
+        for words, key in axes.items()
+    ]
+
+
+def _bar(title: str) -> reports.BarPlot:
+    return reports.BarPlot(
+        title=title,
+        metrics=["top1"],
+        title_x="top-1, % (mean over seeds)",
+        groupby_aggfunc="mean",
+        groupby_rangefunc="stddev",
+        layout=reports.Layout(w=24, h=8),
+    )
+
+
+def _images() -> reports.MediaBrowser:
+    return reports.MediaBrowser(
+        title="calibration images", media_keys=["calibration/images"], num_columns=4
+    )
+
+
+def _curves() -> reports.LinePlot:
+    return reports.LinePlot(
+        title="distillation", x="distill/step", y=["distill/loss"], max_runs_to_show=_MOST_RUNS
+    )
+
+
+def _recipes() -> reports.ParallelCoordinatesPlot:
+    keys = ("method.name", "quant.w_range", "quant.a_range", "quant.sites", "quant.w_bits")
+    columns: list[Any] = [reports.Config(key) for key in (*keys, "quant.a_bits")]
+    return reports.ParallelCoordinatesPlot(
+        title="recipes and top-1",
+        columns=[
+            reports.ParallelCoordinatesPlotColumn(metric)
+            for metric in (*columns, reports.SummaryMetric("top1"))
+        ],
+    )

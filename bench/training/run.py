@@ -1,0 +1,182 @@
+"""One training from its start to its end, in this process or shared by several."""
+
+import copy
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.cells.cell import Cell
+from bench.cells.seeds import torch_generator
+from bench.config.schema import RuntimeConfig
+from bench.data import ImageSet, Listing, reopen
+from bench.data.feed import feed_training, fits_on
+from bench.machine.device import prepare_device
+from bench.training.checkpoint import OnDisk
+from bench.training.host import hosted
+from bench.training.interrupts import HeldSignals
+from bench.training.processes import Together, launch
+from methods.base import Progress, no_progress
+from methods.training.base import TrainedMethod
+from methods.training.loop import Training
+from methods.training.surroundings import Alone, InMemory, Workers
+from models.errors import BenchError
+from models.qat.surrogate import SIGNED
+from models.qat.sync import synced
+
+History = list[dict[str, Any]]
+Trained = tuple[dict[str, Tensor], History]
+"""The state of a trained network, and a record of each epoch."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where decoded images lie, for a process that opens them itself: see `bench.data.reopen`.
+
+    It is unpickled only where they are: another machine without them says so before it trains.
+    """
+
+    listing: Listing
+    folder: Path
+    size: int
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.open()
+
+    def open(self) -> ImageSet:
+        return reopen(self.listing, self.folder, self.size)
+
+
+class Task(NamedTuple):
+    """What the processes of one training are given.
+
+    network: float, on the device of `images`, what `method.calibrate` returned.
+    here: how many of the processes each machine has.
+    """
+
+    cell: Cell
+    method: TrainedMethod
+    network: nn.Module
+    images: Tensor
+    training_set: ImageSet | _Kept
+    runtime: RuntimeConfig
+    here: int = 1
+
+
+def run_training(task: Task, checkpoint: Path | None, progress: Progress) -> Trained:
+    """Train, alone or in as many processes and on as many machines as `task.runtime` says.
+
+    checkpoint: the file of the state to go on from; None to keep none.
+    Raises BenchError for a training that diverges.
+    """
+    device, processes = task.images.device, task.runtime.processes
+    if processes == 1:
+        return _train(Alone(), device, task, checkpoint, progress)
+    assert isinstance(task.training_set, ImageSet)
+    host = hosted()
+    machines = 1 if host is None else host.machines
+    here = processes // machines
+    shared = task._replace(
+        network=copy.deepcopy(task.network).cpu(),
+        images=task.images.cpu(),
+        training_set=_for_others(task.training_set, device, here, machines),
+        here=here,
+    )
+    start = launch if host is None else host.launch
+    # Through a file: what a process returns has to fit into a pipe.
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trained"
+        start(here, device, _train_together, shared, checkpoint, path)
+        return cast("Trained", torch.load(path, weights_only=True))
+
+
+def check_shareable(task: Task) -> None:
+    """Raise BenchError where several processes would not train what one does.
+
+    That is with quantizers that change the gradient of a weight before it is averaged: what each
+    process makes of that of its own images is not, on average, what one makes of that of all.
+    """
+    processes = task.runtime.processes
+    if processes == 1:
+        return
+    spec = task.method.training_spec(int(task.cell.spec.w_bits))
+    local = [
+        f"{key}={value}"
+        for key, value, changes in (
+            ("qat.weight_quantizer", spec.weight_quantizer, ("step_range",)),
+            ("qat.activation_quantizer", spec.activation_quantizer, ("step_range",)),
+            ("qat.weight_surrogate", spec.weight_surrogate, SIGNED),
+        )
+        if value in changes
+    ]
+    if local:
+        raise BenchError(
+            f"runtime.processes={processes} with method.{local[0]} would train another network "
+            "than one process does, since it changes gradients before they are averaged; give "
+            "runtime.processes=1"
+        )
+
+
+def _for_others(
+    images: ImageSet, device: torch.device, here: int, machines: int
+) -> ImageSet | _Kept:
+    """Return how other processes get `images`: from the file, on other machines if they can see it.
+
+    Where the images fit on the device, other machines are sent them.
+    """
+    fit = fits_on(device, images, here)
+    whole = images.pixels(slice(None)) if fit else None  # damage is found, and repaired, here
+    if images.checks is not None and (machines == 1 or whole is None):
+        return _Kept(images.listing, images.checks.folder.resolve(), images.images.shape[-1])
+    return images if whole is None else ImageSet(images.listing, np.ascontiguousarray(whole))
+
+
+def _train(
+    workers: Workers,
+    device: torch.device,
+    task: Task,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> Trained:
+    cell, method, wanted = task.cell, task.method, int(task.cell.spec.w_bits)
+    given = task.training_set
+    training_set = given.open() if isinstance(given, _Kept) else given
+    generator = torch_generator(cell.seed, "training")
+    images = task.images.to(device).contiguous(memory_format=torch.channels_last)
+    made = method.trainable(task.network.to(device), wanted, images, generator)
+    if workers.count > 1:
+        synced(made)
+    training = Training(
+        network=made,
+        strategy=method.strategy(made, wanted),
+        images=feed_training(training_set, device, task.here),
+        targets=torch.tensor(training_set.labels, device=device),
+        normalise=cell.weights.preprocessing.normalise,
+        schedule=method.schedule,
+        generator=generator,
+        checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, workers),
+        workers=workers,
+        progress=progress,
+    )
+    if checkpoint is None or workers.count > 1:  # nothing is kept, or by all at an epoch's end only
+        history = training.run()
+    else:
+        with HeldSignals() as training.interrupts:
+            history = training.run()
+    return {name: value.cpu().contiguous() for name, value in made.state_dict().items()}, history
+
+
+def _train_together(fabric: Any, task: Task, checkpoint: Path | None, result: Path) -> None:
+    """Train as one of several processes; a progress callback does not travel to them."""
+    # For the process that has started these, which is in the same group.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    prepare_device(task.runtime.model_copy(update={"device": str(fabric.device)}))
+    done = _train(Together(fabric), fabric.device, task, checkpoint, no_progress)
+    if fabric.global_rank == 0:
+        torch.save(done, result)

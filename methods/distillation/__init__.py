@@ -1,0 +1,1 @@
+"""What the methods share that make images from a network's BatchNorm statistics."""

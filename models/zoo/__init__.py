@@ -1,0 +1,17 @@
+"""What the zoo knows of each network; importing this imports neither torch nor a network."""
+
+from models.zoo.catalogue import FILE_SUFFIXES, TIMM, choose_weights, entry, zoo
+from models.zoo.identity import Published, Release, Weights, ZooEntry, sha256_of
+
+__all__ = [
+    "FILE_SUFFIXES",
+    "TIMM",
+    "Published",
+    "Release",
+    "Weights",
+    "ZooEntry",
+    "choose_weights",
+    "entry",
+    "sha256_of",
+    "zoo",
+]

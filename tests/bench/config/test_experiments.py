@@ -1,0 +1,103 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.cells.cell import request_id
+from bench.config.experiments import compose_raw, experiment_jobs, outputs_of
+from bench.config.files import options
+from models.errors import BenchError
+
+
+def test_the_default_cell_composes() -> None:
+    composed = compose_raw([])
+    assert composed.model.name == "resnet20"
+    assert composed.quant.w_bits == composed.quant.a_bits == 8
+    assert "hydra" not in composed
+
+
+def test_activations_follow_the_weights_unless_said() -> None:
+    assert compose_raw(["quant.w_bits=3"]).quant.a_bits == 3
+    assert compose_raw(["quant=w4a8"]).quant.a_bits == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=resnet21", "unknown model 'resnet21'; did you mean 'resnet20'?"),
+        ("method=gausian", "unknown method 'gausian'; did you mean 'gaussian'?"),
+        ("recipe=all_input", "unknown recipe 'all_input'; did you mean 'all_inputs'?"),
+        ("quant.w_bit=4", "unknown config value 'quant.w_bit'; did you mean 'quant.w_bits'?"),
+        ("sed=1", "unknown config value 'sed'; did you mean 'seed'?"),
+    ],
+)
+def test_what_does_not_exist(override: str, message: str) -> None:
+    with pytest.raises(BenchError) as error:
+        compose_raw([override])
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("override", ["foo", "quant={", "seed=", "nogroup=a", "seed=,"])
+def test_nonsense_is_one_line_or_a_null(override: str) -> None:
+    try:
+        compose_raw([override])
+    except BenchError as error:
+        assert str(error)
+        assert "\n" not in str(error)
+
+
+def test_the_demo_has_27_cells() -> None:
+    jobs = experiment_jobs("demo")
+    assert len(jobs) == 27
+    assert len({request_id(job.config) for job in jobs}) == 27
+    assert jobs[0].overrides == ["experiment=demo", "method=gaussian", "quant.w_bits=8", "seed=0"]
+    assert {job.config.method["images"] for job in jobs} == {16}
+    assert {job.config.group for job in jobs} == {"demo"}
+    assert all(job.config.spec.a_bits == job.config.spec.w_bits for job in jobs)
+
+
+def test_the_command_line_narrows_an_experiment() -> None:
+    jobs = experiment_jobs("demo", ["seed=5", "method=real,gaussian", "data.limit=10"])
+    assert len(jobs) == 6
+    assert {job.config.seed for job in jobs} == {5}
+    assert {job.config.data["limit"] for job in jobs} == {10}
+    assert [job.config.method["name"] for job in jobs] == ["real"] * 3 + ["gaussian"] * 3
+
+
+def test_unknown_experiment() -> None:
+    with pytest.raises(BenchError) as error:
+        experiment_jobs("dmo")
+    assert str(error.value) == "unknown experiment 'dmo'; did you mean 'demo'?"
+
+
+def test_every_shipped_experiment_describes_itself() -> None:
+    for name, description in options("experiment").items():
+        assert description, name
+
+
+def test_a_folder_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n# two methods\ngroup: mine\nhydra:\n  mode: MULTIRUN\n"
+        "  sweeper:\n    params:\n      method: gaussian,real\n"
+    )
+    assert options("experiment", tmp_path)["mine"] == "two methods"
+    jobs = experiment_jobs("mine", user_configs=tmp_path)
+    assert [job.config.method["name"] for job in jobs] == ["gaussian", "real"]
+    assert {job.config.group for job in jobs} == {"mine"}
+
+
+def test_outputs_of() -> None:
+    assert outputs_of([]) == Path("outputs")
+    assert outputs_of(["seed=1", "paths.outputs=/a/b=c"]) == Path("/a/b=c")
+    assert outputs_of(["paths.outputs=a", "paths.outputs=b"]) == Path("b")
+
+
+def test_composing_leaves_hydra_as_it_was(make_config: Callable[..., object]) -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    compose_raw([])
+    with pytest.raises(BenchError):
+        compose_raw(["model=nope"])
+    assert not GlobalHydra.instance().is_initialized()
+    assert make_config()

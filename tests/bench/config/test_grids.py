@@ -1,0 +1,103 @@
+import pytest
+
+from bench.config.grids import jobs_of, jobs_of_grids, jobs_of_sweep, with_choices, written
+from models.errors import BenchError
+
+GRIDS = [
+    {"recipe": "release", "method": "real,dsg", "quant": "w4a4,w8a8", "seed": "0,1"},
+    {"recipe": "dfq", "method": "dfq", "quant": "w8a8", "seed": "0,1"},
+]
+
+
+def test_the_jobs_of_each_grid_in_order() -> None:
+    jobs = jobs_of_grids(GRIDS, ["experiment=table"])
+    assert len(jobs) == 2 * 2 * 2 + 2
+    assert jobs[0] == ["recipe=release", "method=real", "quant=w4a4", "seed=0", "experiment=table"]
+    assert jobs[-1] == ["recipe=dfq", "method=dfq", "quant=w8a8", "seed=1", "experiment=table"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "count"),
+    [
+        (["method=dfq"], 2),  # a value of one grid: the other is left out
+        (["method=real"], 4),
+        (["method=real,dfq"], 4 + 2),
+        (["quant=w8a8"], 4 + 2),
+        (["quant=w4a4"], 4),
+        (["seed=7"], 4 + 1),  # a value of no grid: it replaces
+        (["seed=0,7"], 8 + 2),
+        (["data.limit=5"], 10),  # a key of no grid
+        (["method=dfq", "recipe=release"], 0),
+    ],
+)
+def test_what_is_typed_narrows_or_replaces(typed: list[str], count: int) -> None:
+    jobs = jobs_of_grids(GRIDS, typed)
+    assert len(jobs) == count
+    for word in typed:
+        if "," not in word:
+            assert all(word in job for job in jobs)
+
+
+def test_the_overrides_of_a_job_come_to_that_job() -> None:
+    for job in jobs_of_grids(GRIDS, []):
+        assert jobs_of_grids(GRIDS, job) == [job]
+
+
+def test_a_job_of_two_grids_is_one() -> None:
+    assert jobs_of_grids([{"a": "1,2"}, {"a": "2,3"}], []) == [["a=1"], ["a=2"], ["a=3"]]
+
+
+def test_the_jobs_of_a_sweep() -> None:
+    assert jobs_of_sweep([], {"a": "1,2"}, ["b=3"]) == [["a=1", "b=3"], ["a=2", "b=3"]]
+    assert jobs_of_sweep([{"a": "1,2"}, {"a": "3"}], {"c": "4"}, ["b=5"]) == [
+        ["a=1", "c=4", "b=5"],
+        ["a=2", "c=4", "b=5"],
+        ["a=3", "c=4", "b=5"],
+    ]
+    assert jobs_of_sweep([], {"a": "1,2,3"}, ["shard=2/3", "b=3"]) == [["a=2", "b=3"]]
+
+
+def test_grids_have_the_same_keys() -> None:
+    with pytest.raises(BenchError) as error:
+        jobs_of_grids([{"a": 1}, {"b": 1}], [])
+    assert str(error.value) == "the grids of an experiment must all have the same keys"
+
+
+WORDS = (
+    *("1", "0", "-1", "01", "1_0", "0.1", "0.10", "1.0", "1e-06", "1e-3", "1e5", ".5", "5.", "-0"),
+    *("a", "a-b", "a.b", "/x/y", "./a", "..", "../a", ".", "a/", "true", "True", "FALSE", "nan"),
+    *("-inf", "w4a4", "3d", "a1", "1a", "0x10", "-", "-a", "_x", "null", "NULL", "1.5.2", "1e+16"),
+    *("/my images", "/a b/c  d", r"/a\ b", "a ", "/a+b%c", "~/x", "/a:b", "a@b", "1 2", "'a b'"),
+)
+
+
+def test_plain_values_are_read_and_written_as_hydra_does() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    plain = [word for word in WORDS if written(word) is not None]
+    for word in plain:
+        (override,) = parser.parse_overrides([f"key={word}"])
+        assert written(word) == override.get_value_element_as_str()
+    assert {"/my images", "/a b/c  d", "/a+b%c"} <= set(plain)
+    assert {"1", "-1", "0.1", "1e-06", "a-b", "/x/y", "true", "w4a4", "null"} <= set(plain)
+    assert not {"01", "1e-3", "NULL", "nan", "'a b'", "[1]"} & set(plain)
+
+
+def test_what_cannot_be_read_is_one_line() -> None:
+    with pytest.raises(BenchError) as error:
+        jobs_of(["data.root=~/x"])
+    assert str(error.value).startswith("'data.root=~/x' cannot be read; put quotes around")
+    assert "\n" not in str(error.value)
+
+
+def test_values_of_a_swept_group_come_to_each_of_its_options() -> None:
+    typed = ["-m", "method=individual,coquant", "method.schedule.epochs=5", "method.bits=[4,2]"]
+    assert with_choices([*typed, "seed=0,1", "data.limit=3", "method.images=8,9"]) == [
+        *("-m", "method=individual,coquant"),
+        *("method.schedule.epochs=choice(5)", "method.bits=choice([4,2])"),
+        *("seed=0,1", "data.limit=3", "method.images=8,9"),
+    ]
+    one = ["-m", "method=coquant", "method.schedule.epochs=5"]
+    assert with_choices(one) == one
+    assert with_choices(typed[1:]) == typed[1:]  # no multirun: Hydra says what is wrong

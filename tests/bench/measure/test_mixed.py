@@ -1,0 +1,125 @@
+"""A cell with mixed precision: what is kept, what is recorded, what is refused at once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import bench.measure.mixed
+from bench.cells.cell import plan, request_id
+from bench.config.schema import Config
+from bench.measure.run import run_cell
+
+MakeConfig = Callable[..., Config]
+MIXED = {"w_bits": "mixed", "a_bits": 8, "w_candidates": [2, 4, 8]}
+
+
+def mixed(**budget: float) -> dict[str, object]:
+    return {"quant": MIXED | budget}
+
+
+def test_the_record_says_each_layers_bits(make_fast: MakeConfig, outputs: Path) -> None:
+    result = run_cell(make_fast(mixed(mean_bits=4))).result
+    assert result is not None
+    assert (result.status, result.w_bits, result.bits) == ("done", "mixed", "MP4/A8")
+    bits = result.recipe["weight_bits"]
+    assert len(bits) == 22  # convolutions of resnet20 with two projections, and its last layer
+    assert set(bits.values()) == {2, 4, 8}
+    folder = outputs / "cells" / result.id
+    said = json.loads((folder / "mixed.json").read_bytes())
+    assert said["bits"] == bits
+    sizes, costs = zip(*said["frontier"], strict=True)
+    assert list(sizes) == sorted(sizes)
+    assert list(costs) == sorted(costs, reverse=True)
+    assert said["size_mb"] == result.size_mb <= 4 * sizes[0] / 2
+    assert [result.size_mb, said["cost"]] in said["frontier"]
+    assert {layer["layer"]: layer["bits"] for layer in said["layers"]} == bits
+    with Image.open(folder / "mixed.png") as plot:
+        assert plot.size == (1200, 450)
+
+
+def test_sensitivities_are_measured_once_for_every_budget(
+    make_fast: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_cell(make_fast(mixed(mean_bits=4))).result
+    measured: list[str] = []
+    real = bench.measure.mixed.sensitivity
+
+    def counting(network, spec, images, known, progress):  # type: ignore[no-untyped-def]
+        for name, found in real(network, spec, images, known, progress):
+            measured.append(name)
+            yield name, found
+
+    monkeypatch.setattr(bench.measure.mixed, "sensitivity", counting)
+    smaller = run_cell(make_fast(mixed(size_mb=0.1))).result
+    assert first is not None
+    assert smaller is not None
+    assert smaller.size_mb is not None
+    assert smaller.bits == "MP0.1MiB/A8"
+    assert smaller.size_mb <= 0.1
+    assert measured == []
+    other_grid = mixed(mean_bits=4)["quant"] | {"w_granularity": "tensor"}  # type: ignore[operator]
+    run_cell(make_fast({"quant": other_grid}))
+    assert len(measured) == 22
+
+
+def test_what_a_killed_process_measured_is_not_measured_again(
+    make_fast: MakeConfig, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = bench.measure.mixed.sensitivity
+
+    def dying(network, spec, images, known, progress):  # type: ignore[no-untyped-def]
+        for done, found in enumerate(real(network, spec, images, known, progress)):
+            if done == 5:
+                raise KeyboardInterrupt
+            yield found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.measure.mixed, "sensitivity", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_cell(make_fast(mixed(mean_bits=4)))
+    (kept,) = (outputs / "cache" / "sensitivity").glob("*.json")
+    before = json.loads(kept.read_bytes())["layers"]
+    assert len(before) == 5
+    result = run_cell(make_fast(mixed(mean_bits=4))).result
+    assert result is not None
+    assert result.status == "done"
+    after = json.loads(kept.read_bytes())["layers"]
+    assert len(after) == 22
+    assert before.items() <= after.items()
+
+
+def test_a_budget_that_cannot_be_met_fails_before_any_long_work(
+    make_fast: MakeConfig, outputs: Path
+) -> None:
+    result = run_cell(make_fast(mixed(size_mb=0.05))).result
+    assert result is not None
+    assert result.status == "failed"
+    assert result.reason is not None
+    assert result.reason.startswith("quant.size_mb=0.05 is below the smallest possible: 2 bits")
+    assert not (outputs / "cache" / "calibration").exists()
+
+
+def test_budget_and_candidates_are_part_of_the_identity(make_fast: MakeConfig) -> None:
+    asked = [
+        mixed(mean_bits=4),
+        mixed(mean_bits=3),
+        mixed(size_mb=4),
+        {"quant": MIXED | {"mean_bits": 4, "w_candidates": [3, 4, 8]}},
+        {"quant": MIXED | {"mean_bits": 4, "a_bits": 6}},
+        {"quant": {"w_bits": 4, "a_bits": 8}},
+    ]
+    configs = [make_fast(changes) for changes in asked]
+    assert len({plan(config).id for config in configs}) == len(asked)
+    assert len({request_id(config) for config in configs}) == len(asked)
+
+
+def test_every_result_has_a_size(make_fast: MakeConfig) -> None:
+    sizes = {}
+    for bits in (4, 8, 32):
+        result = run_cell(make_fast({"quant": {"w_bits": bits, "a_bits": bits}})).result
+        assert result is not None
+        sizes[bits] = result.size_mb
+    assert sizes[32] == 8 * sizes[4] == 4 * sizes[8] > 0.5  # type: ignore[operator]

@@ -1,0 +1,62 @@
+"""Hand-made results for the jobs of an experiment."""
+
+from typing import Any
+
+from bench.cells.cell import normalised, request_id
+from bench.cells.result import Result
+from bench.config.experiments import Job
+from bench.statistics.intervals import wilson_interval
+
+WEIGHTS = "pytorchcv-0.0.51"
+FLOAT_CORRECT = 35_735  # 71.47 % of 50,000
+
+
+def record(job: Job, correct: int, total: int = 50_000, **changes: Any) -> Result:
+    """Return what `bench run` records for `job` when `correct` of `total` images are right."""
+    config = normalised(job.config)
+    method, quant = config.method, dict(config.quant)
+    name = "float" if quant["w_bits"] == quant["a_bits"] == 32 else method["name"]
+    low, high = wilson_interval(correct, total)
+    calibration: dict[str, Any] = {"images": method.get("images")}
+    if name == "real" or "qat" in method:
+        calibration |= {"set": f"{config.data['name']}, training side", "fingerprint": "f" * 8}
+    quantizer = {k: v for k, v in quant.items() if not k.startswith(("w_cand", "size", "mean"))}
+    if "qat" in method:
+        known = ("weight_quantizer", "activation_quantizer")
+        bits = {"w_bits": quant["w_bits"], "a_bits": quant["a_bits"]}
+        quantizer = bits | {key: method["qat"][key] for key in known}
+        schedule = {key: method["schedule"][key] for key in ("epochs", "batch_size")}
+        method = {"name": name, "init": method["init"], "schedule": schedule}
+    recipe = {
+        "weights": {"source": f"a file called {WEIGHTS}", "sha256": "0123456789abcdef"},
+        "quantizer": quantizer,
+        "batchnorm": "folded" if quant["fold"] else "not folded, float",
+        "method": {"version": 1, **method},
+        "calibration": calibration,
+        "evaluation": {"fingerprint": "e" * 8},
+    }
+    said = {
+        "id": f"{request_id(config)[:15]}x",
+        "request_id": request_id(config),
+        "status": "done",
+        "model": config.model.name,
+        "weights": WEIGHTS,
+        "method": name,
+        "data": config.data["name"],
+        "w_bits": quant["w_bits"],
+        "a_bits": quant["a_bits"],
+        "seed": config.seed,
+        "group": config.group,
+        "top1": 100 * correct / total,
+        "top5": 100.0,
+        "correct": correct,
+        "total": total,
+        "classes": 1000,
+        "ci_low": low,
+        "ci_high": high,
+        "fp32_top1": 100 * FLOAT_CORRECT / 50_000,
+        "weights_sha256": "0123456789abcdef",
+        "recipe": recipe,
+        "started_at": "2026-01-01T00:00:00+00:00",
+    }
+    return Result.model_validate(said | changes)

@@ -1,0 +1,165 @@
+import pandas as pd
+import pytest
+
+from bench.papers.comparison import compare, shown_numbers
+from bench.papers.definition import Definition
+from bench.statistics.intervals import wilson_interval
+from bench.tables.collect import collect
+from bench.tables.measured import interval, measured_cells, table_jobs
+from models.errors import BenchError
+from tests.bench.papers.examples import (
+    LONG,
+    LONG_DEFINITION,
+    WIDE,
+    WIDE_DEFINITION,
+    find,
+    long_numbers,
+    long_results,
+    published,
+    wide_numbers,
+    wide_results,
+)
+from tests.bench.papers.records import record
+
+
+def compared(numbers, results, definition=LONG_DEFINITION, name=LONG):
+    cells = measured_cells(collect(table_jobs(name, []), results), results)
+    return compare(definition, numbers, cells).to_dict("records")
+
+
+def test_the_float_networks_come_first_and_once() -> None:
+    jobs = table_jobs(LONG, ["data.root=/images"])
+    assert len(jobs) == 1 + 36
+    assert jobs[0].config.spec.is_float
+    assert jobs[0].overrides[-2:] == ["data.root=/images", "quant=fp32"]
+    assert len(table_jobs(LONG, [], floats=False)) == 36
+    assert table_jobs("no_such_experiment", []) == []
+    # Float cells that the experiment itself asks for are not added again.
+    assert len(table_jobs(LONG, ["quant=fp32"])) == len(
+        table_jobs(LONG, ["quant=fp32"], None, False)
+    )
+
+
+def test_every_verdict() -> None:
+    rows = compared(shown_numbers(LONG_DEFINITION, long_numbers()), long_results())
+    assert [(row["published"].row, row["verdict"]) for row in rows] == [
+        ("Baseline", "reproduced"),
+        ("Real Data", "reproduced"),
+        ("ZeroQ", "off"),
+        ("DSG <ours>", "reproduced"),
+        ("Integer|Only", "not comparable"),
+        ("DFQ", "failed"),
+        ("RVQuant", "not here"),
+        ("ZeroQ", "not comparable"),
+    ]
+    zeroq = rows[2]
+    # 24.0, 24.8 and 24.4: mean 24.4, deviation 0.4, and t is 4.3027 with two degrees of freedom.
+    half = 4.302652729911275 * 0.4 / 3**0.5
+    assert zeroq["mean"] == pytest.approx(24.4)
+    assert (zeroq["low"], zeroq["high"]) == pytest.approx((24.4 - half, 24.4 + half))
+    assert zeroq["difference"] == pytest.approx(-1.64)
+    assert (zeroq["done"], zeroq["seeds"]) == (3, 3)
+    assert zeroq["missing"] == []
+
+
+def test_a_recalled_number_is_not_shown() -> None:
+    numbers = shown_numbers(LONG_DEFINITION, long_numbers())
+    assert len(numbers) == len(long_numbers()) - 1
+    assert all(p.kind != "recalled" for p in numbers)
+
+
+def test_numbers_come_in_the_order_of_the_selection_and_once() -> None:
+    numbers = [published(row=row, w_bits=bits) for bits, row in ((8, "a"), (4, "b"), (6, "c"))]
+    definition = LONG_DEFINITION.model_copy(
+        update={"select": [{"w_bits": 6}, {"paper": "a_paper", "w_bits": [4, 6]}]}
+    )
+    assert [p.row for p in shown_numbers(definition, numbers)] == ["c", "b"]
+
+
+def test_a_published_deviation_is_a_tolerance() -> None:
+    jobs = find(table_jobs(LONG, []), "zeroq", 4)[:2]
+    results = [record(job, 13_000) for job in jobs]  # 26.00, no interval
+    for value, spread, name in ((26.4, None, "off"), (26.4, 0.5, "reproduced"), (26.6, 0.5, "off")):
+        (row,) = compared([published(value=value, spread=spread)], results)
+        assert row["verdict"] == name
+
+
+def test_the_tolerance_of_a_table() -> None:
+    results = [record(job, 13_000) for job in find(table_jobs(LONG, []), "zeroq", 4)[:2]]
+    wide = LONG_DEFINITION.model_copy(update={"tolerance": 1.0})
+    assert compared([published(value=27.0)], results, wide)[0]["verdict"] == "reproduced"
+    assert compared([published(value=27.0)], results)[0]["verdict"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "not run"),
+        ({"method": "omse"}, "no method here"),
+        ({"model": "vgg"}, "no network here"),
+        ({"data": "minikinetics"}, "no data set here"),
+        ({"w_bits": 5}, "no cell here"),
+        ({"metric": "size_mb"}, "no cell here"),
+    ],
+)
+def test_what_is_not_measured(changes: dict, text: str) -> None:
+    (row,) = compared([published(**changes)], [])
+    assert row["text"] == text
+    commands = [
+        f"bench run experiment={LONG} recipe=zeroq_release method=zeroq quant=w4a4 seed={s}"
+        for s in range(3)
+    ]
+    assert row["missing"] == commands if text == "not run" else row["missing"] != row["missing"]
+
+
+def test_a_failed_and_a_skipped_cell_say_why() -> None:
+    jobs = find(table_jobs(LONG, []), "zeroq", 4)
+    for status, verdict in (("failed", "failed"), ("skipped", "not here")):
+        results = [record(job, 0, status=status, reason="no BatchNorm") for job in jobs]
+        (row,) = compared([published()], results)
+        assert (row["verdict"], row["why"]) == (verdict, "no BatchNorm")
+
+
+def test_several_cells_that_fit_are_an_error() -> None:
+    vague = LONG_DEFINITION.model_copy(update={"cells": {"real": {"method": "real"}}})
+    with pytest.raises(BenchError, match=r"2 cells of .* fit its row 'ZeroQ' at W6A6; say more"):
+        compared([published(method="real", w_bits=6, a_bits=6)], [], vague)
+
+
+def test_cells_without_anything_published() -> None:
+    alone = Definition(title="x", select=[], columns={})
+    rows = compared([], long_results(), alone)
+    assert len(rows) == 13
+    assert rows[0]["verdict"] == "unpublished"
+    assert {row["verdict"] for row in rows} == {"unpublished", "failed", "not run"}
+
+
+def test_delta_b_is_of_all_bits_and_over_seeds() -> None:
+    jobs = table_jobs(WIDE, [], floats=False)
+    cells = measured_cells(collect(jobs, wide_results()), wide_results())
+    rows = compare(WIDE_DEFINITION, wide_numbers(), cells).to_dict("records")
+    deltas = {r["published"].method: r for r in rows if r["published"].metric == "delta_b"}
+    assert deltas["individual"]["mean"] == pytest.approx(100)
+    assert deltas["joint"]["mean"] == pytest.approx(50)
+    assert (deltas["individual"]["done"], deltas["joint"]["done"]) == (3, 1)
+    # One seed has no interval over images either: it is no accuracy.
+    assert pd.isna(deltas["joint"]["interval"])
+    assert deltas["coquant"]["verdict"] == "not run"
+
+
+def test_intervals() -> None:
+    one = record(table_jobs(LONG, [])[0], 35_000)
+    assert interval([70.0], one) == (one.ci_low, one.ci_high, "wilson")
+    assert interval([70.0], None) is None
+    # Of two seeds the interval of their mean over the images: 35,250 of 50,000.
+    assert interval([70.0, 71.0], one) == (*wilson_interval(35_250, 50_000), "wilson")
+    assert interval([70.0, 71.0], None) is None
+    assert interval([70.0, 70.0, 70.0], one) == (70.0, 70.0, "t")
+
+
+def test_an_interval_of_top1_ends_at_0_and_100() -> None:
+    one = record(table_jobs(LONG, [])[0], 35_000)
+    low, high, _ = interval([60.0, 80.0, 99.0], one) or (0, 0, "")
+    assert (round(low, 2), high) == (31.22, 100.0)
+    # Delta_B may be more.
+    assert (interval([60.0, 80.0, 99.0], None) or (0, 0, ""))[1] == pytest.approx(128.1, abs=0.05)

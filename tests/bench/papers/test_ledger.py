@@ -1,0 +1,75 @@
+from collections.abc import Callable
+
+import pytest
+
+import bench.papers.ledger
+from bench.papers.ledger import make_ledger
+from bench.papers.published import load_published, printable
+from bench.tables.render import render
+from bench.tables.table import Table
+from tests.bench.papers import examples
+from tests.bench.papers.examples import LONG, WIDE, published
+
+VERDICTS = ("reproduced", "off", "not comparable", "failed", "not run", "not here")
+
+
+@pytest.fixture
+def two_tables(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Table]:
+    """The ledger of two made-up papers, and of a third without a table."""
+    definitions = {LONG: examples.LONG_DEFINITION, WIDE: examples.WIDE_DEFINITION}
+    monkeypatch.setattr(bench.papers.ledger, "table_names", lambda: tuple(definitions))
+    monkeypatch.setattr(bench.papers.ledger, "load_definition", definitions.get)
+    numbers = [*examples.long_numbers(), *examples.wide_numbers(), published(paper="third")]
+    results = [*examples.long_results(), *examples.wide_results()]
+    return lambda: make_ledger(numbers, [], results)
+
+
+def test_counts_by_hand(two_tables: Callable[[], Table]) -> None:
+    rows = two_tables().rows.set_index("paper")
+    assert list(rows.columns) == ["published", "run", *VERDICTS]
+    assert list(rows.loc["a_paper"]) == [8, 6, 3, 1, 2, 1, 0, 1]
+    assert list(rows.loc["another"]) == [15, 10, 1, 9, 0, 0, 5, 0]
+    assert list(rows.loc["third"]) == [1, 0, 0, 0, 0, 0, 0, 1]
+    assert list(rows.loc["all papers"]) == [24, 16, 4, 10, 2, 1, 5, 2]
+
+
+def test_every_printable_number_is_counted_once() -> None:
+    numbers = load_published()
+    rows = make_ledger(numbers, [], []).rows.set_index("paper")
+    assert rows.loc["all papers", "published"] == sum(map(printable, numbers))
+    assert (rows[list(VERDICTS)].sum(axis=1) == rows["published"]).all()
+    assert (rows["run"] == 0).all()
+    papers = rows.drop("all papers")
+    assert (papers.sum() == rows.loc["all papers"]).all()
+    assert set(papers.index) == {p.paper for p in numbers if printable(p)}
+
+
+def test_of_two_tables_that_show_a_number_the_better_verdict_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    without_cells = examples.LONG_DEFINITION
+    definitions = {"dsg_resnet50": without_cells, LONG: without_cells}
+    monkeypatch.setattr(bench.papers.ledger, "table_names", lambda: tuple(definitions))
+    monkeypatch.setattr(bench.papers.ledger, "load_definition", definitions.get)
+    made = make_ledger(examples.long_numbers(), [], examples.long_results())
+    assert list(made.rows.loc[0])[1:] == [8, 6, 3, 1, 2, 1, 0, 1]
+    assert "dsg_resnet50: 8 not here" in made.notes
+
+
+def test_it_says_what_it_does_not_count(two_tables: Callable[[], Table]) -> None:
+    notes = two_tables().notes
+    assert "not counted: 1 numbers that are only recalled from memory" in notes
+    assert f"{LONG}: 3 reproduced, 1 off, 2 not comparable, 1 failed, 1 not here" in notes
+
+
+@pytest.mark.parametrize(
+    ("to", "line"),
+    [
+        ("text", "a_paper     8            6"),
+        ("md", "| a_paper    | 8           | 6     |"),
+        ("html", "<tr><td>a_paper</td><td>8</td><td>6</td>"),
+    ],
+)
+def test_formats(two_tables: Callable[[], Table], to: str, line: str) -> None:
+    made = two_tables()
+    assert line in render(made.shown, made.rows, made.heading, made.notes, to)

@@ -1,0 +1,100 @@
+"""Pages with tables made of kept results, and `bench docs`."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.papers.pages import fill, kept_table, shown_names
+from models.errors import BenchError
+from tests.bench.conftest import Finished
+
+Bench = Callable[..., Finished]
+KEPT = Path(__file__).parents[2] / "docs" / "results"
+PAGE = """Before.
+
+<!-- one -->
+old
+<!-- /one -->
+
+Between: <!-- a remark -->
+
+<!-- two -->
+<!-- /two -->
+After.
+"""
+
+
+def test_fill_replaces_tables_and_leaves_prose() -> None:
+    assert shown_names(PAGE) == ["one", "two"]
+    filled = fill(PAGE, lambda name: f"| {name} |\n")
+    assert filled == PAGE.replace("old\n", "| one |\n").replace(
+        "<!-- two -->\n", "<!-- two -->\n| two |\n"
+    )
+    assert fill(filled, lambda name: f"| {name} |\n") == filled
+    assert fill("no table", lambda name: name) == "no table"
+
+
+@pytest.mark.parametrize("name", ["demo", "mixed_precision_resnet20"])
+def test_a_kept_table_is_made_of_its_cells(tmp_path: Path, name: str) -> None:
+    for ending in ("csv", "md"):
+        shutil.copy(KEPT / f"{name}.{ending}", tmp_path)
+    text = (KEPT / f"{name}.md").read_text()
+    assert kept_table(tmp_path, name) == text
+    notes = [line for line in text.splitlines() if line.startswith("- ")]
+    (tmp_path / f"{name}.md").write_text("a table of other cells\n" + "\n".join(notes))
+    assert kept_table(tmp_path, name) == text
+
+
+def test_a_number_that_changes_changes_the_table(tmp_path: Path) -> None:
+    lines = (KEPT / "demo.csv").read_text().splitlines()
+    places = {name: place for place, name in enumerate(lines[0].split(","))}
+    first = lines[1].split(",")
+    assert first[places["method"]] == "gaussian"
+    first[places["top1"]] = str(float(first[places["top1"]]) - 3)
+    (tmp_path / "demo.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]) + "\n")
+    shutil.copy(KEPT / "demo.md", tmp_path)
+    before, after = (KEPT / "demo.md").read_text(), kept_table(tmp_path, "demo")
+    changed = [a for a, b in zip(after.splitlines(), before.splitlines(), strict=True) if a != b]
+    # Seeds 0, 1 and 2 had 99.10 each: 3 less in one of them is 1 less, and spreads by 3 / sqrt 3.
+    assert len(changed) == 1
+    assert "98.10 ± 1.73" in changed[0]
+
+
+def test_what_is_missing_or_no_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"table 'demo' is shown and .*demo\.csv is missing"):
+        kept_table(tmp_path, "demo")
+    shutil.copy(KEPT / "demo.md", tmp_path)
+    (tmp_path / "demo.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(BenchError, match=r"demo\.csv is not the CSV file of a table"):
+        kept_table(tmp_path, "demo")
+
+
+def test_docs_writes_what_is_stale_and_check_only_names_it(
+    bench_main: Bench, workplace: Path
+) -> None:
+    results = workplace / "docs" / "results"
+    results.mkdir(parents=True)
+    for ending in ("csv", "md"):
+        shutil.copy(KEPT / f"demo.{ending}", results)
+    page = "read me\n\n<!-- demo -->\nstale\n<!-- /demo -->\n"
+    (workplace / "README.md").write_text(page)
+    (workplace / "docs" / "results.md").write_text("nothing yet\n")
+    assert bench_main("docs", "--check") == Finished(
+        1, "README.md is stale; `bench docs` writes it\n", ""
+    )
+    assert (workplace / "README.md").read_text() == page
+    assert bench_main("docs") == Finished(0, "wrote README.md\n", "")
+    assert (workplace / "README.md").read_text() == page.replace(
+        "stale\n", (KEPT / "demo.md").read_text()
+    )
+    assert bench_main("docs", "--check") == Finished(0, "1 tables are those of docs/results\n", "")
+
+
+def test_docs_is_for_a_checkout(bench_main: Bench) -> None:
+    done = bench_main("docs")
+    assert done.status == 2
+    assert done.err == (
+        "error: there is no docs/results here; `bench docs` is for a checkout of the code\n"
+    )

@@ -1,0 +1,40 @@
+"""Text for the terminal or a file, and one line where it cannot be written."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.console import put, write
+from models.errors import BenchError
+
+
+def test_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    put("one\ntwo\n", None)
+    put("", None)
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "new" / "table.md"
+    put("one\ntwo\n", file)
+    assert file.read_text() == "one\ntwo\n"
+    assert capsys.readouterr().out == f"wrote {file}\n"
+
+
+@pytest.mark.parametrize("name", [".", "sub"])
+def test_a_folder_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError) as caught:
+        write("text", Path(name))
+    assert str(caught.value) == f"cannot write {name}: it is a folder; name a file"
+    assert [path.name for path in tmp_path.rglob("*")] == ["sub"]
+
+
+def test_a_place_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    file = tmp_path / "file" / "sub" / "table.md"
+    with pytest.raises(BenchError) as caught:
+        write("text", file)
+    assert str(caught.value) == f"cannot write {file}: Not a directory; name another file"
+    assert (tmp_path / "file").read_text() == "kept"
