@@ -365,7 +365,11 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 def test_a_sweep_finds_what_was_measured(measured: Path) -> None:
     before = _content(measured)
-    done = bench("run", "-m", *DEMO, "tracking=none", "runtime.device=cpu", folder=measured)
+    words = ("run", "-m", *DEMO, "tracking=none", "runtime.device=cpu")
+    # Were a cell not found, measuring all of them would take minutes.
+    planned = bench(*words, "--dry-run", folder=measured)
+    assert planned.out == "27 cells: 27 done, 0 to measure\n"
+    done = bench(*words, folder=measured)
     assert done.status == 0, done
     (journal,) = (measured / "outputs" / "sweeps").rglob("*.jsonl")
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
