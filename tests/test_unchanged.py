@@ -32,16 +32,16 @@ from typing import Any, NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from bench.cell import digest, forget_listings, plan, request_id
+from bench.cells.cell import digest, forget_listings, plan, request_id
 from bench.cli import main
-from bench.config import read_config
-from bench.configs import options
+from bench.config.experiments import compose_raw
+from bench.config.files import options
+from bench.config.plain import Composer
+from bench.config.schema import read_config
 from bench.data import mnist5k
-from bench.experiments import compose_raw
-from bench.plain import Composer
-from bench.sweep import Journal
-from bench.tables.definition import table_names
-from bench.training import training_identity
+from bench.papers.definition import table_names
+from bench.sweep.journal import Journal
+from bench.training.cache import training_identity
 from methods.training.base import TrainedMethod
 from models.zoo import zoo
 
