@@ -15,7 +15,7 @@ from models.preprocessing import Preprocessing
 from models.zoo import entry, sha256_of
 from tests.bench.conftest import Finished, records
 
-PAGE = Path(__file__).parents[2] / "docs" / "add_a_model.md"
+PAGE = Path(__file__).parents[1] / "docs" / "add_a_model.md"
 Bench = Callable[..., Finished]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.cells.cell import Cell
 from bench.data import Listing
+from models.quantize.spec import OF_MIXED
 
 
 def _quantizer(cell: Cell) -> dict[str, Any]:
@@ -14,7 +15,7 @@ def _quantizer(cell: Cell) -> dict[str, Any]:
         return {"w_bits": cell.spec.w_bits, "a_bits": cell.spec.a_bits, **qat}
     said = cell.spec.as_dict()
     if not cell.spec.is_mixed:
-        said = {k: v for k, v in said.items() if k not in ("w_candidates", "size_mb", "mean_bits")}
+        said = {k: v for k, v in said.items() if k not in OF_MIXED}
     if cell.spec.rounding == "nearest":
         said = {key: value for key, value in said.items() if not key.startswith("rounding_")}
     return said

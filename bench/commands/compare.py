@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.commands.recipe import differences, flat
-from bench.config.experiments import experiment_jobs, outputs_of
+from bench.config.experiments import outputs_of
 from bench.console import put
 from bench.statistics.intervals import wilson_interval
 from bench.statistics.significance import (
@@ -125,8 +126,8 @@ def _who(found: Difference, differ: int) -> str:
 
 
 def _experiment(arguments: Namespace, store: Store) -> str:
-    jobs = experiment_jobs(arguments.first, arguments.overrides, arguments.config_dir)
-    cells = collect(jobs, store.results())
+    requests = experiment_requests(arguments.first, arguments.overrides, arguments.config_dir)
+    cells = collect(requests, store.results())
     pairs = compare_methods(cells, lambda id: store.correctness(id)["top1"])
     if pairs.empty:
         raise BenchError(

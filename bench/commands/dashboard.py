@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.cells.cell import request_id
+from bench.cells.request import Request, experiment_requests
 from bench.cells.result import Result, newest
 from bench.cells.store import Store
-from bench.config.experiments import DEFAULT_OUTPUTS, Job, experiment_jobs, outputs_of, run_command
+from bench.config.experiments import DEFAULT_OUTPUTS, outputs_of, run_command
 from bench.console import say, write
 from bench.dashboard.collect import collect
 from bench.dashboard.folders import without_folders, word_without_folders
@@ -66,17 +66,17 @@ def _of_experiment(results: list[Result], arguments: Namespace) -> tuple[list[Re
 
     What is missing is the commands that measure it.
     """
-    jobs = experiment_jobs(arguments.experiment, arguments.overrides, arguments.config_dir)
+    requests = experiment_requests(arguments.experiment, arguments.overrides, arguments.config_dir)
     by_request = newest(results)
-    asked = [(job, by_request.get(request_id(job.config))) for job in jobs]
-    known = [result for _, result in asked if result is not None]
-    wanted = {result.id for result in known} | {result.fp32_id for result in known}
-    missing = [_typed(job, arguments.config_dir) for job, result in asked if result is None]
-    return [result for result in results if result.id in wanted], missing
+    cells = [(request, by_request.get(request.id)) for request in requests]
+    measured = [result for _, result in cells if result is not None]
+    ids = {result.id for result in measured} | {result.fp32_id for result in measured}
+    missing = [_typed(request, arguments.config_dir) for request, result in cells if result is None]
+    return [result for result in results if result.id in ids], missing
 
 
-def _typed(job: Job, user_configs: Path | None) -> str:
-    """Return what to type for the cell of `job`, without folders of this machine."""
-    overrides = [word_without_folders(override) for override in job.overrides]
+def _typed(request: Request, user_configs: Path | None) -> str:
+    """Return what to type for the cell of `request`, without folders of this machine."""
+    overrides = [word_without_folders(override) for override in request.overrides]
     shown = None if user_configs is None else Path(word_without_folders(str(user_configs)))
-    return run_command(job._replace(overrides=overrides), shown)
+    return run_command(overrides, shown)

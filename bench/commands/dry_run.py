@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cells.cell import Cell, digest, float_config, plan
+from bench.cells.cell import Cell, plan
 from bench.cells.recipe import recipe
+from bench.cells.request import digest, request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.experiments import typed_jobs
 from bench.config.launchers import prefer_own_defaults
-from bench.config.schema import Config, read_config
+from bench.config.schema import read_config
 from bench.console import say
+from bench.data.listings import Listings
 from bench.machine.device import check_device
 from bench.measure.run import known_result
 from bench.sweep.forecast import Estimate, Wanted, forecast, kind_of
@@ -32,11 +34,13 @@ def dry_run(args: Sequence[str]) -> int:
     user_configs = None if typed.config_dir is None else Path(typed.config_dir)
     counts: Counter[str] = Counter()
     refused: dict[str, list[str]] = {}  # jobs by what is said of them
-    left: list[tuple[Cell, Config]] = []
+    left: list[Cell] = []
+    listings = Listings()
     for job, composed in typed_jobs(typed.overrides, typed.multirun, user_configs):
         try:
             config = read_config(composed)
-            known, cell = known_result(config), plan(config)
+            cell = plan(request_of(config), listings)
+            known = known_result(cell)
             if known is None:
                 check_machines(config.runtime)
                 check_device(config.runtime.device)
@@ -44,15 +48,15 @@ def dry_run(args: Sequence[str]) -> int:
             refused.setdefault(str(error), []).append(" ".join(job))
             continue
         if known is None:
-            left.append((cell, config))
+            left.append(cell)
         counts["left" if known is None else known.status] += 1
-    earlier = _earlier({config.paths.outputs for _, config in left})
-    failed = sum(_failed(config, cell.id) for cell, config in left)
+    earlier = _earlier({_outputs(cell) for cell in left})
+    failed = sum(map(_failed, left))
     references = _references(left)
     impossible = sum(map(len, refused.values()))
     for line in _summary(counts, failed, impossible, len(references)):
         say(line)
-    wanted = [_wanted(*pair, earlier) for pair in [*references.values(), *left]]
+    wanted = [_wanted(cell, earlier) for cell in [*references, *left]]
     for line in _costs(forecast(wanted, earlier)):
         say(line)
     for reason, jobs in refused.items():
@@ -65,35 +69,31 @@ def _earlier(stores: set[Path]) -> list[Result]:
     return [result for outputs in sorted(stores) for result in Store(outputs).results()]
 
 
-def _failed(config: Config, id: str) -> bool:
+def _outputs(cell: Cell) -> Path:
+    return cell.request.given.paths.outputs
+
+
+def _failed(cell: Cell) -> bool:
     try:
-        result = Store(config.paths.outputs).read(id)
+        result = Store(_outputs(cell)).read(cell.id)
     except BenchError:  # altered, so it is measured again
         return False
     return result is not None and result.status == "failed"
 
 
-def _references(left: Sequence[tuple[Cell, Config]]) -> dict[str, tuple[Cell, Config]]:
-    """Return the float cells that are measured on the way, by id."""
-    configs = [
-        float_config(config)
-        for cell, config in left
-        if not cell.spec.is_float and cell.weights.locate is not None
-    ]
-    floats = {cell.id: (cell, config) for config in configs for cell in [plan(config)]}
-    asked = {cell.id for cell, _ in left}
-    return {
-        id: (cell, config)
-        for id, (cell, config) in floats.items()
-        if id not in asked and known_result(config) is None
-    }
+def _references(left: Sequence[Cell]) -> list[Cell]:
+    """Return the float cells that are measured on the way, each once."""
+    floats = {cell.id: cell for cell in (cell.as_float() for cell in left if cell.needs_float)}
+    for cell in left:
+        floats.pop(cell.id, None)
+    return [cell for cell in floats.values() if known_result(cell) is None]
 
 
-def _wanted(cell: Cell, config: Config, earlier: Sequence[Result]) -> Wanted:
+def _wanted(cell: Cell, earlier: Sequence[Result]) -> Wanted:
     said = recipe(cell)
     name = f"{cell.entry.name} {cell.listing.name} {cell.method.name}"
     bits = cell.spec.w_bits, cell.spec.a_bits
-    shared = _shared(cell, config.paths.outputs / "cache", earlier)
+    shared = _shared(cell, _outputs(cell) / "cache", earlier)
     return Wanted(cell.id, name, kind_of(cell.entry.name, said), bits, shared)
 
 

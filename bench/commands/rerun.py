@@ -5,7 +5,8 @@ from argparse import Namespace
 import numpy as np
 import yaml
 
-from bench.cells.cell import forget_listings, plan
+from bench.cells.cell import plan
+from bench.cells.request import request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.experiments import outputs_of
@@ -13,6 +14,7 @@ from bench.config.schema import Config, read_config
 from bench.console import say, show_log
 from bench.measure.clock import Clock
 from bench.measure.phases import measure
+from bench.measure.resources import Resources
 from models.errors import BenchError
 
 
@@ -23,7 +25,6 @@ def rerun(options: Namespace) -> int:
     images than the recorded ones.
     """
     show_log()
-    forget_listings()
     store = Store(outputs_of(options.overrides))
     recorded = store.find(options.id)
     if recorded.status != "done":
@@ -43,13 +44,14 @@ def rerun(options: Namespace) -> int:
 
 def compare(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
     """Measure `config` again, synthesis included; say whether every image comes out as recorded."""
-    cell = plan(config)
+    resources = Resources()
+    cell = plan(request_of(config), resources.listings)
     if cell.id != recorded.id:
         raise BenchError(
             f"cell {recorded.id} is now {cell.id}: the weights, the images or the method's version "
             "changed since; put back what the record names"
         )
-    now = measure(cell, config, Clock(), fresh=True).evaluation.correctness.top1
+    now = measure(cell, resources, Clock(), fresh=True).evaluation.correctness.top1
     then = store.correctness(recorded.id)["top1"]
     differing = int(np.count_nonzero(now != then))
     if differing == 0:

@@ -32,6 +32,7 @@ def run(args: Sequence[str]) -> int:
 
     from bench.config.launchers import lost_by_launcher, prefer_own_defaults
     from bench.config.sweeper import prefer_grids
+    from bench.measure.resources import Resources
     from bench.sweep.journal import Journal
     from bench.sweep.session import Session
     from bench.training.host import hosting
@@ -44,13 +45,13 @@ def run(args: Sequence[str]) -> int:
     verbose = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be one line
     sys.argv = ["bench run", *with_choices(args)]
-    session = Session()
+    session = Session(Resources())
     main = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
     lost = None
     try:
         with hosting():
             try:
-                main(session.job)()
+                main(session)()
             except Exception as error:
                 lost = None if verbose else lost_by_launcher(error)
                 if lost is None:

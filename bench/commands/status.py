@@ -3,10 +3,10 @@
 from argparse import Namespace
 from collections import Counter
 
-from bench.cells.cell import request_id
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result, newest
 from bench.cells.store import Store
-from bench.config.experiments import experiment_jobs, outputs_of, run_command
+from bench.config.experiments import outputs_of, run_command
 from bench.console import say
 
 
@@ -37,14 +37,14 @@ def _of_everything(results: list[Result]) -> None:
 
 def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
     name, user_configs = arguments.experiment, arguments.config_dir
-    jobs = experiment_jobs(name, arguments.overrides, user_configs)
+    requests = experiment_requests(name, arguments.overrides, user_configs)
     by_request = newest(results)
-    found = [by_request.get(request_id(job.config)) for job in jobs]
-    counts = Counter(result.status if result else "missing" for result in found)
-    say(f"{name}: {len(jobs)} cells: {_counts(counts)}")
-    for job, result in zip(jobs, found, strict=True):
+    cells = [by_request.get(request.id) for request in requests]
+    counts = Counter(result.status if result else "missing" for result in cells)
+    say(f"{name}: {len(requests)} cells: {_counts(counts)}")
+    for request, result in zip(requests, cells, strict=True):
         if result is None:
-            say(f"  missing  {run_command(job, user_configs)}")
+            say(f"  missing  {run_command(request.overrides, user_configs)}")
         elif result.status != "done":
             say(f"  {result.status}  {result.label}: {result.reason}")
 

@@ -35,7 +35,6 @@ def check(name: str, overrides: list[str], user_configs: Path | None = None) -> 
             choose_weights(entry(job.config.model.name), job.config.model.weights)
             make_method(job.config.method)
             options_of(job.config.data)
-            _ = job.config.spec
         except BenchError as error:
             raise BenchError(f"{' '.join(job.overrides)}: {error}") from error
     return len(jobs)

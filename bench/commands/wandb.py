@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result
 from bench.cells.store import Store
-from bench.config.experiments import experiment_jobs, outputs_of
+from bench.config.experiments import outputs_of
 from bench.config.schema import TrackingConfig
 from bench.console import put, say, write
 from bench.tables.collect import collect
@@ -87,16 +88,16 @@ class _Known(NamedTuple):
 
 def _measured(arguments: Namespace) -> _Known:
     store = Store(outputs_of(arguments.overrides))
-    jobs = experiment_jobs(arguments.name, arguments.overrides, arguments.config_dir)
+    requests = experiment_requests(arguments.name, arguments.overrides, arguments.config_dir)
     results = store.results()
-    cells = collect(jobs, results)
+    cells = collect(requests, results)
     cells = cells[cells["status"] == "done"]
     if cells.empty:
         raise BenchError(
             f"no cell of {arguments.name} is measured; bench run -m experiment={arguments.name}"
         )
     by_id = {result.id: result for result in results}
-    return _Known(cells, by_id, jobs[0].config.tracking, store)
+    return _Known(cells, by_id, requests[0].config.tracking, store)
 
 
 def _tables(arguments: Namespace, known: _Known) -> list[Path]:

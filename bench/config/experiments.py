@@ -100,10 +100,10 @@ class Job(NamedTuple):
     config: Config
 
 
-def run_command(job: Job, user_configs: Path | None = None) -> str:
-    """Return what to type to measure the cell of `job`."""
+def run_command(overrides: Sequence[str], user_configs: Path | None = None) -> str:
+    """Return what to type to measure the cell of `overrides`."""
     given = [] if user_configs is None else ["--config-dir", str(user_configs)]
-    return "bench run " + shlex.join([*given, *job.overrides])
+    return "bench run " + shlex.join([*given, *overrides])
 
 
 def experiment_jobs(

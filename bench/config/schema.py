@@ -11,12 +11,13 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    field_serializer,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from models.errors import BenchError
-from models.quantize.spec import QuantSpec
+from models.quantize.spec import OF_MIXED, QuantSpec
 from models.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Config(_Strict):
     model: ModelConfig
     data: dict[str, Any]
     method: dict[str, Any]
-    quant: dict[str, Any]
+    quant: QuantSpec
     tracking: TrackingConfig
     runtime: RuntimeConfig
     paths: PathsConfig
@@ -108,16 +109,26 @@ class Config(_Strict):
     group: str
     shard: str | None = Field(None, exclude=True)
 
-    @property
-    def spec(self) -> QuantSpec:
+    @field_validator("quant", mode="plain")
+    @classmethod
+    def _quantizer(cls, value: Any) -> QuantSpec:
         """Raises BenchError for a quantizer that does not exist."""
+        if isinstance(value, QuantSpec):
+            return value
         known = QuantSpec.__dataclass_fields__
-        for key in self.quant.keys() - known.keys():
+        for key in value.keys() - known.keys():
             raise BenchError(f"quant has no key {key!r}; {did_you_mean(key, known)}")
         for key in ("w_bits", "a_bits"):
-            if key not in self.quant:
+            if key not in value:
                 raise BenchError(f"quant.{key} is missing; add it to the config of this quant")
-        return QuantSpec(**self.quant)
+        return QuantSpec(**value)
+
+    @field_serializer("quant")
+    def _quantizer_values(self, spec: QuantSpec) -> dict[str, Any]:
+        values = spec.as_dict()
+        if spec.is_mixed:
+            return values
+        return {key: value for key, value in values.items() if key not in OF_MIXED}
 
 
 def read_config(composed: "DictConfig | dict[str, Any]") -> Config:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bench.cells.cell import normalised
+from bench.cells.request import normalised
 from bench.config.schema import read_config
 from bench.dashboard.command import command
 from bench.dashboard.labels import Presets

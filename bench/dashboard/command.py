@@ -24,7 +24,7 @@ def command(config: Config, known: Presets) -> str | None:
     method is not one of the shipped configs: only their owner can name them. `FOLDER` stands for
     where images lie, and the file of the weights.
     """
-    is_float = config.spec.is_float
+    is_float = config.quant.is_float
     chosen = {"model": config.model.model_dump(), "data": config.data}
     if not is_float:  # a float cell has no method
         chosen["method"] = config.method
@@ -32,7 +32,7 @@ def command(config: Config, known: Presets) -> str | None:
     if any(name not in _shipped(group) for group, name in names.items()):
         return None
     words = [f"{group}={name}" for group, name in names.items()]
-    words += ["quant=fp32"] if is_float else _quantizer(config.quant, known)
+    words += ["quant=fp32"] if is_float else _quantizer(config.quant.as_dict(), known)
     for group, name in names.items():
         words += _changes(group, chosen[group], composed(f"{group}={name}")[group])
     if config.seed:

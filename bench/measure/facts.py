@@ -4,20 +4,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.cells.cell import Cell, request_id
+from bench.cells.cell import Cell
 from bench.cells.recipe import recipe
 from bench.config.schema import Config
 from bench.machine.versions import git_sha, versions
-from bench.measure.gate import expected_top1
 from bench.measure.phases import Measurement
 from bench.statistics.intervals import wilson_interval
 
 
-def facts_before(cell: Cell, config: Config) -> dict[str, Any]:
+def facts_before(cell: Cell) -> dict[str, Any]:
     """Return what a result says of a cell whatever comes of it."""
     return {
         "id": cell.id,
-        "request_id": request_id(config),
+        "request_id": cell.request.id,
         "model": cell.entry.name,
         "weights": cell.weights.tag,
         "method": cell.method.name,
@@ -26,8 +25,8 @@ def facts_before(cell: Cell, config: Config) -> dict[str, Any]:
         "w_bits": cell.spec.w_bits,
         "a_bits": cell.spec.a_bits,
         "seed": cell.seed,
-        "group": config.group,
-        "fp32_expected": expected_top1(cell.weights, cell.listing),
+        "group": cell.request.given.group,
+        "fp32_expected": cell.expected_top1,
         "weights_sha256": cell.weights.sha256,
         "recipe": recipe(cell),
         "versions": versions(),

@@ -3,19 +3,9 @@
 import logging
 
 from bench.cells.result import Result
-from bench.data import Listing
 from models.errors import BenchError
-from models.zoo import Weights
 
 log = logging.getLogger(__name__)
-
-
-def expected_top1(weights: Weights, listing: Listing) -> float | None:
-    """Return the published float top-1 in percent, if `listing` is the set it was published for."""
-    published = weights.published
-    if published is None or (published.data, published.images) != (listing.name, len(listing)):
-        return None
-    return published.top1
 
 
 def check_float(reference: Result, expected: float | None, mode: str) -> None:

@@ -1,10 +1,9 @@
 """The way of one cell: network, images, calibration, quantization, correctness."""
 
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from bench.cells.cell import Cell
@@ -16,14 +15,13 @@ from bench.measure.calibration import calibrate
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
 from bench.measure.mixed import blank_image, budget_of, choose, measured_sensitivity
+from bench.measure.resources import Resources
 from bench.training.cache import trained
 from methods.base import Progress
 from methods.training.base import TrainedMethod
 from models.qat.network import weights_size_mb
 from models.quantize.fuse import fuse_relus
 from models.quantize.mixed import Assignment, uniform_size_mb
-from models.zoo import Weights, entry
-from models.zoo.weights import load
 
 
 class Measurement(NamedTuple):
@@ -48,20 +46,21 @@ class Measurement(NamedTuple):
     calibrated: Listing | None
 
 
-def measure(cell: Cell, config: Config, clock: Clock, fresh: bool = False) -> Measurement:
-    """Measure `cell`; everything it shares with other cells is made once a process.
+def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False) -> Measurement:
+    """Measure `cell`; what it shares with other cells is in `resources`, and in the caches.
 
     fresh: synthesise again instead of using what an earlier cell has kept.
     """
-    return with_whole_images(partial(_measure, cell, config, clock, fresh))
+    return with_whole_images(partial(_measure, cell, resources, clock, fresh))
 
 
-def _measure(cell: Cell, config: Config, clock: Clock, fresh: bool) -> Measurement:
+def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Measurement:
+    config = cell.request.given
     device = prepare_device(config.runtime)
     layout = memory_format(config.runtime)
     caches = config.paths.outputs / "cache"
     with clock.phase("load"):
-        network, sha256 = _network(cell.entry.name, cell.weights, device, layout)
+        network, sha256 = resources.networks.get(cell.entry.name, cell.weights, device, layout)
         given = budget_of(cell, network)  # what cannot be met fails before any long work
         size = 0.0 if given else uniform_size_mb(network, cell.spec, blank_image(cell, network))
     with clock.phase("decode") as progress:
@@ -114,22 +113,6 @@ def _quantized(
     found = cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
     fuse_relus(found, batch[:1])
     return found
-
-
-@lru_cache(maxsize=2)
-def _network(
-    name: str, weights: Weights, device: torch.device, layout: torch.memory_format
-) -> tuple[nn.Module, str | None]:
-    if weights.locate is None:
-        network, sha256 = entry(name).network().eval().requires_grad_(False), None
-    else:
-        network, sha256 = load(entry(name), weights)
-    return network.to(memory_format=layout).to(device), sha256
-
-
-def forget_networks() -> None:
-    """Load networks anew from now on."""
-    _network.cache_clear()
 
 
 def _images(cell: Cell, listing: Listing, config: Config, progress: Progress) -> ImageSet:

@@ -9,20 +9,20 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from bench.cells.cell import Cell, float_config, plan
+from bench.cells.cell import Cell
 from bench.cells.correctness import save_correctness
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Busy, Store
-from bench.config.schema import Config
 from bench.machine.device import device_name, prepare_device
 from bench.machine.memory import peak_memory_bytes, reset_peak_memory
 from bench.measure.clock import Clock
 from bench.measure.facts import facts_before, facts_found, portable
-from bench.measure.gate import check_float, expected_top1
+from bench.measure.gate import check_float
 from bench.measure.limit import TimeLimit, Unfinished, time_limit
 from bench.measure.mixed import save_mixed
-from bench.measure.phases import Measurement, forget_networks, measure
+from bench.measure.phases import Measurement, measure
+from bench.measure.resources import Resources
 from bench.plots.training import save_training
 from models.errors import BenchError, NotApplicable
 
@@ -33,30 +33,32 @@ class Outcome(NamedTuple):
     """What became of a cell: measured now, found measured, or in another process's hands."""
 
     kind: Literal["measured", "found", "busy"]
-    id: str
+    cell: Cell
     result: Result | None
 
+    @property
+    def id(self) -> str:
+        return self.cell.id
 
-def run_cell(config: Config, wait: bool = True) -> Outcome:
-    """Measure the cell of `config`, unless its number is known, and put it in the store.
 
-    A failure becomes a record with status "failed", and is tried again by the next run. With
+def run_cell(cell: Cell, resources: Resources, wait: bool = True) -> Outcome:
+    """Measure `cell`, unless its number is known, and put it in the store.
+
+    A failure becomes a result with status "failed", and is tried again by the next run. With
     wait=False a cell that another process is measuring is left to it.
 
-    Raises BenchError when there is no such cell (an unknown name, an impossible value), and when
-    its record cannot be written.
+    Raises BenchError when its result cannot be written.
     """
-    cell = plan(config)
-    store = Store(config.paths.outputs)
-    if not config.force and (known := _finished(store, cell.id, config)):
-        return Outcome("found", cell.id, known)
+    store = Store(cell.request.given.paths.outputs)
+    if known := known_result(cell):
+        return Outcome("found", cell, known)
     try:
         with store.lock(cell.id, wait):
-            if not config.force and (known := _finished(store, cell.id, config)):
-                return Outcome("found", cell.id, known)
-            return Outcome("measured", cell.id, _measure_into(store, cell, config))
+            if known := known_result(cell):
+                return Outcome("found", cell, known)
+            return Outcome("measured", cell, _measure_into(store, cell, resources))
     except Busy:
-        return Outcome("busy", cell.id, None)
+        return Outcome("busy", cell, None)
     except OSError as error:
         raise BenchError(
             f"cannot write under {store.root}: {error.strerror}; make room or change the "
@@ -64,29 +66,26 @@ def run_cell(config: Config, wait: bool = True) -> Outcome:
         ) from error
 
 
-def known_result(config: Config) -> Result | None:
-    """Return the record that `run_cell` would find, None for a cell that it would measure.
+def known_result(cell: Cell) -> Result | None:
+    """Return the result that `run_cell` would find, None for a cell that it would measure.
 
-    Raises BenchError as it does.
+    A number without some of the images is found only where that may be (data.skip_bad).
     """
-    cell = plan(config)
-    return None if config.force else _finished(Store(config.paths.outputs), cell.id, config)
-
-
-def _finished(store: Store, id: str, config: Config) -> Result | None:
-    """Return a number that may be shown for `config`: one without images only where that may be."""
-    result = store.finished(id)
+    config = cell.request.given
+    if config.force:
+        return None
+    result = Store(config.paths.outputs).finished(cell.id)
     if result is None or config.data.get("skip_bad"):
         return result
     parts = (result.recipe.get(part, {}) for part in ("evaluation", "calibration"))
     return None if any(part.get("left_out") for part in parts) else result
 
 
-def _measure_into(store: Store, cell: Cell, config: Config) -> Result:
-    clock = Clock()
+def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
+    config, clock = cell.request.given, Clock()
     device = prepare_device(config.runtime)
     reset_peak_memory(device)
-    known: dict[str, Any] = facts_before(cell, config)
+    known: dict[str, Any] = facts_before(cell)
     ran: dict[str, Any] = {}
     earlier = store.finished(cell.id)
     with (
@@ -110,10 +109,10 @@ def _measure_into(store: Store, cell: Cell, config: Config) -> Result:
             return Unfinished(store.root, folder, resolved, record({"status": "failed"}))
 
         try:
-            if not cell.spec.is_float and cell.weights.locate is not None:
+            if cell.needs_float:
                 with clock.phase("float"):
-                    known |= _float_reference(cell, config)
-            measured = _in_time(cell, config, clock, unfinished)
+                    known |= _float_reference(cell, resources)
+            measured = _in_time(cell, resources, clock, unfinished)
             ran = {
                 "batch_size": measured.evaluation.batch_size,
                 "compiled": measured.evaluation.compiled,
@@ -147,35 +146,26 @@ class _KeepEarlier(Exception):
 
 
 def _in_time(
-    cell: Cell, config: Config, clock: Clock, unfinished: Callable[[], Unfinished]
+    cell: Cell, resources: Resources, clock: Clock, unfinished: Callable[[], Unfinished]
 ) -> Measurement:
     try:
-        with time_limit(config.runtime.limit_s, clock, unfinished):
-            return measure(cell, config, clock)
+        with time_limit(cell.request.given.runtime.limit_s, clock, unfinished):
+            return measure(cell, resources, clock)
     except TimeLimit:
-        forget_networks()  # it may have been in the middle of changing one
+        resources.networks.forget()  # it may have been in the middle of changing one
         raise
 
 
-# Float cells that failed in this command: the cells of a sweep that need one fail at once.
-_failed_floats: dict[tuple[Path, str], Result] = {}
-
-
-def forget_failures() -> None:
-    """Try float cells again that failed earlier in this process."""
-    _failed_floats.clear()
-
-
-def _float_reference(cell: Cell, config: Config) -> dict[str, Any]:
-    wanted = float_config(config)
-    key = config.paths.outputs, plan(wanted).id
-    reference = _failed_floats.get(key) or run_cell(wanted).result
+def _float_reference(cell: Cell, resources: Resources) -> dict[str, Any]:
+    config, float_cell = cell.request.given, cell.as_float()
+    key = config.paths.outputs, float_cell.id
+    reference = resources.failed_floats.get(key) or run_cell(float_cell, resources).result
     if reference is None or reference.status != "done":
         why = reference.reason if reference else "no record"
         if reference is not None:
-            _failed_floats[key] = reference
+            resources.failed_floats[key] = reference
         raise BenchError(f"the float network could not be measured: {why}")
-    check_float(reference, expected_top1(cell.weights, cell.listing), config.gate)
+    check_float(reference, cell.expected_top1, config.gate)
     return {"fp32_top1": reference.top1, "fp32_id": reference.id}
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from bench.cells.cell import normalised
+from bench.cells.request import normalised
 from bench.config.schema import Config
 from bench.papers.published import REFERENCES
 from methods.registry import METHODS, method_class
@@ -123,9 +123,9 @@ def _parts(config: Config) -> list[tuple[str, str]]:
     if weights == "default" and known is not None and known.weights:
         weights = next(iter(known.weights))
     trained = config.method.get("qat")
-    techniques = [config.quant.get("rounding"), *(trained.values() if trained else ())]
-    methods = [] if config.spec.is_float else [config.method["name"]]
-    if config.spec.is_mixed:
+    techniques = [config.quant.rounding, *(trained.values() if trained else ())]
+    methods = [] if config.quant.is_float else [config.method["name"]]
+    if config.quant.is_mixed:
         methods.append("zeroq")  # the paper that the choice of bits is from
     return [
         *(("method", name) for name in methods),

@@ -13,7 +13,7 @@ from bench.papers.layout import csv_rows, layout, missing_commands
 from bench.papers.notes import about_numbers, meaning
 from bench.papers.published import Published, load_published
 from bench.tables.collect import collect
-from bench.tables.measured import measured_cells, table_jobs
+from bench.tables.measured import measured_cells, table_requests
 from bench.tables.notes import footnotes, measured_on
 from bench.tables.table import Table, experiment_table
 from models.errors import BenchError
@@ -52,7 +52,7 @@ def paper_rows(
     """Return the cells of a paper's table, one a row with a seed, and `compare` of them."""
     numbers = shown_numbers(definition, published)
     floats = not numbers or any(p.method == FLOAT for p in numbers)
-    cells = collect(table_jobs(name, overrides, user_configs, floats), results, user_configs)
+    cells = collect(table_requests(name, overrides, user_configs, floats), results, user_configs)
     return cells, compare(definition, numbers, measured_cells(cells, results))
 
 

@@ -3,6 +3,8 @@
 import time
 from typing import Any, NamedTuple
 
+from bench.cells.cell import plan
+from bench.cells.request import request_of
 from bench.cells.result import Result
 from bench.config.experiments import compose_raw
 from bench.config.schema import read_config
@@ -36,7 +38,8 @@ def cell(place: Workplace, bits: tuple[int, int], precision: str = "fp32") -> Ti
     config = read_config(compose_raw([*_CELL, *quant, f"paths.outputs={place.outputs}"]))
     runtime = place.runtime.model_copy(update={"precision": precision})
     begun = time.perf_counter()
-    result = run_cell(config.model_copy(update={"runtime": runtime})).result
+    request = request_of(config.model_copy(update={"runtime": runtime}))
+    result = run_cell(plan(request, place.resources.listings), place.resources).result
     seconds = time.perf_counter() - begun
     if result is None or result.status != "done":
         raise BenchError(f"a cell that is timed failed: {result and result.reason}")

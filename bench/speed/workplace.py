@@ -1,7 +1,7 @@
 """Where ratios are measured, and the networks that they are measured on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.config.schema import RuntimeConfig
 from bench.machine.device import memory_format
+from bench.measure.resources import Resources
 from bench.speed.ratio import Ratio
 from methods.distillation.batchnorm import batchnorms, running_statistics
 from models.zoo import entry
@@ -17,11 +18,12 @@ from models.zoo import entry
 
 @dataclass(frozen=True)
 class Workplace:
-    """The device, how cells are run on it, and an empty folder for the cells' outputs."""
+    """The device, how cells are run on it, an empty folder for their outputs, what they share."""
 
     runtime: RuntimeConfig
     device: torch.device
     outputs: Path
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def layout(self) -> torch.memory_format:

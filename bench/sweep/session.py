@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bench.cells.cell import float_config, forget_listings
+from bench.cells.cell import Cell, plan
+from bench.cells.request import Request, request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
-from bench.config.schema import Config, read_config
+from bench.config.schema import read_config
 from bench.console import show_log
-from bench.measure.run import Outcome, forget_failures, known_result, run_cell
+from bench.measure.resources import Resources
+from bench.measure.run import Outcome, known_result, run_cell
 from bench.sweep.journal import Entry, Journal
 from bench.tracking.runs import effective_mode, track
 from bench.tracking.uploads import Uploads
@@ -32,15 +35,13 @@ _CHOSEN_ONE = ("model", "data", "method", "quant", "recipe")
 class Session:
     """The jobs of one `bench run` that this process has done, and what they leave open.
 
-    A launcher hands each job to its worker with a copy of the session, which is pickled: the copy
-    knows that it is one, the journal, and where the command was typed, whatever the environment of
-    the worker.
+    It is what Hydra calls for each job, and what the sweeper asks about all of them. A launcher
+    hands each job to its worker with a copy of the session, which is pickled: the copy knows that
+    it is one, the journal, and where the command was typed, whatever the environment of the worker.
     """
 
-    def __init__(self) -> None:
-        forget_listings()
-        forget_failures()
-        self._begin(in_worker=False)
+    def __init__(self, resources: Resources) -> None:
+        self._begin(resources, in_worker=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"journal": self._journal, "folder": Path.cwd(), "command": os.getpid()}
@@ -51,22 +52,27 @@ class Session:
         # after their own.
         if current_process().name.startswith("Loky"):
             end_with(command)
-        self._begin(in_worker=True, **state)
+        self._begin(_resources_of_worker(command), in_worker=True, **state)
 
     def _begin(
-        self, in_worker: bool, journal: Journal | None = None, folder: Path | None = None
+        self,
+        resources: Resources,
+        in_worker: bool,
+        journal: Journal | None = None,
+        folder: Path | None = None,
     ) -> None:
+        self._resources = resources
         self._in_worker = in_worker
         self._handed = journal
         self._folder = folder
-        self._deferred: list[tuple[Config, str]] = []
+        self._deferred: list[tuple[Cell, str]] = []
         self._entries: list[Entry] = []
         self._uploads = Uploads()
         self._patience_seconds = 0.0
         self._modes: dict[str, str] = {}
         self._cleaned: set[Path] = set()
 
-    def job(self, composed: DictConfig) -> None:
+    def __call__(self, composed: DictConfig) -> None:
         """Run one composed job and note what became of it; only an interrupt is raised."""
         label = _label(HydraConfig.get().overrides.task)
         if self._in_worker:
@@ -81,11 +87,12 @@ class Session:
             config = read_config(composed)
             host(config.runtime)
             self._clean(config.paths.outputs)
-            outcome = run_cell(config, wait=not in_a_row)
+            cell = plan(request_of(config), self._resources.listings)
+            outcome = run_cell(cell, self._resources, wait=not in_a_row)
         except (BenchError, OSError) as error:
             self._note(Entry("refused", label, reason=str(error)))
             return
-        self._take(outcome, config, label)
+        self._take(outcome, label)
 
     @property
     def _journal(self) -> Journal | None:
@@ -99,23 +106,23 @@ class Session:
     def known(self, composed: dict[str, Any], overrides: Sequence[str]) -> bool:
         """Note the cell of a job if its number is known, and return whether it is."""
         try:
-            config = read_config(composed)
-            result = known_result(config)
+            cell = plan(request_of(read_config(composed)), self._resources.listings)
+            result = known_result(cell)
         except (BenchError, OSError):
             return False  # the job itself says what is wrong
         if result is None:
             return False
-        self._clean(config.paths.outputs)
-        self._take(Outcome("found", result.id, result), config, _label(overrides))
+        self._clean(cell.request.given.paths.outputs)
+        self._take(Outcome("found", cell, result), _label(overrides))
         return True
 
     def finish(self) -> list[Entry]:
         """Do the cells that were left to other processes, wait for uploads; return all entries."""
         if self._deferred:
             log.info("waiting for %d cells that another process measures", len(self._deferred))
-        for config, label in self._deferred:
+        for cell, label in self._deferred:
             try:
-                self._take(run_cell(config, wait=True), config, label)
+                self._take(run_cell(cell, self._resources, wait=True), label)
             except (BenchError, OSError) as error:
                 self._note(Entry("refused", label, reason=str(error)))
         journal = self._journal
@@ -140,11 +147,11 @@ class Session:
             self._cleaned.add(outputs)
             Store(outputs).clean()
 
-    def _take(self, outcome: Outcome, config: Config, label: str) -> None:
+    def _take(self, outcome: Outcome, label: str) -> None:
         if outcome.result is None:
-            self._deferred.append((config, label))
+            self._deferred.append((outcome.cell, label))
             return
-        self._track(outcome.result, config)
+        self._track(outcome.result, outcome.cell.request)
         result = outcome.result
         status = "found" if outcome.kind == "found" else result.status
         self._note(Entry(status, label, result.id, result.reason), result)
@@ -161,7 +168,8 @@ class Session:
         position = f"{journal.position()} " if journal else ""
         log.info("%s%s", position, describe(entry, result))
 
-    def _track(self, result: Result, config: Config) -> None:
+    def _track(self, result: Result, request: Request) -> None:
+        config = request.given
         wanted = config.tracking.mode
         if wanted not in self._modes:
             self._modes[wanted] = effective_mode(wanted)
@@ -172,7 +180,7 @@ class Session:
         if mode != "none" and result.fp32_id not in (None, result.id):
             reference = Store(config.paths.outputs).finished(str(result.fp32_id))
             if reference is not None:
-                pairs.append((reference, float_config(config)))
+                pairs.append((reference, request.as_float().given))
         for one, its_config in pairs:
             run: Path | None = track(one, its_config, mode)
             if run is None or wanted != "online":
@@ -187,6 +195,15 @@ class Session:
     def _upload(self, run: Path, patience_seconds: float) -> None:
         self._uploads.add(run)
         self._patience_seconds = patience_seconds
+
+
+@cache
+def _resources_of_worker(command: int) -> Resources:
+    """Return what a launcher's worker keeps while it lives: each of its jobs unpickles a session.
+
+    command: the process that was typed.
+    """
+    return Resources()
 
 
 def _runs_file(journal: Journal) -> Path:

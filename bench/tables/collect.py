@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cells.cell import normalised, reported_name, request_id
+from bench.cells.request import Request, reported_name
 from bench.cells.result import Result, newest
-from bench.config.experiments import Job, run_command
+from bench.config.experiments import run_command
 from bench.config.schema import Config
 from models.quantize.spec import MIXED, w_label
 
@@ -21,28 +21,28 @@ _SAID = ("name", "label", "root")  # by the columns `method` and `data`, or no p
 
 
 def collect(
-    jobs: Sequence[Job], results: Sequence[Result], user_configs: Path | None = None
+    requests: Sequence[Request], results: Sequence[Result], user_configs: Path | None = None
 ) -> pd.DataFrame:
-    """Return one row a cell, in the order of `jobs`: what it is, and what it came to.
+    """Return one row a cell, in the order of `requests`: what it is, and what it came to.
 
     What it is: `model`, `weights`, `data`, `w_bits`, `a_bits`, `seed`, `runtime.precision` where
     one is not fp32, and every other value of its configuration as `data.*`, `method.*` or `quant.*`
-    (NaN where a cell has no such value; nested ones under longer names, lists as tuples). Jobs that
-    ask for the same, as `quant=w4a32` does with any activation range, are one row.
+    (NaN where a cell has no such value; nested ones under longer names, lists as tuples). Requests
+    for the same, as `quant=w4a32` does with any activation range, are one row.
     What it came to: `status` ("missing" when there is no result), `images` (fingerprint of the
     evaluation set), the numbers of `Result`, and `command`, which measures it. Of two results for
     one cell, measured on different copies of the data, the newer one counts.
 
-    user_configs: the folder of the user's own configs that the jobs were composed with.
+    user_configs: the folder of the user's own configs that they were composed with.
     """
     found = newest(results)
-    asked: dict[tuple[str, str], Job] = {}
-    for job in jobs:
-        asked.setdefault((request_id(job.config), job.config.runtime.precision), job)
+    cells: dict[tuple[str, str], Request] = {}
+    for request in requests:
+        cells.setdefault((request.id, request.config.runtime.precision), request)
     rows = []
-    for (id, _), job in asked.items():
-        command = {"command": run_command(job, user_configs)}
-        rows.append({**_asked(job.config), **_found(found.get(id)), **command})
+    for (id, _), request in cells.items():
+        command = {"command": run_command(request.overrides, user_configs)}
+        rows.append({**_asked(request.config), **_found(found.get(id)), **command})
     unsaid = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
         unsaid.append("quant.w_candidates")
@@ -52,8 +52,7 @@ def collect(
 
 
 def _asked(config: Config) -> dict[str, Any]:
-    config = normalised(config)
-    quant = dict(config.quant)
+    quant = config.quant.as_dict()
     row: dict[str, Any] = {
         "model": config.model.name,
         "weights": config.model.weights,

@@ -6,38 +6,38 @@ from typing import Any
 
 import pandas as pd
 
-from bench.cells.cell import float_config, request_id
+from bench.cells.request import Request, experiment_requests
 from bench.cells.result import Result
-from bench.config.experiments import Job, experiment_jobs
 from bench.config.files import options
 from bench.statistics.intervals import t_interval, wilson_interval
 
 _ASKED = ("model", "weights", "data", "method", "w_bits", "a_bits")
 
 
-def table_jobs(
+def table_requests(
     name: str, overrides: Sequence[str], user_configs: Path | None = None, floats: bool = True
-) -> list[Job]:
-    """Return the jobs of a table's experiment; a table without an experiment has none.
+) -> list[Request]:
+    """Return what a table's experiment asks for; a table without an experiment asks for nothing.
 
-    floats: put the float networks that they need first.
+    floats: put the float networks that its cells need first.
 
-    Raises BenchError as `experiment_jobs`.
+    Raises BenchError as `experiment_requests`.
     """
     if name not in options("experiment", user_configs):
         return []
-    jobs = experiment_jobs(name, overrides, user_configs)
-    return [*_float_jobs(jobs), *jobs] if floats else jobs
+    requests = experiment_requests(name, overrides, user_configs)
+    return [*_float_requests(requests), *requests] if floats else requests
 
 
-def _float_jobs(jobs: Sequence[Job]) -> list[Job]:
-    found: dict[str, Job] = {}
-    for job in jobs:
-        words = [word for word in job.overrides if not word.startswith(("quant=", "quant."))]
-        config = float_config(job.config)
-        found.setdefault(request_id(config), Job([*words, "quant=fp32"], config))
-    asked = {request_id(job.config) for job in jobs}
-    return [job for id, job in found.items() if id not in asked]
+def _float_requests(requests: Sequence[Request]) -> list[Request]:
+    """Return the float networks that `requests` need and do not ask for, each once."""
+    floats: dict[str, Request] = {}
+    for request in requests:
+        of_float = request.as_float()
+        floats.setdefault(of_float.id, of_float)
+    for request in requests:
+        floats.pop(request.id, None)
+    return list(floats.values())
 
 
 def measured_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result
-from bench.config.experiments import experiment_jobs
 from bench.tables.best import best_values
 from bench.tables.collect import collect
 from bench.tables.delta import DELTA_B_TITLE, delta_b_column
@@ -38,7 +38,7 @@ def experiment_table(
 
     Raises BenchError for an unknown experiment, or cells that do not compose.
     """
-    cells = collect(experiment_jobs(name, overrides, user_configs), results, user_configs)
+    cells = collect(experiment_requests(name, overrides, user_configs), results, user_configs)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
     shown, best = view(cells)
     return Table(shown, cells, heading(cells), footnotes(results, cells), list(missing), best)

@@ -40,8 +40,7 @@ class GridsSweeper(BasicSweeper):
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        # Hydra hands over what `bench run` has given it: a method of the session.
-        self._session: Session = task_function.__self__
+        self._session: Session = task_function  # what `bench run` has given Hydra
         self._composer = _composer(config)
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:

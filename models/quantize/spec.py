@@ -13,6 +13,9 @@ FLOAT_BITS = 32
 MIXED: Literal["mixed"] = "mixed"
 """Stands for weight bits that are chosen layer by layer under a budget."""
 
+OF_MIXED = ("w_candidates", "size_mb", "mean_bits")
+"""Fields of `QuantSpec` that have a meaning with mixed precision only."""
+
 _BITS = (2, 16)
 _ADAROUND_VERSION = 2  # raised when a change of `models.quantize.adaround` changes its numbers
 _CHOICES = {

@@ -16,7 +16,6 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import bench.data.mnist5k
-from bench.cells.cell import forget_listings
 from bench.cells.result import Result
 from bench.cli import main
 from bench.config.experiments import compose_raw
@@ -67,8 +66,6 @@ def make_config(
     _default: dict[str, Any], _digits_read_once: None, outputs: Path
 ) -> Callable[..., Config]:
     """Make the default config without W&B, changed at dotted keys: make({"quant.w_bits": 4})."""
-
-    forget_listings()
 
     def make(changes: dict[str, Any] | None = None) -> Config:
         plain = copy.deepcopy(_default)

@@ -16,10 +16,9 @@ from bench.cells.store import Store
 from bench.config.experiments import compose_raw
 from bench.config.schema import Config
 from bench.files.checksum import CHECKSUMS, checksums
-from bench.measure.phases import forget_networks
-from bench.measure.run import run_cell
 from bench.training.checkpoint import OnDisk
 from models.errors import BenchError
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import FAST, Finished, records
 
 KEY = "feedface" * 5
@@ -157,7 +156,6 @@ def test_no_cache_and_no_result_runs_code(
         files = {path.name: path for path in folder.iterdir() if path.stat().st_size}
         if sealed:
             (folder / CHECKSUMS).write_text(checksums(files))
-    forget_networks()
     after = [run_cell(config).result for config in cells(make_config)]
     assert not sprung.exists()
     for first, second in zip(before, after, strict=True):

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cells.cell import plan, request_id
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
 from bench.data import decode, decoding, scan
-from bench.measure.run import forget_failures, run_cell
 from models.errors import BenchError
+from tests.bench.cells_of import plan, request_id, run_cell
 from tests.bench.conftest import Finished
 from tests.bench.data.images import preprocessing, write_image, write_tree
 
@@ -42,7 +41,6 @@ def configured(make: Make, root: Path, **changes: object) -> Config:
 
 def run(config: Config) -> Result:
     """Run a cell as a command of its own."""
-    forget_failures()
     result = run_cell(config).result
     assert result is not None
     return result

@@ -10,7 +10,7 @@ from bench.cells.store import Store
 from bench.config.experiments import compose_raw
 from bench.config.schema import Config, read_config
 from bench.data import cache, scan
-from bench.measure.run import run_cell
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import Finished, records
 from tests.bench.training.test_cache import SMALL
 from tests.faults.damage import EVERY, Damage, flip

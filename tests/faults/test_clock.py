@@ -11,8 +11,8 @@ import pytest
 from bench.config.schema import Config
 from bench.data import decode, scan
 from bench.files.caches import clean, entries
-from bench.measure.run import run_cell
 from bench.sweep.journal import Entry, Journal
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import FAST, assert_nothing_partial, records, start_bench
 from tests.bench.data.images import preprocessing
 

@@ -25,9 +25,9 @@ from bench.config.schema import Config
 from bench.measure.clock import Clock
 from bench.measure.guard import descendants, kill
 from bench.measure.limit import TimeLimit, Unfinished, time_limit
-from bench.measure.run import run_cell
 from bench.training.processes import launch
 from models.errors import BenchError
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import Finished, assert_nothing_partial, records
 
 Make = Callable[..., Config]

@@ -2,15 +2,20 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from bench.cells.cell import digest, float_config, forget_listings, plan, request_id
+from bench.cells.cell import Cell
+from bench.cells.request import digest, float_config
 from bench.config.schema import Config
+from bench.data import Listing
 from models.zoo import choose_weights, entry
+from tests.bench.cells_of import plan, request_id
 from tests.bench.data.images import write_image, write_tree
 
 Make = Callable[..., Config]
@@ -171,7 +176,6 @@ def photos(tmp_path: Path) -> Path:
 
 def ids(make_config: Make, root: Path) -> dict[str, str]:
     """Return the cell id of each method on the images under `root`."""
-    forget_listings()
     found = {}
     for method in (GAUSSIAN, ZEROQ_FASTER, REAL):
         data = {"name": "folder", "root": str(root), "label": "photos", "limit": None}
@@ -230,10 +234,10 @@ def test_a_config_from_before_there_were_subsets_is_the_same_cell(make_config: M
 @pytest.mark.parametrize("method", ["gaussian", "real", "coquant"])
 def test_a_request_for_a_subset_needs_no_torch(method: str) -> None:
     code = (
-        "import sys; from bench.cells.cell import request_id\n"
+        "import sys; from bench.cells.request import request_of\n"
         "from bench.config.schema import read_config\n"
         "from bench.config.experiments import compose_raw\n"
-        f"print(request_id(read_config(compose_raw(['data.subset=50', 'method={method}']))))\n"
+        f"print(request_of(read_config(compose_raw(['data.subset=50', 'method={method}']))).id)\n"
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -287,3 +291,18 @@ def test_what_has_no_effect_at_the_bits_is_no_other_cell(make_config: Make) -> N
 
 def test_the_reference_is_never_forced(make_config: Make) -> None:
     assert float_config(make_config({"force": True})).force is False
+
+
+def test_a_published_top1_is_expected_on_its_own_images_only(make_config: Make) -> None:
+    cell = plan(make_config())
+
+    def on(name: str, images: int) -> Cell:
+        labels = np.zeros(images, dtype=np.int64)
+        files = tuple(map(str, range(images)))
+        return replace(cell, listing=Listing(name, "eval", files, labels, 1, "f", "s"))
+
+    assert on("mnist5k", 1000).expected_top1 == cell.expected_top1 == 99.0
+    assert on("mnist5k", 999).expected_top1 is None
+    assert on("digits", 1000).expected_top1 is None
+    unpublished = replace(cell.request, weights=replace(cell.weights, published=None))
+    assert replace(cell, request=unpublished).expected_top1 is None

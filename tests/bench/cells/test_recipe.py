@@ -3,10 +3,10 @@ from dataclasses import asdict
 
 import pytest
 
-from bench.cells.cell import plan
 from bench.cells.recipe import recipe
 from bench.config.schema import Config
 from models.zoo import choose_weights, entry
+from tests.bench.cells_of import plan
 
 Make = Callable[..., Config]
 

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from bench.cells.result import Result, newest
 from bench.config.schema import Config
-from bench.measure.run import run_cell
+from tests.bench.cells_of import run_cell
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "result.schema.json"
+SCHEMA = Path(__file__).parents[3] / "docs" / "result.schema.json"
 REGENERATE = (
     'python -c "import json; from bench.cells.result import Result; '
     'print(json.dumps(Result.model_json_schema(), indent=1))" > docs/result.schema.json'

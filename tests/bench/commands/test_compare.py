@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cells.cell import request_id
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result
-from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]
@@ -99,13 +98,13 @@ def demo(outputs: Path, keep: Callable[..., Result]) -> list[str]:
     """Keep the three cells of the demo at 4 bits with one seed; return the overrides."""
     overrides = [*ONE_WIDTH, f"paths.outputs={outputs}"]
     right = {"gaussian": 900, "zeroq": 890, "real": 500}
-    for job in experiment_jobs("demo", overrides):
+    for job in experiment_requests("demo", overrides):
         method = job.config.method["name"]
         keep(
             method,
             np.arange(1000) < right[method],
             method=method,
-            request_id=request_id(job.config),
+            request_id=job.id,
         )
     return overrides
 
@@ -135,9 +134,9 @@ def test_what_was_asked_is_shown_as_given(
 ) -> None:
     overrides = [*ONE_WIDTH, "quant.first_bits=null,8", "method=real,zeroq"]
     overrides.append(f"paths.outputs={outputs}")
-    for job in experiment_jobs("demo", overrides):
-        name, first = job.config.method["name"], job.config.quant["first_bits"]
-        keep(f"{name}{first}", [True] * 9, method=name, request_id=request_id(job.config))
+    for job in experiment_requests("demo", overrides):
+        name, first = job.config.method["name"], job.config.quant.first_bits
+        keep(f"{name}{first}", [True] * 9, method=name, request_id=job.id)
     done = bench_main("compare", "demo", *overrides)
     lines = [re.split("  +", line.strip()) for line in done.out.splitlines()]
     assert lines[-4][:3] == ["first_bits", "bits", "first"]

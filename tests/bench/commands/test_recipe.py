@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.commands.recipe import differences, flat
 from bench.config.schema import Config
-from bench.measure.run import run_cell
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cells.cell import request_id
+from bench.cells.request import experiment_requests
 from bench.cells.store import Store
-from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]
@@ -41,7 +40,7 @@ def test_exactly_the_cells_of_the_grids(bench_main: Bench, own: Path, outputs: P
     assert (done.status, done.err) == (0, "")
     assert "[3/3]" in done.out  # the journal knew how many there are
     measured = {r.request_id for r in Store(outputs).results() if r.method != "float"}
-    asked = [request_id(job.config) for job in experiment_jobs("mine", few, own)]
+    asked = [job.id for job in experiment_requests("mine", few, own)]
     assert measured == set(asked)
     assert len(asked) == 3
     assert bench_main("table", "mine", "--missing", *place).out == ""

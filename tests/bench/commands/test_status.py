@@ -3,11 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.cells.cell import request_id
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
-from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]
@@ -89,12 +88,12 @@ def test_of_copies_the_newest_counts(
     bench_main: Bench, outputs: Path, make_result: Callable[..., Result]
 ) -> None:
     words = ("method=gaussian", "quant.w_bits=4", "seed=0")
-    (job,) = experiment_jobs("demo", words)
+    (job,) = experiment_requests("demo", words)
     begun = {"a": ("2026-02", "failed"), "b": ("2026-03", "done"), "c": ("2026-01", "failed")}
     for id, (month, status) in begun.items():
         said = {"status": status, "started_at": f"{month}-01T00:00:00+00:00"}
         with Store(outputs).writing(id * 16) as folder:
-            asked = request_id(job.config)
+            asked = job.id
             write_result(folder, make_result(id=id * 16, request_id=asked, **said))
     done = bench_main("status", "--experiment", "demo", *words, f"paths.outputs={outputs}")
     assert done == (0, "demo: 1 cells: 1 done\n", "")

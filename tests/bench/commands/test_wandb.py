@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import wandb
 
-from bench.cells.cell import request_id
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result
-from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]
@@ -29,11 +28,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def demo(outputs: Path, keep: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keep six cells of the demo, at 8 and 4 bits; return the overrides. No network is reached."""
     overrides = ["quant.w_bits=8,4", "seed=0", f"paths.outputs={outputs}"]
-    for job in experiment_jobs("demo", overrides):
-        method, bits = job.config.method["name"], job.config.quant["w_bits"]
+    for job in experiment_requests("demo", overrides):
+        method, bits = job.config.method["name"], job.config.quant.w_bits
         right = np.arange(100) < 90
         given = {"method": method, "w_bits": bits, "a_bits": bits, "seed": 0}
-        keep(f"{method}{bits}", right, request_id=request_id(job.config), **given)
+        keep(f"{method}{bits}", right, request_id=job.id, **given)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     return overrides
 
@@ -106,11 +105,11 @@ def budgets(
     """Keep four cells of the demo, at 3 and 6 bits on average; return the overrides."""
     overrides = ["quant=mixed", "quant.mean_bits=3,6", "quant.w_bits=mixed", "quant.a_bits=8"]
     overrides += ["method=gaussian,zeroq", "seed=0", f"paths.outputs={outputs}"]
-    for job in experiment_jobs("demo", overrides):
-        method, bits = job.config.method["name"], job.config.quant["mean_bits"]
+    for job in experiment_requests("demo", overrides):
+        method, bits = job.config.method["name"], job.config.quant.mean_bits
         given = {"method": method, "w_bits": "mixed", "a_bits": 8, "seed": 0}
         right = np.arange(100) < (30 if bits == 3 else 98)
-        keep(f"{method}{bits}", right, request_id=request_id(job.config), **given)
+        keep(f"{method}{bits}", right, request_id=job.id, **given)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     return overrides
 
@@ -137,9 +136,9 @@ def test_a_cell_that_failed_is_not_measured(
     keep: Callable[..., Result],
     what: str,
 ) -> None:
-    (job,) = experiment_jobs("demo", ["method=real", "quant.w_bits=4", "seed=0"])
+    (job,) = experiment_requests("demo", ["method=real", "quant.w_bits=4", "seed=0"])
     given = {"method": "real", "w_bits": 4, "a_bits": 4, "seed": 0}
-    right, request = np.arange(100) < 90, request_id(job.config)
+    right, request = np.arange(100) < 90, job.id
     keep("real4", right, request_id=request, status="failed", reason="out of memory", **given)
     assert bench_main("wandb", what, "demo", "--dry-run", *demo).status == 0
     text = (outputs / "reports" / f"demo.{what}.json").read_text()
@@ -155,8 +154,8 @@ def test_columns_are_keys_of_the_runs(
     bench_main: Bench, demo: list[str], outputs: Path, make_config: Callable[..., Any]
 ) -> None:
     """A column with a mistyped key would be an empty one."""
-    from bench.measure.run import run_cell
     from bench.tracking.runs import run_config, summary
+    from tests.bench.cells_of import run_cell
 
     config = make_config({"data.limit": 50, "method": {"name": "zeroq", "variant": "release"}})
     config = config.model_copy(update={"method": config.method | {"iterations": 1, "images": 2}})

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.cells.cell import request_id
 from bench.config.experiments import compose_raw, experiment_jobs, outputs_of
 from bench.config.files import options
 from models.errors import BenchError
+from tests.bench.cells_of import request_id
 
 
 def test_the_default_cell_composes() -> None:
@@ -53,7 +53,7 @@ def test_the_demo_has_27_cells() -> None:
     assert jobs[0].overrides == ["experiment=demo", "method=gaussian", "quant.w_bits=8", "seed=0"]
     assert {job.config.method["images"] for job in jobs} == {16}
     assert {job.config.group for job in jobs} == {"demo"}
-    assert all(job.config.spec.a_bits == job.config.spec.w_bits for job in jobs)
+    assert all(job.config.quant.a_bits == job.config.quant.w_bits for job in jobs)
 
 
 def test_the_command_line_narrows_an_experiment() -> None:

@@ -14,7 +14,7 @@ def test_the_default_config(make_config: Make) -> None:
     assert config.model.name == "resnet20"
     assert config.data == {"name": "mnist5k", "limit": None, "subset": None}
     assert config.method["name"] == "zeroq"
-    assert (config.spec.w_bits, config.spec.a_bits, config.spec.sites) == (8, 8, "relu")
+    assert (config.quant.w_bits, config.quant.a_bits, config.quant.sites) == (8, 8, "relu")
     assert (config.seed, config.gate, config.force, config.group) == (0, "stop", False, "adhoc")
 
 
@@ -93,7 +93,6 @@ def test_a_value_that_does_not_fit_is_one_line(
 def test_a_quantizer_that_does_not_exist(
     make_config: Make, quant: dict[str, Any], message: str
 ) -> None:
-    config = make_config({"quant": quant})
     with pytest.raises(BenchError) as error:
-        _ = config.spec
+        make_config({"quant": quant})
     assert str(error.value) == message

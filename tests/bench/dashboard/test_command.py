@@ -2,11 +2,12 @@ import shlex
 
 import pytest
 
-from bench.cells.cell import normalised, request_id
+from bench.cells.request import normalised
 from bench.config.experiments import compose_raw
 from bench.config.schema import read_config
 from bench.dashboard.command import command
 from bench.dashboard.labels import presets
+from tests.bench.cells_of import request_id
 
 
 @pytest.mark.parametrize(

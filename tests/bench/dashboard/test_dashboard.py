@@ -12,9 +12,8 @@ import pytest
 import yaml
 
 import bench.dashboard.page as module
-from bench.cells.cell import request_id
+from bench.cells.request import experiment_requests
 from bench.cells.store import Store
-from bench.config.experiments import experiment_jobs
 from tests.bench.conftest import FAST, Finished
 from tests.bench.dashboard.made import made, write
 
@@ -102,9 +101,9 @@ def test_a_relative_folder_is_said_as_it_is_typed(
 def test_of_copies_the_newest_is_the_experiments(bench_main: Bench, outputs: Path) -> None:
     store, place = Store(outputs), f"paths.outputs={outputs}"
     words = ("method=gaussian", "quant.w_bits=4", "seed=0")
-    (job,) = experiment_jobs("demo", words)
+    (job,) = experiment_requests("demo", words)
     for id, moment in (("a", "2026-02"), ("b", "2026-03"), ("c", "2026-01")):
-        asked = {"request_id": request_id(job.config), "started_at": f"{moment}-01T00:00:00+00:00"}
+        asked = {"request_id": job.id, "started_at": f"{moment}-01T00:00:00+00:00"}
         write(store, made(id * 16, RIGHT, **asked), RIGHT)
     assert bench_main("dashboard", "--experiment", "demo", *words, place).status == 0
     said = data_of(outputs / "dashboard.html")

@@ -14,7 +14,7 @@ from bench.config.experiments import compose_raw
 from bench.config.schema import Config, read_config
 from bench.files import caches
 from bench.files.caches import Entry, clean, copy_entry, entries
-from bench.measure.run import run_cell
+from tests.bench.cells_of import run_cell
 from tests.bench.training.test_cache import SMALL
 
 MakeConfig = Callable[..., Config]

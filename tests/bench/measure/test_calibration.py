@@ -14,7 +14,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from bench.cells.cell import Cell
+from bench.cells.request import Request
 from bench.cells.seeds import numpy_generator
+from bench.config.plain import Composer
+from bench.config.schema import read_config
 from bench.data import ImageSet, Listing, calibration_indices
 from bench.measure.calibration import Source, calibrate, preview, read_curve
 from methods.base import Calibration, Context, Method, no_progress
@@ -76,7 +79,14 @@ def cell_of(method: Method, spec: QuantSpec | None = None, seed: int = 0) -> Cel
     listing = Listing("toy", "eval", ("a",), labels, 1, "fingerprint", "stamp")
     model = entry("resnet20")
     weights = replace(choose_weights(model, "default"), preprocessing=PREPROCESSING)
-    return Cell(model, weights, method, spec or QuantSpec(8, 8), listing, None, seed)
+    config = read_config(Composer().compose([]))
+    config = config.model_copy(update={"quant": spec or QuantSpec(8, 8), "seed": seed})
+    return Cell(Request(config, config, model, weights, "fp32"), method, listing, None)
+
+
+def of_request(cell: Cell, **changes: Any) -> Cell:
+    """The same cell with another value in its request."""
+    return replace(cell, request=replace(cell.request, **changes))
 
 
 def training_images(count: int = 12) -> ImageSet:
@@ -182,7 +192,7 @@ def test_bits_do_not_name_the_folder_but_the_cell() -> None:
         cell_of(method, seed=1),
         cell_of(replace(method, images=32)),
         cell_of(make_method({"name": "zeroq", "variant": "paper"})),
-        replace(cells[0], weights=replace(cells[0].weights, sha256="0" * 64)),
+        of_request(cells[0], weights=replace(cells[0].weights, sha256="0" * 64)),
     ]
     keys = {cell.calibration_key for cell in [cells[0], *others]}
     assert len(keys) == 5
@@ -217,7 +227,7 @@ def test_real_images_are_those_of_the_seed(tiny_network: nn.Module, tmp_path: Pa
     assert np.bincount(images.labels[found.indices]).tolist() == [2, 2, 2]
     pixels = torch.from_numpy(images.images[found.indices])
     assert torch.equal(found.calibration.images, PREPROCESSING.normalise(pixels))
-    other = replace(cell, seed=5)
+    other = cell_of(cell.method, seed=5)
     assert run(tiny_network, other, tmp_path / "5", training_images=images).indices != found.indices
 
 
@@ -253,7 +263,7 @@ def test_precision_is_handed_on(
         lambda *args: seen.append(args[2].dtype)
     )
     method = make_method({"name": "zeroq", "images": 2, "iterations": 1})
-    cell = replace(cell_of(method), precision=precision)
+    cell = of_request(cell_of(method), precision=precision)
     found = run(tiny_network, cell, tmp_path)
     assert seen[-1] == dtype
     assert found.calibration.images.dtype == torch.float32

@@ -1,37 +1,17 @@
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from bench.cells.result import Result
-from bench.data import Listing
-from bench.measure.gate import check_float, expected_top1
+from bench.measure.gate import check_float
 from models.errors import BenchError
-from models.zoo import Weights, choose_weights, entry
 
 MESSAGE = (
     "float top-1 of resnet20 on mnist5k is 90.00 % [59.58, 98.21] and 99.0 % was published for "
     "these weights: the images or their preprocessing differ, look at data.root; gate=warn "
     "measures all the same"
 )
-
-
-def listing(name: str, images: int) -> Listing:
-    labels = np.zeros(images, dtype=np.int64)
-    return Listing(name, "eval", tuple(map(str, range(images))), labels, 1, "f", "s")
-
-
-def weights() -> Weights:
-    return choose_weights(entry("resnet20"), "default")
-
-
-def test_a_published_number_counts_for_its_own_images_only() -> None:
-    assert expected_top1(weights(), listing("mnist5k", 1000)) == 99.0
-    assert expected_top1(weights(), listing("mnist5k", 999)) is None
-    assert expected_top1(weights(), listing("digits", 1000)) is None
-    assert expected_top1(replace(weights(), published=None), listing("mnist5k", 1000)) is None
 
 
 @pytest.mark.parametrize("expected", [None, 59.58, 90.0, 98.21])

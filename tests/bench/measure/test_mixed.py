@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 import bench.measure.mixed
-from bench.cells.cell import plan, request_id
 from bench.config.schema import Config
-from bench.measure.run import run_cell
+from tests.bench.cells_of import plan, request_id, run_cell
 
 MakeConfig = Callable[..., Config]
 MIXED = {"w_bits": "mixed", "a_bits": 8, "w_candidates": [2, 4, 8]}

@@ -13,13 +13,12 @@ from torch import nn
 
 import models.zoo
 import models.zoo.pytorchcv
-from bench.cells.cell import plan, request_id
 from bench.cells.recipe import recipe
 from bench.config.schema import Config
-from bench.measure.run import forget_failures, run_cell
 from models.zoo import entry, sha256_of
 from models.zoo.fetch import FOLDER_VARIABLE
 from models.zoo.pytorchcv import File
+from tests.bench.cells_of import plan, request_id, run_cell
 from tests.bench.conftest import FAST, Finished, records
 
 Make = Callable[..., Config]
@@ -86,7 +85,6 @@ def test_a_record_has_the_sha256_of_the_fetched_file(
 
     file = folder / f"shufflenet_g1_w1-1389-{sha1[:8]}.pth"
     (tmp_path / "random.pth").rename(file)
-    forget_failures()  # as the next command does
     done = run_cell(config).result
     assert done is not None
     assert (done.status, done.reason) == ("done", None)

@@ -12,15 +12,16 @@ from safetensors.torch import load_file, save_file
 
 import bench.measure.facts
 import bench.measure.run
-from bench.cells.cell import float_config
+from bench.cells.request import float_config
 from bench.cells.store import Store
 from bench.config.experiments import compose_raw
 from bench.config.schema import Config
-from bench.measure.run import run_cell
+from bench.measure.resources import Resources
 from bench.statistics.intervals import wilson_interval
 from methods.gaussian import Gaussian
 from models.errors import BenchError
-from models.zoo import Published, Weights, choose_weights, entry
+from models.zoo import Published, Weights, ZooEntry, choose_weights, entry
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import assert_nothing_partial
 
 Make = Callable[..., Config]
@@ -35,14 +36,12 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Pretend that a float top-1 was published for the 100 images of the fast cells."""
 
     def pretend(top1: float) -> None:
-        def expected(weights: Weights, listing: Any) -> float | None:
+        def choose(entry: ZooEntry, tag: str) -> Weights:
             fake = Published(top1, None, "mnist5k", 100, "a test")
-            return original(replace(weights, published=fake), listing)
+            return replace(choose_weights(entry, tag), published=fake)
 
-        for module in (bench.measure.run, bench.measure.facts):
-            monkeypatch.setattr(module, "expected_top1", expected)
+        monkeypatch.setattr("bench.cells.request.choose_weights", choose)
 
-    original = bench.measure.run.expected_top1
     return pretend
 
 
@@ -304,7 +303,7 @@ def test_a_cell_that_another_process_measures_is_left_to_it(make_fast: Make, out
     id = run_cell(make_fast()).id
     with store.lock(id, wait=False):  # another file handle: as good as another process
         outcome = run_cell(make_fast({"force": True}), wait=False)
-    assert outcome == ("busy", id, None)
+    assert (outcome.kind, outcome.id, outcome.result) == ("busy", id, None)
 
 
 def test_a_repetition_that_fails_costs_no_number(
@@ -333,12 +332,12 @@ def test_a_float_network_that_fails_is_tried_once_a_command(
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr("bench.measure.phases.evaluate", broken)
+    command = Resources()
     for bits in (8, 4, 3):
-        outcome = run_cell(make_fast({"quant.w_bits": bits}))
+        outcome = run_cell(make_fast({"quant.w_bits": bits}), command)
         assert outcome.result is not None and outcome.result.status == "failed"
     assert len(calls) == 1
-    bench.measure.run.forget_failures()
-    run_cell(make_fast())
+    run_cell(make_fast(), Resources())
     assert len(calls) == 2
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from bench.cells.request import Request
 from bench.cells.result import Result
-from bench.config.experiments import Job
 from bench.papers.definition import Definition
 from bench.papers.published import Published
 from bench.papers.table import paper_table
-from bench.tables.measured import table_jobs
+from bench.tables.measured import table_requests
 from bench.tables.table import Table
 from tests.bench.papers.records import FLOAT_CORRECT, record
 
@@ -90,20 +90,20 @@ def wide_numbers() -> list[Published]:
     return numbers
 
 
-def find(jobs: list[Job], method: str, bits: int, fold: bool = False) -> list[Job]:
+def find(jobs: list[Request], method: str, bits: int, fold: bool = False) -> list[Request]:
     """Return the jobs of a method at W = A = bits, one a seed."""
     return [
         job
         for job in jobs
         if job.config.method["name"] == method
-        and job.config.spec.w_bits == job.config.spec.a_bits == bits
-        and job.config.spec.fold == fold
+        and job.config.quant.w_bits == job.config.quant.a_bits == bits
+        and job.config.quant.fold == fold
     ]
 
 
 def long_results() -> list[Result]:
     """Three, two or one seeds of some cells, with every verdict among them."""
-    jobs = table_jobs(LONG, [])
+    jobs = table_requests(LONG, [])
     asked = [
         (jobs[:1], [FLOAT_CORRECT]),
         (find(jobs, "real", 4), [15_900, 15_950, 15_900]),
@@ -127,13 +127,13 @@ def long_results() -> list[Result]:
 
 def wide_results() -> list[Result]:
     """All seeds of one method, one seed of another, at 94, 93, 92 and 90 % or half of it."""
-    jobs = table_jobs(WIDE, [], floats=False)
+    jobs = table_requests(WIDE, [], floats=False)
     top1 = {8: 9400, 6: 9300, 4: 9200, 2: 9000}
     whole = [job for job in jobs if job.config.method["name"] == "individual"]
     half = [job for job in jobs if job.config.method["name"] == "joint" and job.config.seed == 0]
     return [
-        *(record(job, top1[job.config.spec.a_bits], total=10_000) for job in whole),
-        *(record(job, top1[job.config.spec.a_bits] // 2, total=10_000) for job in half),
+        *(record(job, top1[job.config.quant.a_bits], total=10_000) for job in whole),
+        *(record(job, top1[job.config.quant.a_bits] // 2, total=10_000) for job in half),
     ]
 
 

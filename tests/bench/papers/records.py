@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from bench.cells.cell import normalised, request_id
+from bench.cells.request import Request
 from bench.cells.result import Result
-from bench.config.experiments import Job
 from bench.statistics.intervals import wilson_interval
 
 WEIGHTS = "pytorchcv-0.0.51"
 FLOAT_CORRECT = 35_735  # 71.47 % of 50,000
 
 
-def record(job: Job, correct: int, total: int = 50_000, **changes: Any) -> Result:
+def record(job: Request, correct: int, total: int = 50_000, **changes: Any) -> Result:
     """Return what `bench run` records for `job` when `correct` of `total` images are right."""
-    config = normalised(job.config)
-    method, quant = config.method, dict(config.quant)
+    config = job.config
+    method, quant = config.method, config.quant.as_dict()
     name = "float" if quant["w_bits"] == quant["a_bits"] == 32 else method["name"]
     low, high = wilson_interval(correct, total)
     calibration: dict[str, Any] = {"images": method.get("images")}
@@ -36,8 +35,8 @@ def record(job: Job, correct: int, total: int = 50_000, **changes: Any) -> Resul
         "evaluation": {"fingerprint": "e" * 8},
     }
     said = {
-        "id": f"{request_id(config)[:15]}x",
-        "request_id": request_id(config),
+        "id": f"{job.id[:15]}x",
+        "request_id": job.id,
         "status": "done",
         "model": config.model.name,
         "weights": WEIGHTS,

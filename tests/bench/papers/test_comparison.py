@@ -5,7 +5,7 @@ from bench.papers.comparison import compare, shown_numbers
 from bench.papers.definition import Definition
 from bench.statistics.intervals import wilson_interval
 from bench.tables.collect import collect
-from bench.tables.measured import interval, measured_cells, table_jobs
+from bench.tables.measured import interval, measured_cells, table_requests
 from models.errors import BenchError
 from tests.bench.papers.examples import (
     LONG,
@@ -23,20 +23,20 @@ from tests.bench.papers.records import record
 
 
 def compared(numbers, results, definition=LONG_DEFINITION, name=LONG):
-    cells = measured_cells(collect(table_jobs(name, []), results), results)
+    cells = measured_cells(collect(table_requests(name, []), results), results)
     return compare(definition, numbers, cells).to_dict("records")
 
 
 def test_the_float_networks_come_first_and_once() -> None:
-    jobs = table_jobs(LONG, ["data.root=/images"])
+    jobs = table_requests(LONG, ["data.root=/images"])
     assert len(jobs) == 1 + 36
-    assert jobs[0].config.spec.is_float
-    assert jobs[0].overrides[-2:] == ["data.root=/images", "quant=fp32"]
-    assert len(table_jobs(LONG, [], floats=False)) == 36
-    assert table_jobs("no_such_experiment", []) == []
+    assert jobs[0].config.quant.is_float
+    assert jobs[0].overrides[-2:] == ("data.root=/images", "quant=fp32")
+    assert len(table_requests(LONG, [], floats=False)) == 36
+    assert table_requests("no_such_experiment", []) == []
     # Float cells that the experiment itself asks for are not added again.
-    assert len(table_jobs(LONG, ["quant=fp32"])) == len(
-        table_jobs(LONG, ["quant=fp32"], None, False)
+    assert len(table_requests(LONG, ["quant=fp32"])) == len(
+        table_requests(LONG, ["quant=fp32"], None, False)
     )
 
 
@@ -77,7 +77,7 @@ def test_numbers_come_in_the_order_of_the_selection_and_once() -> None:
 
 
 def test_a_published_deviation_is_a_tolerance() -> None:
-    jobs = find(table_jobs(LONG, []), "zeroq", 4)[:2]
+    jobs = find(table_requests(LONG, []), "zeroq", 4)[:2]
     results = [record(job, 13_000) for job in jobs]  # 26.00, no interval
     for value, spread, name in ((26.4, None, "off"), (26.4, 0.5, "reproduced"), (26.6, 0.5, "off")):
         (row,) = compared([published(value=value, spread=spread)], results)
@@ -85,7 +85,7 @@ def test_a_published_deviation_is_a_tolerance() -> None:
 
 
 def test_the_tolerance_of_a_table() -> None:
-    results = [record(job, 13_000) for job in find(table_jobs(LONG, []), "zeroq", 4)[:2]]
+    results = [record(job, 13_000) for job in find(table_requests(LONG, []), "zeroq", 4)[:2]]
     wide = LONG_DEFINITION.model_copy(update={"tolerance": 1.0})
     assert compared([published(value=27.0)], results, wide)[0]["verdict"] == "reproduced"
     assert compared([published(value=27.0)], results)[0]["verdict"] == "off"
@@ -113,7 +113,7 @@ def test_what_is_not_measured(changes: dict, text: str) -> None:
 
 
 def test_a_failed_and_a_skipped_cell_say_why() -> None:
-    jobs = find(table_jobs(LONG, []), "zeroq", 4)
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
     for status, verdict in (("failed", "failed"), ("skipped", "not here")):
         results = [record(job, 0, status=status, reason="no BatchNorm") for job in jobs]
         (row,) = compared([published()], results)
@@ -135,7 +135,7 @@ def test_cells_without_anything_published() -> None:
 
 
 def test_delta_b_is_of_all_bits_and_over_seeds() -> None:
-    jobs = table_jobs(WIDE, [], floats=False)
+    jobs = table_requests(WIDE, [], floats=False)
     cells = measured_cells(collect(jobs, wide_results()), wide_results())
     rows = compare(WIDE_DEFINITION, wide_numbers(), cells).to_dict("records")
     deltas = {r["published"].method: r for r in rows if r["published"].metric == "delta_b"}
@@ -148,7 +148,7 @@ def test_delta_b_is_of_all_bits_and_over_seeds() -> None:
 
 
 def test_intervals() -> None:
-    one = record(table_jobs(LONG, [])[0], 35_000)
+    one = record(table_requests(LONG, [])[0], 35_000)
     assert interval([70.0], one) == (one.ci_low, one.ci_high, "wilson")
     assert interval([70.0], None) is None
     # Of two seeds the interval of their mean over the images: 35,250 of 50,000.
@@ -158,7 +158,7 @@ def test_intervals() -> None:
 
 
 def test_an_interval_of_top1_ends_at_0_and_100() -> None:
-    one = record(table_jobs(LONG, [])[0], 35_000)
+    one = record(table_requests(LONG, [])[0], 35_000)
     low, high, _ = interval([60.0, 80.0, 99.0], one) or (0, 0, "")
     assert (round(low, 2), high) == (31.22, 100.0)
     # Delta_B may be more.

@@ -10,7 +10,7 @@ from bench.papers.comparison import NO_METHOD, compare, shown_numbers
 from bench.papers.definition import load_definition, table_names
 from bench.papers.published import load_published
 from bench.tables.collect import collect
-from bench.tables.measured import measured_cells, table_jobs
+from bench.tables.measured import measured_cells, table_requests
 from methods.registry import METHODS
 from models.errors import BenchError
 
@@ -36,7 +36,7 @@ def test_a_table_shows_numbers_and_its_experiment_runs_exactly_its_cells(name: s
     numbers = shown_numbers(definition, PUBLISHED)
     assert numbers or not definition.select
     assert all(p.kind != "recalled" for p in numbers)
-    cells = measured_cells(collect(table_jobs(name, [], floats=False), []), [])
+    cells = measured_cells(collect(table_requests(name, [], floats=False), []), [])
     compared = compare(definition, numbers, cells)
     if numbers:
         assert set(compared["cell"].dropna()) == set(cells["cell"])
@@ -101,7 +101,7 @@ def test_a_file_that_is_none(
     text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)
-    monkeypatch.setattr(bench.papers.definition, "PAPERS", tmp_path)
+    monkeypatch.setattr(bench.papers.definition, "TABLES", tmp_path)
     monkeypatch.setattr(bench.papers.definition, "table_names", lambda: ("mine",))
     with pytest.raises(BenchError) as error:
         load_definition("mine")

@@ -11,7 +11,7 @@ from models.errors import BenchError
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]
-KEPT = Path(__file__).parents[2] / "docs" / "results"
+KEPT = Path(__file__).parents[3] / "docs" / "results"
 PAGE = """Before.
 
 <!-- one -->

@@ -1,15 +1,15 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bench.cells.cell import float_config
+from bench.cells.request import experiment_requests, float_config, request_of
 from bench.cells.result import Result
-from bench.config.experiments import experiment_jobs
 from bench.papers.protocol import differences, stated
 from tests.bench.papers.examples import find, published
 from tests.bench.papers.records import WEIGHTS, record
 
-JOBS = experiment_jobs("dsg_resnet18")
+JOBS = experiment_requests("dsg_resnet18")
 FLOAT = 71.47
 
 
@@ -56,7 +56,7 @@ def test_a_difference_is_named(changes: dict, recipe: dict, words: str) -> None:
 
 def test_a_float_network_is_compared_by_its_own_number() -> None:
     config = float_config(JOBS[0].config)
-    floats = record(JOBS[0]._replace(config=config), 35_000)
+    floats = record(request_of(config), 35_000)
     there = published(method="float", w_bits=32, a_bits=32, weights=WEIGHTS, value=FLOAT)
     assert differences(there, floats, FLOAT) == ([], [])
 
@@ -104,15 +104,15 @@ def test_what_neither_says_is_unknown_and_no_difference() -> None:
 
 def test_what_has_no_effect_is_not_asked() -> None:
     config = find(JOBS, "zeroq", 4)[0].config
-    weights_only = config.model_copy(update={"quant": {**config.quant, "a_bits": 32}})
-    job = find(JOBS, "zeroq", 4)[0]._replace(config=weights_only)
+    weights_only = config.model_copy(update={"quant": replace(config.quant, a_bits=32)})
+    job = request_of(weights_only)
     unknown = differences(published(), record(job, 13_000), None).unknown
     assert "w_range" in unknown
     assert not {"a_scheme", "a_range", "sites"} & set(unknown)
 
 
 def test_training() -> None:
-    job = experiment_jobs("coquant_cifar10_resnet18")[0]
+    job = experiment_requests("coquant_cifar10_resnet18")[0]
     trained = record(job, 9000, total=10_000)
     recipe = {"no_finetuning": False, "no_data": False, "epochs": 200, "batch": 256}
     there = published(data="cifar10", recipe={**recipe, "weight_quantizer": "dorefa"})

@@ -9,9 +9,11 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import bench.sweep.session
+from bench.cells.cell import Cell
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
+from bench.measure.resources import Resources
 from bench.measure.run import Outcome, run_cell
 from bench.sweep.journal import Entry, Journal
 from bench.sweep.session import Session, describe
@@ -43,7 +45,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Session:
         overrides=SimpleNamespace(task=["a=1", "b=2"]), runtime=SimpleNamespace(choices=chosen)
     )
     monkeypatch.setattr(bench.sweep.session, "HydraConfig", SimpleNamespace(get=lambda: task))
-    return Session()
+    return Session(Resources())
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_describe(make_result: Callable[..., Result]) -> None:
 
 def test_a_job_is_measured_then_found(session: Session, make_fast: Make, lines: list[str]) -> None:
     for _ in range(2):
-        session.job(composed(make_fast()))
+        session(composed(make_fast()))
     entries = session.finish()
     assert [(entry.status, entry.label) for entry in entries] == [
         ("done", "a=1 b=2"),
@@ -85,16 +87,16 @@ def test_what_killed_processes_left_is_removed_first(
     stale.mkdir(parents=True)
     seen: list[bool] = []
 
-    def watched(config: Config, wait: bool) -> Outcome:
+    def watched(cell: Cell, resources: Resources, wait: bool) -> Outcome:
         seen.append(stale.exists())
-        return run_cell(config, wait)
+        return run_cell(cell, resources, wait)
 
     monkeypatch.setattr(bench.sweep.session, "run_cell", watched)
-    session.job(composed(make_fast()))
+    session(composed(make_fast()))
     assert seen == [False]
     # Once is enough: what appears later belongs to a living process, or to the next sweep.
     stale.mkdir()
-    session.job(composed(make_fast()))
+    session(composed(make_fast()))
     assert seen == [False, True]
 
 
@@ -110,7 +112,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(
         raise error
 
     monkeypatch.setattr(bench.sweep.session, "run_cell", broken)
-    session.job(composed(make_fast()))
+    session(composed(make_fast()))
     assert session.finish() == [Entry("refused", "a=1 b=2", reason=str(error))]
     assert lines == [f"error: {error} (a=1 b=2)"]
 
@@ -121,7 +123,7 @@ def test_workers_say_the_same_refusal_once(
     for bits in (17, 17, 18, 17):  # a launcher gives each job a copy of the session
         config = composed(make_fast())
         config.quant.w_bits = bits
-        pickle.loads(pickle.dumps(session)).job(config)
+        pickle.loads(pickle.dumps(session))(config)
     assert [line.partition("; ")[0].partition("] ")[2] for line in lines] == [
         "error: quant.w_bits=17 is impossible",
         "error: quant.w_bits=18 is impossible",
@@ -132,7 +134,7 @@ def test_workers_say_the_same_refusal_once(
 def test_a_value_that_does_not_fit_is_refused(session: Session, make_fast: Make) -> None:
     config = composed(make_fast())
     config.quant.w_bits = 17
-    session.job(config)
+    session(config)
     (entry,) = session.finish()
     assert (entry.status, entry.id) == ("refused", None)
     assert entry.reason == "quant.w_bits=17 is impossible; give 2..16, or 32 for float"
@@ -147,15 +149,15 @@ def test_a_cell_in_other_hands_is_done_last(
 ) -> None:
     waits: list[tuple[int, bool]] = []
 
-    def other_has_seed_0(config: Config, wait: bool) -> Outcome:
-        waits.append((config.seed, wait))
-        if config.seed == 0 and not wait:
-            return Outcome("busy", "0" * 16, None)
-        return run_cell(config)
+    def other_has_seed_0(cell: Cell, resources: Resources, wait: bool) -> Outcome:
+        waits.append((cell.seed, wait))
+        if cell.seed == 0 and not wait:
+            return Outcome("busy", cell, None)
+        return run_cell(cell, resources)
 
     monkeypatch.setattr(bench.sweep.session, "run_cell", other_has_seed_0)
     for seed in (0, 1):
-        session.job(composed(make_fast({"seed": seed})))
+        session(composed(make_fast({"seed": seed})))
     entries = session.finish()
     assert waits == [(0, False), (1, False), (0, True)]
     assert [entry.status for entry in entries] == ["done", "done"]
@@ -167,13 +169,13 @@ def test_a_cell_in_other_hands_is_done_last(
 def test_a_cell_in_other_hands_may_turn_out_bad(
     session: Session, journal: Journal, make_fast: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken_later(config: Config, wait: bool) -> Outcome:
+    def broken_later(cell: Cell, resources: Resources, wait: bool) -> Outcome:
         if not wait:
-            return Outcome("busy", "0" * 16, None)
+            return Outcome("busy", cell, None)
         raise BenchError("the record is damaged")
 
     monkeypatch.setattr(bench.sweep.session, "run_cell", broken_later)
-    session.job(composed(make_fast()))
+    session(composed(make_fast()))
     assert session.finish() == [Entry("refused", "a=1 b=2", reason="the record is damaged")]
 
 
@@ -182,14 +184,14 @@ def test_a_launchers_worker_waits(
 ) -> None:
     waits: list[bool] = []
 
-    def watched(config: Config, wait: bool) -> Outcome:
+    def watched(cell: Cell, resources: Resources, wait: bool) -> Outcome:
         waits.append(wait)
-        return run_cell(config, wait)
+        return run_cell(cell, resources, wait)
 
     monkeypatch.setattr(bench.sweep.session, "run_cell", watched)
     copy = pickle.loads(pickle.dumps(session))
     Journal.forget()  # a worker's environment need not be that of the sweep
-    copy.job(composed(make_fast()))
+    copy(composed(make_fast()))
     assert waits == [True]
     assert [(entry.status, entry.label) for entry in journal.entries()] == [("done", "a=1 b=2")]
 
@@ -204,7 +206,7 @@ def test_who_started_the_sweep_uploads_what_its_workers_wrote(
     added: list[Path] = []
     monkeypatch.setattr(bench.sweep.session.Uploads, "add", lambda self, run: added.append(run))
     copy = pickle.loads(pickle.dumps(session))
-    copy.job(composed(make_fast({"tracking.mode": "online"})))
+    copy(composed(make_fast({"tracking.mode": "online"})))
     assert added == []
     (entry,) = session.finish()
     assert Path(f"run-{entry.id}").resolve() in added
@@ -228,7 +230,7 @@ def test_the_float_cell_is_tracked_too(
         tracked.append((result.id, config.method["name"], mode))
 
     monkeypatch.setattr(bench.sweep.session, "track", track)
-    session.job(composed(make_fast({"tracking.mode": "offline"})))
+    session(composed(make_fast({"tracking.mode": "offline"})))
     by_method = {record["method"]: id for id, record in records(outputs).items()}
     assert tracked == [
         (by_method["gaussian"], "gaussian", "offline"),
@@ -240,7 +242,7 @@ def test_the_float_cell_is_tracked_too(
 def test_groups_in_brackets_are_refused(session: Session, lines: list[str]) -> None:
     choices = bench.sweep.session.HydraConfig.get().runtime.choices
     del choices["method"]  # as Hydra leaves it for method=[gaussian,real]
-    session.job(OmegaConf.create({}))
+    session(OmegaConf.create({}))
     assert lines == [
         "error: method=[...] mixes configs; list values with -m and no brackets (a=1 b=2)"
     ]

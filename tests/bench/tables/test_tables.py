@@ -6,18 +6,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cells.cell import request_id
+from bench.cells.request import Request, experiment_requests, request_of
 from bench.cells.result import Result
-from bench.config.experiments import Job, experiment_jobs
 from bench.tables.collect import collect
 from bench.tables.notes import footnotes, heading
 from bench.tables.render import render
 from bench.tables.summarise import cell_text, row_keys, summarise, wide
+from models.quantize.spec import QuantSpec
+from tests.bench.cells_of import request_id
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def record(job: Job, correct: int, total: int = 200, status: str = "done", **more) -> Result:
+def record(job: Request, correct: int, total: int = 200, status: str = "done", **more) -> Result:
     """A result for `job` with `correct` of `total` images right."""
     config = job.config
     done = status == "done"
@@ -39,8 +40,8 @@ def record(job: Job, correct: int, total: int = 200, status: str = "done", **mor
         "weights": "default",
         "method": config.method["name"],
         "data": config.data["name"],
-        "w_bits": config.quant["w_bits"],
-        "a_bits": config.quant["a_bits"],
+        "w_bits": config.quant.w_bits,
+        "a_bits": config.quant.a_bits,
         "seed": config.seed,
         "group": "demo",
         "weights_sha256": "0123456789abcdef",
@@ -51,18 +52,18 @@ def record(job: Job, correct: int, total: int = 200, status: str = "done", **mor
 
 
 @pytest.fixture(scope="module")
-def jobs() -> list[Job]:
-    return experiment_jobs("demo")
+def jobs() -> list[Request]:
+    return experiment_requests("demo")
 
 
 @pytest.fixture(scope="module")
-def results(jobs: list[Job]) -> list[Result]:
+def results(jobs: list[Request]) -> list[Result]:
     """Every demo cell: correct counts 180, 182, 184 for seeds 0, 1, 2 at each of nine places."""
     return [record(job, 180 + 2 * job.config.seed) for job in jobs]
 
 
 def test_demo_has_27_cells_in_order(jobs):
-    labels = [(j.config.method["name"], j.config.quant["w_bits"], j.config.seed) for j in jobs]
+    labels = [(j.config.method["name"], j.config.quant.w_bits, j.config.seed) for j in jobs]
     assert len(jobs) == len(set(labels)) == 27
     assert labels[:4] == [
         ("gaussian", 8, 0),
@@ -70,7 +71,7 @@ def test_demo_has_27_cells_in_order(jobs):
         ("gaussian", 8, 2),
         ("gaussian", 4, 0),
     ]
-    assert all(j.config.quant["a_bits"] == j.config.quant["w_bits"] for j in jobs)
+    assert all(j.config.quant.a_bits == j.config.quant.w_bits for j in jobs)
 
 
 def test_collect_joins_by_request_and_marks_missing(jobs, results):
@@ -90,7 +91,7 @@ def test_collect_takes_the_newer_of_two_results(jobs):
 def test_jobs_that_ask_for_the_same_are_one_row():
     # The range of activations that stay in float does not matter.
     asked = ["method=gaussian", "seed=0", "quant.w_bits=4", "quant.a_range=minmax,mse"]
-    twice = experiment_jobs("demo", [*asked, "quant.a_bits=32,4"])
+    twice = experiment_requests("demo", [*asked, "quant.a_bits=32,4"])
     assert len(twice) == 4
     cells = collect(twice, [record(job, 100) for job in twice])
     bits = list(zip(cells["a_bits"], cells["quant.a_range"], strict=True))
@@ -100,11 +101,11 @@ def test_jobs_that_ask_for_the_same_are_one_row():
 
 def test_precisions_are_no_seeds():
     asked = ["method=zeroq,real", "seed=0", "quant.w_bits=4", "runtime.precision=fp32,tf32"]
-    cells = collect(experiment_jobs("demo", asked), [])
+    cells = collect(experiment_requests("demo", asked), [])
     assert row_keys(cells) == ["method", "runtime.precision"]
     shown = wide(summarise(cells))
     assert list(shown["precision"]) == ["fp32", "tf32", "fp32", "tf32"]
-    assert "runtime.precision" not in collect(experiment_jobs("demo"), [])
+    assert "runtime.precision" not in collect(experiment_requests("demo"), [])
 
 
 def test_row_keys_ignore_parameters_of_one_method_only(jobs, results):
@@ -112,7 +113,7 @@ def test_row_keys_ignore_parameters_of_one_method_only(jobs, results):
 
 
 def test_row_keys_show_what_varies(jobs):
-    cells = collect(experiment_jobs("demo", ["recipe=zeroq_release,all_inputs"]), [])
+    cells = collect(experiment_requests("demo", ["recipe=zeroq_release,all_inputs"]), [])
     assert row_keys(cells) == ["method", "quant.sites"]
     assert len(wide(summarise(cells))) == 6
 
@@ -134,12 +135,12 @@ def test_row_keys_ignore_how_rounding_is_learned_where_it_is_not(jobs):
 
 def test_mixed_precision_has_its_budget_for_a_column(jobs):
     asked = [
-        {"w_bits": 4, "a_bits": 8},
-        {"w_bits": "mixed", "a_bits": 8, "mean_bits": 4},
-        {"w_bits": "mixed", "a_bits": 6, "size_mb": 2.5},
+        QuantSpec(4, 8),
+        QuantSpec("mixed", 8, mean_bits=4),
+        QuantSpec("mixed", 6, size_mb=2.5),
     ]
     configs = [jobs[0].config.model_copy(update={"quant": quant}) for quant in asked]
-    table = wide(summarise(collect([Job(jobs[0].overrides, c) for c in configs], [])))
+    table = wide(summarise(collect([request_of(c, jobs[0].overrides) for c in configs], [])))
     assert list(table.columns) == ["method", "W4A8", "MP4/A8", "MP2.5MiB/A6"]
     assert len(table) == 1
 
@@ -214,9 +215,10 @@ def test_heading_of_a_network_without_float_weights(jobs):
 
 
 def test_nested_parameters_have_columns_of_their_own(jobs):
-    def trained(surrogate: str, bits: list[int]) -> Job:
+    def trained(surrogate: str, bits: list[int]) -> Request:
         method = {"name": "individual", "bits": bits, "qat": {"surrogate": surrogate, "delta": 1.0}}
-        return Job(jobs[0].overrides, jobs[0].config.model_copy(update={"method": method}))
+        config = jobs[0].config.model_copy(update={"method": method})
+        return request_of(config, jobs[0].overrides)
 
     cells = collect([trained("ste", [4, 2]), trained("ewgs", [4, 2])], [])
     assert row_keys(cells) == ["method", "method.qat.surrogate"]
@@ -232,7 +234,7 @@ def test_integers_stay_so_beside_methods_without_them(jobs):
 
 
 def test_a_command_names_the_folder_of_own_configs(jobs):
-    job = Job(["experiment=mine", "data.root=/my images"], jobs[0].config)
+    job = request_of(jobs[0].config, ["experiment=mine", "data.root=/my images"])
     (command,) = collect([job], [], Path("my confs"))["command"]
     assert command == "bench run --config-dir 'my confs' experiment=mine 'data.root=/my images'"
 

@@ -10,10 +10,10 @@ import wandb
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
-from bench.measure.run import run_cell
 from bench.tracking.record import read_record
 from bench.tracking.runs import NOTE, effective_mode, run_config, summary, track
 from methods.gaussian import Gaussian
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import (
     Finished,
     assert_nothing_partial,

@@ -10,11 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.cells.cell import plan
 from bench.config.experiments import compose_raw
 from bench.config.schema import read_config
 from bench.data import ImageSet, decode, feed, scan
-from bench.measure.run import run_cell
 from bench.training import cache as module
 from bench.training import run as training_run
 from bench.training.cache import training_identity
@@ -23,6 +21,7 @@ from methods.coquant import CoQuant
 from methods.training.base import TrainedMethod
 from methods.training.loop import Training
 from models.errors import BenchError
+from tests.bench.cells_of import plan, run_cell
 
 SMALL = (
     *("tracking=none", "data.subset=80", "data.limit=40", "method.images=8"),

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch.distributed import TCPStore
 
-from bench.cells.cell import plan
 from bench.cli import main
 from bench.config.experiments import compose_raw
 from bench.config.schema import RuntimeConfig, read_config
@@ -23,6 +22,7 @@ from bench.training.guest import Lost, take_part
 from bench.training.host import Address, Host, host, hosted, hosting, read_address
 from bench.training.processes import Place
 from models.errors import BenchError
+from tests.bench.cells_of import plan
 
 CPU = torch.device("cpu")
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from bench.config.experiments import compose_raw
 from bench.config.schema import read_config
-from bench.measure.run import run_cell
 from bench.training.processes import Place, launch
 from models.errors import BenchError
+from tests.bench.cells_of import run_cell
 from tests.bench.conftest import start_bench
 
 

@@ -129,7 +129,7 @@ def test_lite_preprocessing(variant: int, size: int) -> None:
 
 
 def test_every_model_has_its_config() -> None:
-    folder = Path(__file__).parents[2] / "conf" / "model"
+    folder = Path(__file__).parents[3] / "conf" / "model"
     for name in zoo():
         first, *rest = (folder / f"{name}.yaml").read_text().splitlines()
         assert first.startswith("# ")

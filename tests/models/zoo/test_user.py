@@ -135,7 +135,7 @@ def test_preprocessing_of_another_kind(write: Callable[[str], Path]) -> None:
 
 
 def test_the_example_in_the_docs(write: Callable[[str], Path]) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
     write(text.split("```python\n")[1].split("```")[0])
     found = entry("own_networks:regnet")
     assert found.preprocessing.resize == 256

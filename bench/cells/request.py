@@ -1,0 +1,173 @@
+"""What a configuration asks for, as far as it is known without looking at any image."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.config.experiments import experiment_jobs
+from bench.config.schema import Config
+from methods.registry import method_class, needs_real_images
+from models.quantize.spec import FLOAT_BITS, QuantSpec
+from models.zoo import Weights, ZooEntry, choose_weights, entry
+
+_HASH_LENGTH = 16  # hex digits: 64 bits
+
+# Where the images lie and how they got there does not change what they are. Nor does leaving out
+# bad ones where there are none, and which ones are bad is known only once they are decoded.
+_PLACE_KEYS = ("root", "download", "skip_bad")
+_FLOAT_METHOD = {"name": "float", "images": 1}
+
+
+def digest(content: Any) -> str:
+    """Return a short sha256 of `content`, any JSON value; the order of keys does not matter."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A cell that is asked for.
+
+    given: the configuration as it was given. config: with everything that has no effect at its
+        bit-widths set to nothing.
+    precision: the one that matters to the number, fp32 where none other does.
+    overrides: what to type after `bench run` for it, where it is one of an experiment.
+    """
+
+    given: Config
+    config: Config
+    entry: ZooEntry
+    weights: Weights
+    precision: str
+    overrides: tuple[str, ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of what is asked for, the same on any copy of the images.
+
+        No method is imported for it, but for a training subset where the method is no built-in.
+        """
+        return digest(
+            {
+                **self.model_identity(),
+                "data": _requested_data(self.config) | {"label": reported_name(self.config.data)},
+                "method": {key: _integral(value) for key, value in self.config.method.items()},
+                "quant": self.config.quant.identity(),
+                "seed": self.config.seed,
+                **self.unusual_precision(),
+            }
+        )
+
+    def model_identity(self) -> dict[str, Any]:
+        """Return what identifies the network with its weights, without having them."""
+        # Weights whose sha256 is known only once they are here go by another name until then.
+        known = "weights_sha256" if self.weights.sha256 is not None else "weights"
+        identity = {
+            "architecture": self.entry.name,
+            known: self.weights.identity,
+            "preprocessing": self.weights.preprocessing.as_dict(),
+        }
+        return identity if self.entry.code is None else identity | {"code": self.entry.code}
+
+    def unusual_precision(self) -> dict[str, str]:
+        """Return what the precision adds to an identity: nothing for fp32, so that old ids stay."""
+        return {} if self.precision == "fp32" else {"precision": self.precision}
+
+    def as_float(self) -> "Request":
+        """Return the request for the float network with the same weights, on the same images."""
+        config = float_config(self.given)
+        words = [word for word in self.overrides if not word.startswith(("quant=", "quant."))]
+        return replace(
+            self,
+            given=config,
+            config=config,
+            precision=_identifying_precision(config),
+            overrides=(*words, "quant=fp32") if self.overrides else (),
+        )
+
+
+def request_of(config: Config, overrides: Sequence[str] = ()) -> Request:
+    """Return what `config` asks for; a W32A32 cell has no method and no seed.
+
+    Raises BenchError for a network, weights or, with bf16, a method that does not exist.
+    """
+    model = entry(config.model.name)
+    effective = normalised(config)
+    return Request(
+        given=config,
+        config=effective,
+        entry=model,
+        weights=choose_weights(model, config.model.weights),
+        precision=_identifying_precision(effective),
+        overrides=tuple(overrides),
+    )
+
+
+def experiment_requests(
+    name: str, overrides: Sequence[str] = (), user_configs: Path | None = None
+) -> list[Request]:
+    """Return the cells that an experiment asks for, in its order.
+
+    user_configs: a folder of the user's own configs (`--config-dir`).
+
+    Raises BenchError for an unknown experiment, and for a cell that does not compose.
+    """
+    jobs = experiment_jobs(name, overrides, user_configs)
+    return [request_of(job.config, job.overrides) for job in jobs]
+
+
+def normalised(config: Config) -> Config:
+    """Return `config` with everything that has no effect at its bit-widths set to nothing."""
+    update: dict[str, Any] = {"quant": config.quant.effective()}
+    if config.quant.is_float:
+        update |= {"method": dict(_FLOAT_METHOD), "seed": 0}
+    return config.model_copy(update=update)
+
+
+def float_config(config: Config) -> Config:
+    """Return the configuration of the float cell on the same weights and images."""
+    quant = QuantSpec(FLOAT_BITS, FLOAT_BITS)
+    return normalised(config.model_copy(update={"quant": quant, "force": False}))
+
+
+def reported_name(data: Mapping[str, Any]) -> str:
+    """Return the name that results on `data` carry, as far as its config tells it."""
+    if data.get("label"):
+        return data["label"]
+    if "label" in data and data.get("root"):
+        return Path(data["root"]).expanduser().resolve().name
+    return data["name"]
+
+
+def _identifying_precision(config: Config) -> str:
+    """Return the precision that matters to the number of `config`: fp32 where none other does.
+
+    The method is imported only when the configuration asks for bf16.
+    """
+    precision = config.runtime.precision
+    if precision != "bf16":
+        return precision
+    if config.quant.is_float:
+        return "fp32"
+    return precision if method_class(config.method["name"]).heeds_precision else "fp32"
+
+
+def _integral(value: Any) -> Any:
+    """Return 1 for 1.0: the method's own type decides which of them it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _requested_data(config: Config) -> dict[str, Any]:
+    """Return what the `data` node of a normalised `config` says about the images of its cell.
+
+    A training subset is left out where there is none, so that ids from before there was a choice
+    stay, and where the method sees no training image.
+    """
+    data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
+    if data.get("subset") is None or not needs_real_images(config.method["name"]):
+        data.pop("subset", None)
+    return data
