@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import nn
 
-import models.zoo
+import models.zoo.catalogue
 import models.zoo.pytorchcv
 from bench.cells.recipe import recipe
 from bench.config.schema import Config
@@ -74,7 +74,7 @@ def test_a_record_has_the_sha256_of_the_fetched_file(
     monkeypatch.setattr(models.zoo.pytorchcv, "NETWORKS", networks)
     monkeypatch.setattr(models.zoo.pytorchcv, "RELEASES", "http://127.0.0.1:9")
     monkeypatch.setattr("models.zoo.fetch.ATTEMPTS", 1)
-    changed = models.zoo._entries.__wrapped__()
+    changed = models.zoo.catalogue._entries.__wrapped__()
     monkeypatch.setattr(models.zoo, "_entries", lambda: changed)
     config = make_fast(model("shufflenet") | {"data.limit": 4})
 
