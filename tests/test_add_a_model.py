@@ -1,4 +1,4 @@
-"""What docs/add_a_model.md shows works as it stands there, followed line by line."""
+"""What docs/models.md shows of a network of your own works as it stands there, line by line."""
 
 import re
 import runpy
@@ -15,18 +15,24 @@ from models.preprocessing import Preprocessing
 from models.zoo import entry, sha256_of
 from tests.bench.conftest import Finished, records
 
-PAGE = Path(__file__).parents[1] / "docs" / "add_a_model.md"
+PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
 Bench = Callable[..., Finished]
 
 
-def blocks(language: str) -> list[str]:
-    """Return the page's code blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+OWN, TIMM = "Your own network", "Networks of timm"
 
 
-def commands(language: str) -> list[list[str]]:
-    """Return the arguments of every command in the page's blocks of a language."""
-    lines = [shlex.split(line) for block in blocks(language) for line in block.splitlines()]
+def blocks(section: str, language: str) -> list[str]:
+    """Return the code blocks of a language in a section of the page, in order."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(section: str, language: str) -> list[list[str]]:
+    """Return the arguments of every command in a section's blocks of a language."""
+    lines = [
+        shlex.split(line) for block in blocks(section, language) for line in block.splitlines()
+    ]
     assert all(line[0] == "bench" for line in lines)
     return [line[1:] for line in lines]
 
@@ -34,8 +40,8 @@ def commands(language: str) -> list[list[str]]:
 @pytest.fixture
 def follow(bench_main: Bench, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Write the files of the page into an empty folder, and run commands there."""
-    network, save, timm_network = blocks("python")
-    (config,) = blocks("yaml")
+    network, save, timm_network = blocks(OWN, "python")
+    (config,) = blocks(OWN, "yaml")
     (workplace / "tiny_net.py").write_text(network)
     (workplace / "save.py").write_text(save)
     (workplace / "timm_nets.py").write_text(timm_network)
@@ -50,7 +56,7 @@ def follow(bench_main: Bench, workplace: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_every_command_of_the_page(follow: Bench, workplace: Path) -> None:
     ran = []
-    for command in commands("sh"):
+    for command in commands(OWN, "sh"):
         quick = ["data.limit=100", "tracking=none"] if command[0] == "run" else []
         done = follow(*command, *quick)
         assert (done.status, done.err) == (0, ""), command
@@ -81,12 +87,14 @@ def test_a_method_that_needs_statistics_says_so(follow: Bench) -> None:
 
 
 def test_networks_of_timm(follow: Bench) -> None:
-    (command,) = commands("text")
-    name = next(word for word in command if word.startswith("model.name=")).partition("=")[2]
+    one, beside = commands(TIMM, "text")
+    name = next(word for word in one if word.startswith("model.name=")).partition("=")[2]
+    assert f"model.weights={name},default" in beside
     found = entry(name)
     assert (found.name, found.timm) == ("timm/resnet18", "resnet18")
-    own = entry("timm_nets:lcnet")
-    assert own.preprocessing == Preprocessing(32, 32, "bilinear", (0.5,) * 3, (0.5,) * 3)
+    own = entry("timm_nets:regnet")
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    assert own.preprocessing == Preprocessing(224, 256, "bilinear", mean, std)
     built = own.network()
-    assert type(built) is type(timm.create_model("lcnet_035"))
-    assert isinstance(built.get_submodule("classifier"), nn.Linear)
+    assert type(built) is type(timm.create_model("regnetx_002"))
+    assert isinstance(built.get_submodule("head.fc"), nn.Linear)

@@ -18,7 +18,8 @@ def test_tables_are_those_of_the_kept_results(
     monkeypatch.chdir(ROOT)
     status = main(["docs", "--check"])
     assert (status, capsys.readouterr().out.count("stale")) == (0, 0)
-    assert {"demo", "efficientnet_lite0_photos"} <= {*shown_names(README)}
+    assert shown_names(README) == ["demo"]
+    assert "efficientnet_lite0_photos" in shown_names((ROOT / "docs" / "results.md").read_text())
 
 
 def test_the_results_page_says_how_each_table_is_made() -> None:
@@ -31,8 +32,12 @@ def test_the_results_page_says_how_each_table_is_made() -> None:
         assert (ROOT / "conf" / "experiment" / f"{name}.yaml").exists()
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) < 900
+
+
 def test_local_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(((?!https?://)[^)#]+)\)", README)
+    links = re.findall(r"\]\(((?!https?://)[^)#]+)[)#]", README)
     assert len(links) >= 5
     assert [link for link in links if not (ROOT / link).exists()] == []
 
@@ -40,5 +45,5 @@ def test_local_links_lead_somewhere() -> None:
 def test_subcommands_exist() -> None:
     known = _parser().format_help()
     used = set(re.findall(r"^bench (\w+)", README, re.M))
-    assert {"run", "table", "status", "rerun", "validate", "recipe"} <= used
+    assert {"run", "dashboard", "compare", "table", "ledger"} <= used
     assert all(re.search(rf"\n    {name}\s", known) for name in used)

@@ -56,7 +56,7 @@ def _counts(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
 
 def _no_method(rows: Sequence[Mapping[Any, Any]]) -> list[str]:
     without = dict.fromkeys(r["published"].row for r in rows if r["text"] == NO_METHOD)
-    return [f"{NO_METHOD}: {', '.join(without)}; docs/baselines.md says why"] if without else []
+    return [f"{NO_METHOD}: {', '.join(without)}; docs/reproducing.md says why"] if without else []
 
 
 def _unknown(rows: Sequence[Mapping[Any, Any]]) -> Iterable[tuple[int, str]]:

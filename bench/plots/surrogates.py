@@ -1,4 +1,4 @@
-"""The figure of docs/surrogates.md: what each surrogate does to a gradient.
+"""The figure of docs/training.md: what each surrogate does to a gradient.
 
     python -m bench.plots.surrogates docs/surrogates.svg
 

@@ -35,7 +35,7 @@ def test_a_table_of_a_paper(bench_main: Bench, outputs: Path, results: list[Resu
     assert [cell.strip() for cell in zeroq.strip("|").split("|")] == [
         *("ZeroQ", "✓", "✓", "4", "4", "26.04", "24.40", "[23.41, 25.39]", "-1.64", "off by -1.64")
     ]
-    assert "- no method here: RVQuant, DFC; docs/baselines.md says why" in done.out
+    assert "- no method here: RVQuant, DFC; docs/reproducing.md says why" in done.out
 
 
 def test_a_table_of_an_experiment(bench_main: Bench, outputs: Path) -> None:

@@ -78,7 +78,7 @@ def test_notes_say_what_a_reader_must_know() -> None:
         "8 published numbers: 3 reproduced, 1 off, 2 not comparable, 1 failed, 1 not here" in notes
     )
     assert "ZeroQ W4A4: perhaps mixed precision_" in notes
-    assert "no method here: RVQuant; docs/baselines.md says why" in notes
+    assert "no method here: RVQuant; docs/reproducing.md says why" in notes
     assert "1 more, only recalled from memory, are not shown" in notes
     assert notes.endswith(
         "bench run -m experiment=dsg_resnet18 runs what is not run; "

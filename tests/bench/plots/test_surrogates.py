@@ -1,4 +1,4 @@
-"""The figure of docs/surrogates.md is that of the code, and shows its numbers."""
+"""The figure of docs/training.md is that of the code, and shows its numbers."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -59,4 +59,4 @@ def test_it_is_written_where_asked(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_the_figure() -> None:
-    assert "](surrogates.svg)" in (DOCS / "surrogates.md").read_text()
+    assert "](surrogates.svg)" in (DOCS / "training.md").read_text()

@@ -136,7 +136,9 @@ def test_preprocessing_of_another_kind(write: Callable[[str], Path]) -> None:
 
 def test_the_example_in_the_docs(write: Callable[[str], Path]) -> None:
     text = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
-    write(text.split("```python\n")[1].split("```")[0])
+    blocks = text.split("```python\n")[1:]
+    (block,) = [block.split("```")[0] for block in blocks if "def regnet()" in block]
+    write(block)
     found = entry("own_networks:regnet")
     assert found.preprocessing.resize == 256
     assert sum(parameter.numel() for parameter in found.network().parameters()) == 2_684_792
