@@ -33,8 +33,8 @@ class RandomBits(Strategy):
         parts = self.parts[sum(moment.fraction >= start for start in self.stages)]
         for _ in self.bits:
             drawn = torch.randint(len(self.bits), (len(parts),), generator=moment.generator)
-            wanted = {part: self.bits[i] for part, i in zip(parts, drawn.tolist(), strict=True)}
-            set_bits(self.network, wanted)
+            bits_of = {part: self.bits[i] for part, i in zip(parts, drawn.tolist(), strict=True)}
+            set_bits(self.network, bits_of)
             loss = self.hard_loss(self.network(images), targets)
             loss.backward()
             total += loss.detach()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,17 @@ from methods.training.base import TrainedMethod
 from methods.training.strategy import Moment, Strategy
 from models.qat.batchnorm import statistics_kept
 from models.qat.network import blocks, quantized_layers, set_bits
+
+
+class Constants(NamedTuple):
+    """Those of `Collaborative`, as the parameters of `CoQuant` describe them."""
+
+    distance_weight: float
+    keep_first: float
+    keep_last: float
+    swap_until: float
+    distillation: float
+    temperature: float
 
 
 class Collaborative(Strategy):
@@ -31,40 +42,30 @@ class Collaborative(Strategy):
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        bits: Sequence[int],
-        smoothing: float,
-        distance_weight: float,
-        keep_first: float,
-        keep_last: float,
-        swap_until: float,
-        distillation: float,
-        temperature: float,
+        self, network: nn.Module, bits: Sequence[int], smoothing: float, constants: Constants
     ) -> None:
         super().__init__(network, bits, smoothing)
+        self.constants = constants
         self.blocks = blocks(network)
         self.layers = [m for m in quantized_layers(network).values() if m.fixed_bits is None]
-        self.distance_weight = distance_weight
+        first, last = constants.keep_first, constants.keep_last
         depth = max(1, len(self.blocks) - 1)
-        spread = [keep_first + (keep_last - keep_first) * at / depth for at in range(depth + 1)]
+        spread = [first + (last - first) * at / depth for at in range(depth + 1)]
         self.keep_from = spread[: len(self.blocks)]
-        self.swap_until = swap_until
-        self.distillation = distillation
-        self.temperature = temperature
         # Entropies by teacher, then distances by student and teacher; of the step before.
         pairs = len(self.bits) * (len(self.bits) - 1) // 2
         device = next(network.parameters()).device
-        self.seen = torch.zeros(len(self.bits) - 1 + pairs, device=device)
-        self.on_host = self.seen.cpu()
+        self.scores = torch.zeros(len(self.bits) - 1 + pairs, device=device)
+        self.on_host = self.scores.cpu()
         self.ready: torch.cuda.Event | None = None
         self.counts = self._no_counts()
         self.lambda_now = 0.0
         self.keep_now = self.keep_from
 
     def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
-        self.lambda_now = self.distance_weight * moment.fraction
-        grown = min(1.0, moment.fraction / self.swap_until) if self.swap_until else 1.0
+        self.lambda_now = self.constants.distance_weight * moment.fraction
+        until = self.constants.swap_until
+        grown = min(1.0, moment.fraction / until) if until else 1.0
         self.keep_now = [start + (1 - start) * grown for start in self.keep_from]
         teachers = self._teachers(moment.step)
         total = torch.zeros((), device=images.device)
@@ -74,7 +75,8 @@ class Collaborative(Strategy):
             logits = self._pass(images, bits, teacher, moment.generator)
             loss = self.hard_loss(logits, targets)
             if teacher is not None:
-                loss = loss + self.distillation * self._divergence(logits, predictions[teacher])
+                divergence = self._divergence(logits, predictions[teacher])
+                loss = loss + self.constants.distillation * divergence
             loss.backward()
             predictions[bits] = logits.detach()
             total += loss.detach()
@@ -98,21 +100,21 @@ class Collaborative(Strategy):
     def _pass(
         self, images: Tensor, bits: int, teacher: int | None, generator: torch.Generator
     ) -> Tensor:
-        wanted = {"": bits}
+        bits_of = {"": bits}
         if teacher is not None:
             keep = torch.rand(len(self.blocks), generator=generator).tolist()
             pairs = zip(self.blocks, keep, self.keep_now, strict=True)
-            wanted |= {block: teacher for block, draw, p in pairs if draw >= p}
-        set_bits(self.network, wanted)
-        borrowed = [self.network.get_submodule(block) for block in wanted if block]
+            bits_of |= {block: teacher for block, draw, p in pairs if draw >= p}
+        set_bits(self.network, bits_of)
+        borrowed = [self.network.get_submodule(block) for block in bits_of if block]
         with statistics_kept(borrowed):
             logits: Tensor = self.network(images)
         return logits
 
     def _divergence(self, logits: Tensor, teacher: Tensor) -> Tensor:
-        t = self.temperature
-        student, wanted = (logits / t).log_softmax(1), (teacher / t).log_softmax(1)
-        return t**2 * functional.kl_div(student, wanted, log_target=True, reduction="batchmean")
+        t = self.constants.temperature
+        student, target = (logits / t).log_softmax(1), (teacher / t).log_softmax(1)
+        return t**2 * functional.kl_div(student, target, log_target=True, reduction="batchmean")
 
     @torch.no_grad()
     def _look(self, predictions: dict[int, Tensor]) -> None:
@@ -123,14 +125,14 @@ class Collaborative(Strategy):
             for at, bits in enumerate(self.bits[1:], start=1)
             for teacher in self.bits[:at]
         ]
-        self.seen = torch.stack([*entropies, *distances]).float()
-        self.average([self.seen])
-        if self.seen.device.type == "cuda":
-            self.on_host = self.seen.to("cpu", non_blocking=True)
+        self.scores = torch.stack([*entropies, *distances]).float()
+        self.average([self.scores])
+        if self.scores.device.type == "cuda":
+            self.on_host = self.scores.to("cpu", non_blocking=True)
             self.ready = torch.cuda.Event()
             self.ready.record()
         else:
-            self.on_host = self.seen
+            self.on_host = self.scores
 
     def _distance(self, teacher: int, student: int) -> Tensor:
         weights = [
@@ -140,17 +142,18 @@ class Collaborative(Strategy):
         return torch.stack([(a - b).abs().mean() for a, b in weights]).sum()
 
     def state(self) -> dict[str, Any]:
-        return {"seen": self.seen, "counts": self.counts}
+        # The key is that of earlier checkpoints.
+        return {"seen": self.scores, "counts": self.counts}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.seen = state["seen"].to(self.seen.device)
-        self.on_host = self.seen.cpu()
+        self.scores = state["seen"].to(self.scores.device)
+        self.on_host = self.scores.cpu()
         self.counts = state.get("counts", self._no_counts())
 
     def record(self) -> dict[str, Any]:
-        said = {"teachers": self.counts, "lambda": self.lambda_now, "keep": self.keep_now}
+        record = {"teachers": self.counts, "lambda": self.lambda_now, "keep": self.keep_now}
         self.counts = self._no_counts()
-        return said
+        return record
 
     def _no_counts(self) -> dict[str, dict[str, int]]:
         students = enumerate(self.bits[1:], start=1)
@@ -211,6 +214,13 @@ class CoQuant(TrainedMethod):
             raise ValueError(f"temperature={self.temperature}; give a positive number")
 
     @property
+    def constants(self) -> Constants:
+        return Constants(*(getattr(self, name) for name in Constants._fields))
+
+    @property
     def strategy_options(self) -> dict[str, Any]:
-        keys = ("distance_weight", "keep_first", "keep_last", "swap_until", "distillation")
-        return {key: getattr(self, key) for key in (*keys, "temperature")}
+        return self.constants._asdict()
+
+    def strategy(self, network: nn.Module, cell_bits: int) -> Strategy:
+        smoothing = self.schedule.label_smoothing
+        return self.strategy_class(network, self.together(cell_bits), smoothing, self.constants)

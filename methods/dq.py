@@ -6,14 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.training.base import RealImages, Trained, TrainedMethod, float_spec
+from methods.training.base import RealImages, StateDict, TrainedMethod, float_spec
 from methods.training.strategy import HardLabels
 from models.qat.batchnorm import reestimate
-from models.qat.network import (
-    copy_private,
-    make_quantizable,
-    set_bits,
-)
+from models.qat.conversion import make_quantizable
+from models.qat.network import copy_private, set_bits
 from models.qat.spec import QatSpec
 from models.qat.state import float_state
 from models.quantize.spec import FLOAT_BITS
@@ -38,35 +35,35 @@ class DQ(TrainedMethod):
         super().__post_init__()
         self.qat.check_bits((self.source_bits,))
 
-    def together(self, wanted: int) -> tuple[int, ...]:
+    def together(self, cell_bits: int) -> tuple[int, ...]:
         return (self.source_bits,)
 
-    def training_spec(self, wanted: int) -> QatSpec:
+    def training_spec(self, cell_bits: int) -> QatSpec:
         return float_spec(self.qat) if self.source_bits == FLOAT_BITS else self.qat
 
     def used_at(
         self,
         network: nn.Module,
-        trained: Trained,
-        wanted: int,
+        state: StateDict,
+        cell_bits: int,
         images: Tensor,
         real_images: RealImages,
     ) -> nn.Module:
-        source = super().used_at(network, trained, self.source_bits, images, real_images)
-        if wanted == self.source_bits:
+        source = super().used_at(network, state, self.source_bits, images, real_images)
+        if cell_bits == self.source_bits:
             return source
         float_network = copy.deepcopy(network)
         float_network.load_state_dict(float_state(source, self.source_bits))
         if self.source_bits == FLOAT_BITS:
-            made = make_quantizable(float_network, (wanted,), self.qat, images)
+            quantizable = make_quantizable(float_network, (cell_bits,), self.qat, images)
         else:
-            both = tuple(sorted((self.source_bits, wanted), reverse=True))
-            made = make_quantizable(float_network, both, self.qat, images)
-            # What only `wanted` has is not in `trained`, and follows from the source.
-            made.load_state_dict(made.state_dict() | dict(trained))
-            copy_private(made, self.source_bits)
-            set_bits(made, wanted)
-        return made.to(memory_format=torch.channels_last).eval()
+            both = tuple(sorted((self.source_bits, cell_bits), reverse=True))
+            quantizable = make_quantizable(float_network, both, self.qat, images)
+            # What only `cell_bits` has is not in `state`, and follows from the source.
+            quantizable.load_state_dict(quantizable.state_dict() | dict(state))
+            copy_private(quantizable, self.source_bits)
+            set_bits(quantizable, cell_bits)
+        return quantizable.to(memory_format=torch.channels_last).eval()
 
 
 @dataclass(frozen=True)
@@ -90,16 +87,16 @@ class DQBN(DQ):
     def used_at(
         self,
         network: nn.Module,
-        trained: Trained,
-        wanted: int,
+        state: StateDict,
+        cell_bits: int,
         images: Tensor,
         real_images: RealImages,
     ) -> nn.Module:
-        made = super().used_at(network, trained, wanted, images, real_images)
-        if wanted != self.source_bits:
+        quantizable = super().used_at(network, state, cell_bits, images, real_images)
+        if cell_bits != self.source_bits:
             whole = real_images(self.batchnorm_images).to(images.device)
-            reestimate(made, whole.split(_batch(len(whole))))
-        return made
+            reestimate(quantizable, whole.split(_batch(len(whole))))
+        return quantizable
 
 
 def _batch(count: int) -> int:

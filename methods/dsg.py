@@ -6,15 +6,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.linalg import eigvalsh, vector_norm
-from torch.nn.functional import cross_entropy, mse_loss, normalize
+from torch.nn.functional import cross_entropy
 
 from methods.base import Calibration, Context, Method
 from methods.distillation.batchnorm import NO_STATISTICS, batchnorms
-from methods.distillation.matching import Gaps, Schedule, Targets, gaps_to, optimise, targets_of
+from methods.distillation.matching import Gaps, Targets, gaps_to, targets_of
+from methods.distillation.optimisation import PlateauSchedule, optimise
+from methods.distillation.priors import image_prior, spectrum_difference
 
 _RELEASE_ENHANCED = 20  # images and layers, whatever the network and the batch
-_RELEASE_ROLL = 30  # pixels
 _CHUNK = 64  # images of noise at a time
 
 # What a parameter that is left at None stands for.
@@ -160,9 +160,11 @@ class DSG(Method):
         return optimise(start, loss, self.schedule, context)
 
     @property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> PlateauSchedule:
         assert self.learning_rate is not None and self.patience is not None
-        return Schedule(self.iterations, self.learning_rate, self.min_learning_rate, self.patience)
+        return PlateauSchedule(
+            self.iterations, self.learning_rate, self.min_learning_rate, self.patience
+        )
 
     def start(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Return the noise of the given shape that the variant starts from."""
@@ -172,15 +174,15 @@ class DSG(Method):
     def margins(self, network: nn.Module, targets: Targets, context: Context) -> Margins:
         """Return the margins from N(0, 1) images; those of the image itself are 0."""
         generator = context.generator("margins")
-        found = []
+        chunks = []
         for done in range(0, self.margin_images, _CHUNK):
             shape = (min(_CHUNK, self.margin_images - done), *context.input_shape)
             noise = torch.randn(shape, generator=generator)
             noise = noise.to(context.device, memory_format=context.memory_format)
             with torch.no_grad():
                 gaps = gaps_to(targets, network, noise, precision=context.precision)
-            found.append(torch.stack([gaps.mean, gaps.deviation]).abs().cpu())
-        pair = [percentiles(gap, targets, self.percentile) for gap in torch.cat(found, 1)]
+            chunks.append(torch.stack([gaps.mean, gaps.deviation]).abs().cpu())
+        pair = [percentiles(gap, targets, self.percentile) for gap in torch.cat(chunks, 1)]
         return Margins(*(targets.per_channel(each.to(context.device)) for each in pair))
 
 
@@ -191,8 +193,8 @@ def enhancement(variant: Literal["paper", "release"], images: int, targets: Targ
         image = torch.arange(images)
         weights[image, image % targets.layers] = 2
     else:
-        own = torch.arange(min(images, targets.layers, _RELEASE_ENHANCED))
-        weights[own, own] = 4
+        image = torch.arange(min(images, targets.layers, _RELEASE_ENHANCED))
+        weights[image, image] = 4
     of_the_image = torch.ones(images, 1)
     return targets.per_channel(torch.cat([of_the_image, weights], 1))
 
@@ -218,36 +220,3 @@ def slack_loss(gaps: Gaps, margins: Margins | None, weights: Tensor | None) -> T
         deviation = (deviation.abs() - margins.deviation).clamp(min=0)
     squares = mean.square() + deviation.square()
     return (squares if weights is None else squares * weights).sum() / len(squares)
-
-
-def image_prior(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Total variation of the rolled `images` (N, C, H, W) plus the mean L2 norm of an image.
-
-    The roll is by one random offset on both axes, -30 to 29 pixels, as in the release.
-    """
-    offset = int(torch.randint(-_RELEASE_ROLL, _RELEASE_ROLL, (1,), generator=generator))
-    rolled = torch.roll(images, (offset, offset), dims=(2, 3))
-    return total_variation(rolled) + vector_norm(images, dim=(1, 2, 3)).mean()
-
-
-def total_variation(x: Tensor) -> Tensor:
-    """L2 norm, over the whole batch, of the differences of neighbours in each of 4 directions."""
-    pairs = (
-        (x[:, :, :, 1:], x[:, :, :, :-1]),
-        (x[:, :, 1:], x[:, :, :-1]),
-        (x[:, :, 1:, :-1], x[:, :, :-1, 1:]),
-        (x[:, :, 1:, 1:], x[:, :, :-1, :-1]),
-    )
-    return torch.stack([vector_norm(a - b) for a, b in pairs]).sum()
-
-
-def spectrum_difference(images: Tensor, others: Tensor) -> Tensor:
-    """Mean squared difference of the sorted eigenvalues of two batches' cosine similarities.
-
-    Each matrix (N, N) is the Gram matrix of the images as vectors of length 1.
-    """
-    spectra = []
-    for batch in (images, others):
-        unit = normalize(batch.flatten(1), dim=1)
-        spectra.append(eigvalsh(unit @ unit.T))
-    return mse_loss(*spectra)

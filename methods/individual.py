@@ -16,5 +16,5 @@ class Individual(TrainedMethod):
     name = "individual"
     strategy_class = HardLabels
 
-    def together(self, wanted: int) -> tuple[int, ...]:
-        return (wanted,)
+    def together(self, cell_bits: int) -> tuple[int, ...]:
+        return (cell_bits,)

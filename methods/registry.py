@@ -56,12 +56,12 @@ def method_class(name: str) -> "type[Method]":
     """
     from methods.base import Method
 
-    found = METHODS.get(name)
-    if not (isinstance(found, type) and issubclass(found, Method)):
-        raise BenchError(f"method {name!r} is {found!r}, not a subclass of methods.base.Method")
-    if fault := _fault(found):
+    cls = METHODS.get(name)
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
+        raise BenchError(f"method {name!r} is {cls!r}, not a subclass of methods.base.Method")
+    if fault := _fault(cls):
         raise BenchError(f"method {name!r}: {fault}")
-    return found
+    return cls
 
 
 def _fault(cls: "type[Method]") -> str | None:

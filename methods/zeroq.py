@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from methods.base import Calibration, Context, Method
 from methods.distillation.batchnorm import NO_STATISTICS, batchnorms
-from methods.distillation.matching import Gaps, Schedule, gaps_to, optimise, targets_of
+from methods.distillation.matching import Gaps, gaps_to, targets_of
+from methods.distillation.optimisation import PlateauSchedule, optimise
 
 # The release divides centred uniform integers by the variance, not by the deviation, of U{0..255}
 # (distill_data.py), so its "Gaussian" start is nearly a zero image.
@@ -70,7 +71,7 @@ class ZeroQ(Method):
         """Optimise `start` (N, C, H, W) and return the images after the last step."""
         image = start[:1].to(context.device, memory_format=context.memory_format)
         targets = targets_of(network, image, self.epsilon)
-        schedule = Schedule(
+        schedule = PlateauSchedule(
             self.iterations, self.learning_rate, self.min_learning_rate, self.patience
         )
 

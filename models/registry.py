@@ -48,13 +48,13 @@ def _entry_points(group: str, import_path: object) -> dict[str, str]:
 
 def _import_path() -> tuple[tuple[str, int], ...]:
     """Return the folders of the import path and when their content last changed."""
-    found = []
+    folders = []
     for folder in sys.path:
         try:
-            found.append((folder, os.stat(folder or ".").st_mtime_ns))  # noqa: PTH116
+            folders.append((folder, os.stat(folder or ".").st_mtime_ns))  # noqa: PTH116
         except OSError:
-            found.append((folder, 0))
-    return tuple(found)
+            folders.append((folder, 0))
+    return tuple(folders)
 
 
 class Registry(Generic[T]):

@@ -18,6 +18,7 @@ from bench.machine.memory import out_of_memory
 from models.errors import BenchError
 from models.inference import with_fixed_batchnorm
 from models.quantize.activation import weighted_layers
+from models.tracing import traced
 
 log = logging.getLogger(__name__)
 
@@ -59,20 +60,17 @@ def calls(network: nn.Module, batch: Tensor) -> list[Call]:
 
     numbers: of its input, its weights and its output.
     """
-    found = []
+    layers = weighted_layers(network)
+    result = []
 
-    def note(layer: nn.Module, args: Any, output: Tensor) -> None:
-        weight = layer.get_parameter("weight")
+    def note(name: str, args: Any, output: Tensor) -> None:
+        weight = layers[name].weight
         numbers = args[0].numel() + weight.numel() + output.numel()
-        found.append(Call(output.numel() * weight[0].numel(), numbers))
+        result.append(Call(output.numel() * weight[0].numel(), numbers))
 
-    handles = [layer.register_forward_hook(note) for layer in weighted_layers(network).values()]
-    try:
+    with traced(layers, after=note):
         network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
+    return result
 
 
 def multiplications(network: nn.Module, batch: Tensor) -> int:

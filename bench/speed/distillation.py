@@ -10,7 +10,8 @@ from torch.optim import Adam
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace
-from methods.distillation.matching import gaps_to, improve, targets_of
+from methods.distillation.matching import gaps_to, targets_of
+from methods.distillation.optimisation import improve
 from methods.zeroq import ZeroQ, statistics_loss
 from models.zoo import entry
 

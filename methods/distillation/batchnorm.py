@@ -7,16 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
-from methods.distillation.intercept import Forward, Instead, replaced
+from methods.distillation.intercept import Instead
 from models.errors import BenchError, NotApplicable
+from models.tracing import Enough, Forward, replaced
 
 T = TypeVar("T")
 
 NO_STATISTICS = "the network has no BatchNorm statistics to match"
-
-
-class _Enough(Exception):
-    """Nothing behind this layer is needed."""
 
 
 def batchnorms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -108,41 +105,45 @@ def see_inputs(
         is left out where a layer does not simply normalise its input with its own running
         statistics, and at the last of `calls`.
     """
-    seen: list[T] = []
+    values: list[T] = []
 
     def watching(layer: nn.BatchNorm2d, forward: Forward) -> Forward:
         def watch(x: Tensor) -> Tensor:
-            call = len(seen)
+            call = len(values)
 
             def normalise_here(*args: Any, **kwargs: Any) -> Tensor:
-                if normalise is None or len(seen) > call or not _is_own(layer, x, *args, **kwargs):
+                if (
+                    normalise is None
+                    or len(values) > call
+                    or not _is_call_of(layer, x, *args, **kwargs)
+                ):
                     return batch_norm(*args, **kwargs)
-                y, found = normalise(call, x)
-                seen.append(found)
+                y, value = normalise(call, x)
+                values.append(value)
                 return y
 
             if normalise is not None and call + 1 != calls:
                 with Instead(batch_norm, normalise_here):
                     y = forward(x)
-                if len(seen) > call:
+                if len(values) > call:
                     return y
-                seen.append(see(x))
+                values.append(see(x))
                 return y
-            seen.append(see(x))
-            if len(seen) == calls:
-                raise _Enough
+            values.append(see(x))
+            if len(values) == calls:
+                raise Enough
             return forward(x)
 
         return watch
 
     with replaced(batchnorms(network), watching):
         try:
-            return seen, network(images)
-        except _Enough:
-            return seen, None
+            return values, network(images)
+        except Enough:
+            return values, None
 
 
-def _is_own(
+def _is_call_of(
     layer: nn.BatchNorm2d,
     x: Tensor,
     input: Tensor,
@@ -155,7 +156,7 @@ def _is_own(
     eps: float = 1e-5,
 ) -> bool:
     """Say whether a call of batch_norm is that of `layer` on `x`, in eval mode."""
-    given = (input, running_mean, running_var, weight, bias)
-    own = (x, layer.running_mean, layer.running_var, layer.weight, layer.bias)
-    same = all(one is other for one, other in zip(given, own, strict=True))
+    arguments = (input, running_mean, running_var, weight, bias)
+    expected = (x, layer.running_mean, layer.running_var, layer.weight, layer.bias)
+    same = all(one is other for one, other in zip(arguments, expected, strict=True))
     return same and not training and eps == layer.eps

@@ -1,31 +1,9 @@
-"""Layers that do something else for a while, without a change of the network."""
+"""Functions of torch that do something else for a while."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn
 from torch.overrides import TorchFunctionMode
-
-Forward = Callable[..., Any]
-
-
-@contextmanager
-def replaced(
-    layers: Iterable[nn.Module], wrap: Callable[[Any, Forward], Forward]
-) -> Iterator[None]:
-    """Inside, each layer's forward is what `wrap` makes of the layer and its own forward."""
-    before = {layer: vars(layer).get("forward") for layer in layers}
-    try:
-        for layer in before:
-            vars(layer)["forward"] = wrap(layer, layer.forward)
-        yield
-    finally:
-        for layer, own in before.items():
-            if own is None:
-                vars(layer).pop("forward", None)
-            else:
-                vars(layer)["forward"] = own
 
 
 class Instead(TorchFunctionMode):

@@ -1,16 +1,11 @@
-"""What the distilling methods share: statistics per image, their targets, the optimisation."""
+"""Statistics of images at each BatchNorm of a network, and what they are to be."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from methods.base import Calibration, Context
 from methods.distillation.batchnorm import (
     calls_in_order,
     check_statistics,
@@ -20,17 +15,6 @@ from methods.distillation.batchnorm import (
 )
 from methods.distillation.precision import computed_in
 from methods.distillation.sums import NormaliseAndSum, Sums
-from models.errors import BenchError
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Adam, its learning rate divided by 10 after `patience` steps without improvement."""
-
-    iterations: int
-    learning_rate: float
-    min_learning_rate: float
-    patience: int
 
 
 @dataclass(frozen=True)
@@ -121,43 +105,10 @@ def gaps_to(
 
     with computed_in(precision, network, images.device):
         calls = None if output else targets.layers
-        seen, returned = see_inputs(network, images, see, calls, normalise)
-    totals, squares = zip(see(images), *seen, strict=True)
+        sums, returned = see_inputs(network, images, see, calls, normalise)
+    totals, squares = zip(see(images), *sums, strict=True)
     mean = torch.cat(totals, 1).flatten(1) / targets.pixels
     variance = torch.cat(squares, 1).flatten(1) / (targets.pixels - 1)
     deviation = torch.sqrt(variance + targets.epsilon)
     returned = None if returned is None else returned.float()
     return Gaps(mean - targets.mean, deviation - targets.deviation, returned)
-
-
-def optimise(
-    start: Tensor, loss: Callable[[Tensor], Tensor], schedule: Schedule, context: Context
-) -> Calibration:
-    """Return what `start` (N, C, H, W) becomes by making `loss` of it small.
-
-    Raises BenchError at a step whose loss is not finite.
-    """
-    images = start.to(context.device, memory_format=context.memory_format, copy=True)
-    images.requires_grad_(True)
-    optimizer = Adam([images], lr=schedule.learning_rate)
-    scheduler = ReduceLROnPlateau(
-        optimizer, patience=schedule.patience, min_lr=schedule.min_learning_rate
-    )
-    curve: list[float] = []
-    for step in range(schedule.iterations):
-        curve.append(improve(images, loss, optimizer))
-        if not isfinite(curve[-1]):
-            raise BenchError(
-                f"the loss is {curve[-1]} at step {step + 1}; lower the method's learning rate"
-            )
-        scheduler.step(curve[-1])
-        context.progress(step + 1, schedule.iterations, curve[-1])
-    return Calibration(images.detach().contiguous().cpu(), curve)
-
-
-def improve(images: Tensor, loss: Callable[[Tensor], Tensor], optimizer: Optimizer) -> float:
-    """Take one step of `optimizer`, which holds `images`; return the loss before it."""
-    now = loss(images)
-    (images.grad,) = torch.autograd.grad(now, images)
-    optimizer.step()
-    return now.item()

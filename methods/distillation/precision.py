@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from methods.distillation.intercept import Forward, Instead, replaced
+from methods.distillation.intercept import Instead
+from models.tracing import Forward, replaced
 
 
 @contextmanager

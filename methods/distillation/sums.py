@@ -103,8 +103,8 @@ def _sums(x: Tensor, scratch: Tensor | None) -> _Sums:
     if _is_large(x):
         # Given float32 running statistics, here unused, it returns float32 for bfloat16 too.
         unused = x.new_zeros(x.shape[1], dtype=torch.float32)
-        found = torch.batch_norm_update_stats(x, unused, unused, 0.0)
-        mean, variance = (each.view(1, -1, 1, 1) for each in found)
+        moments = torch.batch_norm_update_stats(x, unused, unused, 0.0)
+        mean, variance = (each.view(1, -1, 1, 1) for each in moments)
         return _Sums(mean, mean * pixels, variance * pixels)
     x = x.float()
     total = x.sum(dim=(2, 3), keepdim=True)

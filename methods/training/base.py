@@ -13,15 +13,16 @@ from methods.training.fresh import drawn_anew
 from methods.training.schedule import Schedule
 from methods.training.strategy import Strategy
 from models.errors import BenchError
-from models.qat.network import make_quantizable, set_bits
+from models.qat.conversion import make_quantizable
+from models.qat.network import set_bits
 from models.qat.spec import QatSpec
 from models.quantize.spec import QuantSpec
 
 FINE_TUNING = Schedule(epochs=2, lr=0.05, weight_decay=1e-4, warmup=0.1, label_smoothing=0.0)
 """The schedule of `conf/schedule/digits.yaml`: minutes on a CPU, from trained weights."""
 
-Trained = Mapping[str, Tensor]
-"""State dict of a trained network."""
+StateDict = Mapping[str, Tensor]
+"""Of a network, trained."""
 
 RealImages = Callable[[int], Tensor]
 """Gives n preprocessed training images, (n, C, H, W)."""
@@ -83,12 +84,12 @@ class TrainedMethod(Method):
     def usable_bits(self) -> tuple[int, ...]:
         return self.bits
 
-    def together(self, wanted: int) -> tuple[int, ...]:
-        """Return the bit-widths of the training that a cell at `wanted` bits looks at."""
+    def together(self, cell_bits: int) -> tuple[int, ...]:
+        """Return the bit-widths of the training that a cell at `cell_bits` looks at."""
         return self.bits
 
-    def training_spec(self, wanted: int) -> QatSpec:
-        """Return the quantizers of the training that a cell at `wanted` bits looks at."""
+    def training_spec(self, cell_bits: int) -> QatSpec:
+        """Return the quantizers of the training that a cell at `cell_bits` looks at."""
         return self.qat
 
     @property
@@ -96,21 +97,21 @@ class TrainedMethod(Method):
         """What `strategy` depends on besides the network, the bits and the schedule."""
         return {}
 
-    def identity_of_training(self, wanted: int) -> dict[str, Any]:
-        """Return what the training behind a cell at `wanted` bits depends on, of the method.
+    def identity_of_training(self, cell_bits: int) -> dict[str, Any]:
+        """Return what the training behind a cell at `cell_bits` depends on, of the method.
 
         Methods whose trainings are equal here share them; one from outside this project shares with
         none but its own class. The version is that of `Method.version`, where it is not the first.
         """
-        own = type(self)
-        foreign = {"class": f"{own.__module__}:{own.__qualname__}"}
+        cls = type(self)
+        foreign = {"class": f"{cls.__module__}:{cls.__qualname__}"}
         return {
-            **({} if own.__module__.startswith("methods.") else foreign),
+            **({} if cls.__module__.startswith("methods.") else foreign),
             **({} if self.version == 1 else {"version": self.version}),
             "strategy": self.strategy_class.__name__,
             **self.strategy_options,
-            "bits": list(self.together(wanted)),
-            "qat": asdict(self.training_spec(wanted)),
+            "bits": list(self.together(cell_bits)),
+            "qat": asdict(self.training_spec(cell_bits)),
             "schedule": asdict(self.schedule),
             "images": self.images,
             "init": self.init,
@@ -120,42 +121,46 @@ class TrainedMethod(Method):
     @abstractmethod
     def strategy_class(self) -> type[Strategy]: ...
 
-    def strategy(self, network: nn.Module, wanted: int) -> Strategy:
+    def strategy(self, network: nn.Module, cell_bits: int) -> Strategy:
         """Return how a step treats the bit-widths of `network`, what `trainable` returned."""
         smoothing = self.schedule.label_smoothing
         return self.strategy_class(
-            network, self.together(wanted), smoothing, **self.strategy_options
+            network, self.together(cell_bits), smoothing, **self.strategy_options
         )
 
     def trainable(
-        self, network: nn.Module, wanted: int, images: Tensor, generator: torch.Generator
+        self, network: nn.Module, cell_bits: int, images: Tensor, generator: torch.Generator
     ) -> nn.Module:
-        """Return what is trained for a cell at `wanted` bits: a copy of `network`, quantizable.
+        """Return what is trained for a cell at `cell_bits`: a copy of `network`, quantizable.
 
         images: (N, C, H, W) normalised, what `calibrate` returned. generator: for new weights.
         """
         if self.init == "scratch":
             network = drawn_anew(network, generator)
-        made = make_quantizable(network, self.together(wanted), self.training_spec(wanted), images)
-        return made.to(memory_format=torch.channels_last).train()
+        quantizable = make_quantizable(
+            network, self.together(cell_bits), self.training_spec(cell_bits), images
+        )
+        return quantizable.to(memory_format=torch.channels_last).train()
 
     def used_at(
         self,
         network: nn.Module,
-        trained: Trained,
-        wanted: int,
+        state: StateDict,
+        cell_bits: int,
         images: Tensor,
         real_images: RealImages,
     ) -> nn.Module:
-        """Return a quantizable network with the state `trained`, set to `wanted` bits, for use.
+        """Return a quantizable network with the trained `state`, set to `cell_bits`, for use.
 
         network: the float network that training started from. images: as for `trainable`.
         real_images: gives n more training images.
         """
-        made = make_quantizable(network, self.together(wanted), self.training_spec(wanted), images)
-        made.load_state_dict(dict(trained))
-        set_bits(made, wanted)
-        return made.to(memory_format=torch.channels_last).eval()
+        quantizable = make_quantizable(
+            network, self.together(cell_bits), self.training_spec(cell_bits), images
+        )
+        quantizable.load_state_dict(dict(state))
+        set_bits(quantizable, cell_bits)
+        return quantizable.to(memory_format=torch.channels_last).eval()
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         return Calibration(context.real_images(self.images))

@@ -28,6 +28,7 @@ from methods.training.surroundings import (
 from models.errors import BenchError
 from models.qat.layers import quantized_weights
 from models.qat.network import project
+from models.tracing import traced
 
 
 class _Part(NamedTuple):
@@ -89,13 +90,13 @@ class Training:
         self.history: list[dict[str, Any]] = []
         self.part: _Part | None = None
         with _repeatable():
-            kept = self.checkpoints.load()
-            if kept is None:
+            state = self.checkpoints.load()
+            if state is None:
                 # For layers that draw by themselves, such as dropout.
                 torch.manual_seed(self.generator.initial_seed())
                 self.checkpoints.save(self._state())
             else:
-                self._restore(kept)
+                self._restore(state)
             while len(self.history) < self.schedule.epochs:
                 self._epoch()
                 self.checkpoints.save(self._state())
@@ -193,46 +194,40 @@ class Training:
 
     def _diverged(self, epoch: int, step: int, loss: float) -> str:
         """Return what to say: the epoch is run again from its checkpoint to find the layer."""
-        said = (
+        message = (
             f"training diverged: the loss of step {step + 1} of {self.batches} in epoch "
             f"{epoch + 1} is {loss}"
         )
-        kept = self.checkpoints.load()
-        if kept is not None and self.workers.count == 1:
-            self._restore(kept)
+        state = self.checkpoints.load()
+        if state is not None and self.workers.count == 1:
+            self._restore(state)
             order, _, done = self.part or self._new_part()
             for batch in range(done, step):
                 self._step(order, batch)
             layer = _first_not_finite(self.network, lambda: self._step(order, step))
-            said += f"; the first layer that is not finite is {layer!r}" if layer else ""
+            message += f"; the first layer that is not finite is {layer!r}" if layer else ""
         within = f" and {self.part.done} steps" if self.part else ""
         return (
-            f"{said}; the last good checkpoint is that of epoch {epoch}{within}, in "
+            f"{message}; the last good checkpoint is that of epoch {epoch}{within}, in "
             f"{self.checkpoints.place}; lower the learning rate (now {self.schedule.lr})"
         )
 
 
 def _first_not_finite(network: nn.Module, step: Callable[[], object]) -> str | None:
     """Return the name of the first layer, as they are called, with a value that is not finite."""
-    found: list[str] = []
+    modules = {name: module for name, module in network.named_modules() if name}
+    first: str | None = None
 
-    def note(name: str, module: nn.Module, output: object) -> None:
-        values: list[Tensor] = [*module.parameters(recurse=False)]
+    def note(name: str, args: object, output: object) -> None:
+        nonlocal first
+        values: list[Tensor] = [*modules[name].parameters(recurse=False)]
         values += [output] if isinstance(output, Tensor) else []
-        if not found and not all(bool(torch.isfinite(v).all()) for v in values):
-            found.append(name)
+        if first is None and not all(bool(torch.isfinite(v).all()) for v in values):
+            first = name
 
-    hooks = [
-        module.register_forward_hook(lambda m, _, out, name=name: note(name, m, out))
-        for name, module in network.named_modules()
-        if name
-    ]
-    try:
+    with traced(modules, after=note):
         step()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found[0] if found else None
+    return first
 
 
 @contextmanager

@@ -76,11 +76,11 @@ class Schedule:
             "max_scale": (0 <= self.max_scale < 1, "0 or more and below 1"),
             "ema": (0 <= self.ema < 1, "0 or more and below 1"),
         }
-        for field, (fine, wanted) in accepted.items():
+        for field, (fine, limits) in accepted.items():
             if not fine:
                 raise BenchError(
                     f"training schedule: {field}={getattr(self, field)!r} is out of range; "
-                    f"give {wanted}"
+                    f"give {limits}"
                 )
 
 

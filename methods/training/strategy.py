@@ -82,10 +82,10 @@ class Plain(HardLabels):
         return loss.detach()
 
 
-def soft_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean cross-entropy of `logits` with softmax(`wanted`), both (N, K).
+def soft_cross_entropy(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Return the mean cross-entropy of `logits` with softmax(`teacher`), both (N, K).
 
-    No gradient goes to `wanted`.
+    No gradient goes to `teacher`.
     """
-    target = wanted.detach().softmax(dim=1)
+    target = teacher.detach().softmax(dim=1)
     return -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()

@@ -11,13 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.qat.quantizer import (
-    ACTIVATION_STEP_BOUNDS,
-    LearnedStep,
-    LearnedStepRange,
-    Quantizer,
-    fake_quantize,
-)
+from models.qat.learned import ACTIVATION_STEP_BOUNDS, LearnedStep, LearnedStepRange
+from models.qat.quantizer import Quantizer, fake_quantize_learnable
 from models.qat.spec import QatSpec
 from models.qat.surrogate import Surrogate
 
@@ -30,7 +25,7 @@ _SHARED = "all"
 
 
 class Inputs(NamedTuple):
-    """What was seen of the input of a layer.
+    """What the input of a layer was like on some images.
 
     signed: whether any value was negative. magnitude: mean |x|. high: the 99.9th percentile of |x|.
     """
@@ -80,7 +75,7 @@ class PactActivation(Quantizer):
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         low, top = _symmetric_integers(bits, self.signed)
         step = self.alpha[_SHARED if self.shared else str(bits)] / top
-        return fake_quantize(x, step, low, top, self.surrogate)
+        return fake_quantize_learnable(x, step, low, top, self.surrogate)
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:

@@ -3,11 +3,13 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.qat.layers import Switchable
+from models.tracing import traced
 
 
 class PrivateBatchNorm2d(Switchable):
@@ -91,29 +93,27 @@ def reestimate(network: nn.Module, batches: Sequence[Tensor]) -> None:
     batches: normalised images, (N, C, H, W) each; the mean over batches counts, so give batches of
         one size. The network computes at the bits it is set to and stays in its mode.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = {n: m for n, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
     states = [(m, m.training) for m in network.modules()]
-    momenta = [norm.momentum for norm in norms]
-    used: set[nn.BatchNorm2d] = set()
-    hooks = [norm.register_forward_pre_hook(lambda m, _: _first_use(m, used)) for norm in norms]
+    momenta = {name: norm.momentum for name, norm in norms.items()}
+    used: set[str] = set()
+
+    def reset_once(name: str, args: Any) -> None:
+        """Forget what another bit-width left; a layer that is not in use keeps it."""
+        if name not in used:
+            used.add(name)
+            norms[name].reset_running_stats()
+
     try:
         network.eval()
-        for norm in norms:
+        for norm in norms.values():
             norm.train()
             norm.momentum = None  # the cumulative mean
-        for batch in batches:
-            network(batch)
+        with traced(norms, before=reset_once):
+            for batch in batches:
+                network(batch)
     finally:
-        for hook in hooks:
-            hook.remove()
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for name, norm in norms.items():
+            norm.momentum = momenta[name]
         for module, training in states:
             module.training = training
-
-
-def _first_use(norm: nn.Module, used: set[nn.BatchNorm2d]) -> None:
-    """Forget what another bit-width left, once; a layer that is not in use keeps it."""
-    if isinstance(norm, nn.BatchNorm2d) and norm not in used:
-        used.add(norm)
-        norm.reset_running_stats()

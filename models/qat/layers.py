@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.qat.quantizer import Quantizer
-from models.qat.weights import WeightQuantizer
 
 
 class Switchable(nn.Module):
@@ -23,11 +22,11 @@ class Switchable(nn.Module):
     chosen: int
 
 
-class _Kept(NamedTuple):
-    """A quantized weight, and the copy of it that layers compute with."""
+class _CachedWeight(NamedTuple):
+    """A quantized weight, and the leaf of the graph that layers compute with in its place."""
 
     quantized: Tensor
-    used: Tensor
+    leaf: Tensor
 
 
 class QuantizedLayer(Switchable):
@@ -42,10 +41,10 @@ class QuantizedLayer(Switchable):
 
     weight: nn.Parameter
     bias: nn.Parameter | None
-    weight_quantizer: WeightQuantizer
+    weight_quantizer: Quantizer
     input_quantizer: Quantizer | None
     fixed_bits: int | None
-    kept: dict[int, _Kept] | None
+    cache: dict[int, _CachedWeight] | None
 
     @classmethod
     def replacing(
@@ -53,7 +52,7 @@ class QuantizedLayer(Switchable):
         layer: nn.Module,
         choices: Sequence[int],
         fixed_bits: int | None,
-        weight_quantizer: WeightQuantizer,
+        weight_quantizer: Quantizer,
         input_quantizer: Quantizer | None,
     ) -> Self:
         """Return the layer that stands in for `layer`, at the first of `choices`."""
@@ -66,7 +65,7 @@ class QuantizedLayer(Switchable):
         new.fixed_bits = fixed_bits
         new.weight_quantizer = weight_quantizer
         new.input_quantizer = input_quantizer
-        new.kept = None
+        new.cache = None
         return new
 
     @property
@@ -80,22 +79,22 @@ class QuantizedLayer(Switchable):
         Within `quantized_weights`, the same tensor each time.
         """
         bits = self.bits if chosen is None or self.fixed_bits is not None else chosen
-        if self.kept is None:
-            found: Tensor = self.weight_quantizer(self.weight, bits)
-            return found
-        if bits not in self.kept:
+        if self.cache is None:
+            quantized: Tensor = self.weight_quantizer(self.weight, bits)
+            return quantized
+        if bits not in self.cache:
             # Also where no gradients are recorded: a later use within the step may need them.
             with torch.enable_grad():
                 quantized = self.weight_quantizer(self.weight, bits)
-            used = quantized.detach().requires_grad_(quantized.requires_grad)
-            self.kept[bits] = _Kept(quantized, used)
-        return self.kept[bits].used
+            leaf = quantized.detach().requires_grad_(quantized.requires_grad)
+            self.cache[bits] = _CachedWeight(quantized, leaf)
+        return self.cache[bits].leaf
 
     @torch.no_grad()
     def freeze(self) -> None:
         """Quantize the weight once, at the current bits, for evaluation from now on."""
         weight = self.weight_quantizer(self.weight, self.bits).detach()
-        self.kept = {self.bits: _Kept(weight, weight)}
+        self.cache = {self.bits: _CachedWeight(weight, weight)}
 
     def quantized_input(self, x: Tensor) -> Tensor:
         if self.input_quantizer is None:
@@ -152,17 +151,17 @@ def quantized_weights(network: nn.Module) -> Iterator[None]:
     Where one weight served several passes at the same bit-width, the surrogate gradient so sees
     the sum of their gradients. Do not change weights within the context. Nested contexts are one.
     """
-    layers = [m for m in network.modules() if isinstance(m, QuantizedLayer) and m.kept is None]
+    layers = [m for m in network.modules() if isinstance(m, QuantizedLayer) and m.cache is None]
     for layer in layers:
-        layer.kept = {}
+        layer.cache = {}
     try:
         yield
-        kept = [each for layer in layers for each in (layer.kept or {}).values()]
-        reached = [each for each in kept if each.used.grad is not None]
+        weights = [each for layer in layers for each in (layer.cache or {}).values()]
+        reached = [each for each in weights if each.leaf.grad is not None]
         if reached:
             torch.autograd.backward(
-                [each.quantized for each in reached], [each.used.grad for each in reached]
+                [each.quantized for each in reached], [each.leaf.grad for each in reached]
             )
     finally:
         for layer in layers:
-            layer.kept = None
+            layer.cache = None

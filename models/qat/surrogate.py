@@ -103,22 +103,6 @@ def gradient_scale(
     return Surrogate(name, delta, variant).scale(t, sign)
 
 
-def round_with(
-    x: Tensor, name: str = "ste", delta: float = DELTA, variant: str = "release"
-) -> Tensor:
-    """Return `x` rounded (ties to even), with the surrogate gradient `name`; same shape.
-
-    x: in steps of the grid. Raises BenchError for an unknown name or variant.
-    """
-    return Surrogate(name, delta, variant).round(x)
-
-
-def ceil_straight_through(x: Tensor) -> Tensor:
-    """Return the ceiling of `x`; gradients pass unchanged."""
-    above: Tensor = _Rounding.apply(x, torch.ceil, 0.0, Surrogate("ste"))
-    return above
-
-
 def _floor(x: Tensor, top: int) -> Tensor:
     return torch.floor(x).clamp_(max=top)
 

@@ -8,21 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.qat.quantizer import STEP_BOUNDS, LearnedStep, LearnedStepRange, Quantizer
+from models.qat.learned import STEP_BOUNDS, LearnedStep, LearnedStepRange
+from models.qat.quantizer import Quantizer
 from models.qat.spec import QatSpec, lowest_weight_bits
 from models.qat.surrogate import Surrogate
 
 _SMALLEST = 1e-8  # of the largest tanh(w); guards an all-zero weight
 
 
-class WeightQuantizer(Quantizer):
-    """A quantizer of a weight: signed, and it can start again from another weight."""
-
-    def reset_from(self, weight: Tensor) -> None:
-        """Start what is learned again, from `weight`."""
-
-
-class DoReFaWeight(WeightQuantizer):
+class DoReFaWeight(Quantizer):
     """Tanh-normalised weights on one of three grids over [-1, 1], with an optional rescale.
 
     With u = (tanh(w) / max |tanh(w)| + 1) / 2, in 0..1, the quantized weight is 2 q - 1 for
@@ -81,21 +75,17 @@ class DoReFaWeight(WeightQuantizer):
         return torch.where(spread > 0, target / spread, torch.ones_like(spread))
 
 
-class LsqWeight(LearnedStep, WeightQuantizer):
+class LsqWeight(LearnedStep):
     """`LearnedStep` on a weight, with one step a tensor or one an output channel."""
 
     def __init__(
         self, bits: Sequence[int], surrogate: Surrogate, granularity: str, weight: Tensor
     ) -> None:
-        self.granularity = granularity
         magnitude = _mean_magnitude(weight.detach(), granularity)
         super().__init__(bits, surrogate, True, magnitude, by_image=False)
 
-    def reset_from(self, weight: Tensor) -> None:
-        self.reset(_mean_magnitude(weight.detach(), self.granularity))
 
-
-class StepRangeWeight(LearnedStepRange, WeightQuantizer):
+class StepRangeWeight(LearnedStepRange):
     """`LearnedStepRange` on a weight, with one pair a tensor or one an output channel.
 
     xmax starts at max(|mean - 3 std|, |mean + 3 std|) of the weights that share it.
@@ -104,15 +94,11 @@ class StepRangeWeight(LearnedStepRange, WeightQuantizer):
     def __init__(
         self, bits: Sequence[int], surrogate: Surrogate, granularity: str, weight: Tensor
     ) -> None:
-        self.granularity = granularity
         xmax = _three_sigma(weight.detach(), granularity)
         super().__init__(bits, surrogate, True, xmax, STEP_BOUNDS)
 
-    def reset_from(self, weight: Tensor) -> None:
-        self.reset(_three_sigma(weight.detach(), self.granularity))
 
-
-def make_weight_quantizer(spec: QatSpec, bits: Sequence[int], weight: Tensor) -> WeightQuantizer:
+def make_weight_quantizer(spec: QatSpec, bits: Sequence[int], weight: Tensor) -> Quantizer:
     """Return the quantizer that `spec` asks for, started from `weight`.
 
     Raises BenchError for a bit-width that it has no grid for.

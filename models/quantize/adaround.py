@@ -3,7 +3,7 @@
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from torch.func import functional_call
 from torch.optim import Adam
 
 from models.quantize.grid import Grid
-from models.quantize.ranges import weight_grid
+from models.quantize.ranges import WeightFormat, weight_grid
+from models.tracing import Enough, call_names, traced
 
 _STRETCH = (-0.1, 1.1)  # gamma and zeta of the rectified sigmoid, eq. 23
 _WEIGHT = 0.01  # lambda of the regulariser, eq. 21
@@ -23,18 +24,9 @@ _BATCH = 32  # images at a time through the network
 _FEW = 4  # images at a time whose patches are held
 
 
-class WeightGrid(NamedTuple):
-    """How one layer's weight is to be quantized: see `models.quantize.spec.QuantSpec`."""
-
-    bits: int
-    scheme: str
-    granularity: str
-    range_estimator: str
-
-
 def adaround(
     network: nn.Module,
-    layers: Mapping[str, WeightGrid],
+    layers: Mapping[str, WeightFormat],
     images: Tensor,
     iterations: int,
     learning_rate: float,
@@ -50,12 +42,14 @@ def adaround(
     layers: by name, in the order in which the network calls them. images: (N, 3, H, W).
     """
     reference = copy.deepcopy(network)
-    calls = _count_calls(network, layers, images[:1])
-    for done, (name, how) in enumerate(layers.items()):
-        layer = network.get_submodule(name)
+    modules = {name: network.get_submodule(name) for name in layers}
+    with torch.no_grad():
+        calls = Counter(call_names(network, modules, images[:1]))
+    for done, (name, weight_format) in enumerate(layers.items()):
+        layer = modules[name]
         inputs, _ = _input_and_output(network, name, images, calls[name])
         _, target = _input_and_output(reference, name, images, calls[name])
-        grid = weight_grid(_weight(layer), *how)
+        grid = weight_grid(_weight(layer), weight_format)
         problem = reconstruction(layer, inputs, target)
         _weight(layer).copy_(_learn(_weight(layer), grid, problem, iterations, learning_rate))
         progress(done + 1, len(layers))
@@ -88,8 +82,8 @@ def reconstruction(layer: nn.Module, inputs: Tensor, target: Tensor) -> Reconstr
     inputs: (N, ...) what enters the layer; target: (N, ...) what should leave it.
     """
     gram, cross, count = torch.zeros(()), torch.zeros(()), 0
-    for x, wanted in zip(inputs.split(_FEW), target.split(_FEW), strict=True):
-        patches, error = _by_group(layer, x, layer(x) - wanted)
+    for x, output in zip(inputs.split(_FEW), target.split(_FEW), strict=True):
+        patches, error = _by_group(layer, x, layer(x) - output)
         gram = gram.to(x) + patches @ patches.mT
         cross = cross.to(x) + error @ patches.mT
         count += patches.shape[2]
@@ -190,47 +184,24 @@ def _input_and_output(
     calls: how often a forward pass calls it; one that is called several times gives all its
         calls, one after the other. What lies behind the last is not computed.
     """
-    seen = [c for batch in images.split(_BATCH) for c in _calls(network, name, batch, calls)]
-    inputs, outputs = zip(*seen, strict=True)
+    pairs = [c for batch in images.split(_BATCH) for c in _calls(network, name, batch, calls)]
+    inputs, outputs = zip(*pairs, strict=True)
     return torch.cat(inputs), torch.cat(outputs)
-
-
-class _Enough(Exception):
-    """Nothing behind this layer is needed."""
 
 
 def _calls(
     network: nn.Module, name: str, images: Tensor, calls: int
 ) -> list[tuple[Tensor, Tensor]]:
     """Return (input, output) of each call of a layer; the pass ends at the last of them."""
-    seen: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor]] = []
 
-    def note(layer: nn.Module, args: Any, output: Tensor) -> None:
+    def note(_: str, args: Any, output: Tensor) -> None:
         # What goes on after this call may change either in place, as a ReLU does.
-        seen.append((args[0].clone(), output.clone()) if calls > 1 else (args[0], output))
-        if len(seen) == calls:
-            raise _Enough
+        pairs.append((args[0].clone(), output.clone()) if calls > 1 else (args[0], output))
+        if len(pairs) == calls:
+            raise Enough
 
-    handle = network.get_submodule(name).register_forward_hook(note)
-    try:
-        with torch.no_grad(), suppress(_Enough):
-            network(images)
-    finally:
-        handle.remove()
-    return seen
-
-
-def _count_calls(network: nn.Module, names: Iterable[str], image: Tensor) -> Counter[str]:
-    """Return how often a forward pass of `image` calls each layer."""
-    counted: Counter[str] = Counter()
-    handles = [
-        network.get_submodule(name).register_forward_hook(lambda *_, n=name: counted.update([n]))
-        for name in names
-    ]
-    try:
-        with torch.no_grad():
-            network(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return counted
+    layer = {name: network.get_submodule(name)}
+    with torch.no_grad(), suppress(Enough), traced(layer, after=note):
+        network(images)
+    return pairs

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.quantize.activation import weighted_layers
 from models.quantize.bias import add_to_bias, by_group, response
 from models.quantize.moments import Normal
+from models.tracing import traced
 
 _ROUNDS = 1000
 _CONVERGED = 1e-4  # the largest relative change of a channel's scale in a round
@@ -46,10 +47,10 @@ class BoundedReLU(nn.ReLU6):
 
 def replace_relu6(network: nn.Module) -> None:
     """Put a ReLU in the place of each ReLU6 module, in place."""
-    made: dict[nn.Module, nn.Module] = {}
+    relus: dict[nn.Module, nn.Module] = {}
     for name, module in list(network.named_modules(remove_duplicate=False)):
         if isinstance(module, nn.ReLU6):
-            network.set_submodule(name, made.setdefault(module, nn.ReLU(module.inplace)))
+            network.set_submodule(name, relus.setdefault(module, nn.ReLU(module.inplace)))
 
 
 @torch.no_grad()
@@ -64,7 +65,7 @@ def find_pairs(network: nn.Module, images: Tensor) -> list[Pair]:
     """
     expected = network(images)
     layers = weighted_layers(network)
-    found = []
+    pairs = []
     for pair in _candidates(network, images):
         first = layers[pair.first]
         if pair.activation and type(network.get_submodule(pair.activation)) is nn.ReLU6:
@@ -76,8 +77,8 @@ def find_pairs(network: nn.Module, images: Tensor) -> list[Pair]:
         difference = (network(images) - expected).abs().max()
         _rescale(network, pair, 1 / scale)
         if bool(difference <= _TOLERANCE * expected.abs().max()):
-            found.append(pair)
-    return found
+            pairs.append(pair)
+    return pairs
 
 
 @torch.no_grad()
@@ -127,11 +128,11 @@ def absorb_bias(
     outputs: statistics of layers' outputs by name; returned as they are afterwards.
     """
     layers = weighted_layers(network)
-    found = dict(outputs)
+    shifted = dict(outputs)
     for pair in pairs:
-        if pair.activation is None or pair.first not in found:
+        if pair.activation is None or pair.first not in shifted:
             continue
-        mean, deviation = found[pair.first]
+        mean, deviation = shifted[pair.first]
         surplus = (mean - _SIGMAS * deviation).clamp(min=0)
         activation = network.get_submodule(pair.activation)
         if isinstance(activation, BoundedReLU):
@@ -140,8 +141,8 @@ def absorb_bias(
         second = layers[pair.second]
         add_to_bias(layers[pair.first], -surplus)
         add_to_bias(second, response(second, second.weight, surplus))
-        found[pair.first] = Normal(mean - surplus, deviation)
-    return found
+        shifted[pair.first] = Normal(mean - surplus, deviation)
+    return shifted
 
 
 def output_ranges(layer: Layer) -> Tensor:
@@ -176,38 +177,30 @@ def _candidates(network: nn.Module, images: Tensor) -> list[Pair]:
     The version of a tensor tells whether something has changed it in place on the way.
     """
     layers = weighted_layers(network)
-    names = {module: name for name, module in network.named_modules()}
-    made: list[tuple[Tensor, int, Pair]] = []  # tensors are kept, so that none is made twice
-    waiting: dict[nn.Module, list[Pair]] = {}
+    kinds = nn.Conv2d | nn.Linear | nn.ReLU | nn.ReLU6
+    modules = {n: m for n, m in network.named_modules() if isinstance(m, kinds)}
+    outputs: list[tuple[Tensor, int, Pair]] = []  # tensors are kept, so that no identity returns
+    waiting: dict[str, list[Pair]] = {}
     calls: Counter[str | None] = Counter()
     pairs: list[Pair] = []
 
     def origins(x: Tensor) -> list[Pair]:
-        return [pair for tensor, version, pair in made if tensor is x and version == x._version]
+        return [pair for tensor, version, pair in outputs if tensor is x and version == x._version]
 
-    def before(module: nn.Module, args: Any) -> None:
-        name = names[module]
+    def before(name: str, args: Any) -> None:
         calls[name] += 1
         if name in layers:
             pairs.extend(pair._replace(second=name) for pair in origins(args[0]))
         else:
             linear = [pair for pair in origins(args[0]) if pair.activation is None]
-            waiting[module] = [pair._replace(activation=name) for pair in linear]
+            waiting[name] = [pair._replace(activation=name) for pair in linear]
 
-    def after(module: nn.Module, args: Any, output: Tensor) -> None:
-        new = [Pair(names[module], "", None)] if names[module] in layers else waiting[module]
-        made.extend((output, output._version, pair) for pair in new)
+    def after(name: str, args: Any, output: Tensor) -> None:
+        new = [Pair(name, "", None)] if name in layers else waiting[name]
+        outputs.extend((output, output._version, pair) for pair in new)
 
-    handles: list[Any] = []
-    for module in names:
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.ReLU | nn.ReLU6):
-            handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after))
-    try:
+    with traced(modules, before, after):
         network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return [
         pair
         for pair in pairs

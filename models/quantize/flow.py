@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.quantize.activation import weighted_layers
+from models.tracing import Forward, replaced, traced
 
 Place = tuple[str, str, int]
 """Of a tensor: "input" or "output", the name of the module, and which call of it (1, 2, ...)."""
@@ -31,46 +32,34 @@ def flow(
 
     Modules are called from 1 on, so one forward pass at a time: open it again for the next.
     """
-    names = {module: name for name, module in network.named_modules()}
-    layers = list(weighted_layers(network).values())
-    calls: Counter[nn.Module] = Counter()
+    kinds = nn.Conv2d | nn.Linear | nn.BatchNorm2d | nn.ReLU | nn.ReLU6
+    modules = {n: m for n, m in network.named_modules() if isinstance(m, kinds)}
+    layers = {layer: name for name, layer in weighted_layers(network).items()}
+    calls: Counter[str] = Counter()
 
-    def before(module: nn.Module, args: Any) -> None:
-        calls[module] += 1
-        place = ("input", names[module], calls[module])
-        values = None if isinstance(module, nn.Conv2d | nn.Linear) else source(place)
+    def before(name: str, args: Any) -> None:
+        calls[name] += 1
+        place = ("input", name, calls[name])
+        values = None if modules[name] in layers else source(place)
         if values is not None:
             args[0].copy_(spread(values, args[0].shape))
         note(place, args[0])
 
-    def after(module: nn.Module, args: Any, output: Tensor) -> None:
-        note(("output", names[module], calls[module]), output)
+    def after(name: str, args: Any, output: Tensor) -> None:
+        note(("output", name, calls[name]), output)
 
-    def instead_of(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-        compute = layer.forward
-
+    def instead(layer: Any, compute: Forward) -> Forward:
         def forward(x: Tensor) -> Tensor:
-            values = source(("output", names[layer], calls[layer]))
+            values = source(("output", layers[layer], calls[layers[layer]]))
             if values is None:
-                return compute(x)
+                computed: Tensor = compute(x)
+                return computed
             return spread(values, (len(x), *compute(x[:1]).shape[1:]))
 
         return forward
 
-    handles: list[Any] = []
-    for module in names:
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d | nn.ReLU | nn.ReLU6):
-            handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after))
-    for layer in layers:
-        vars(layer)["forward"] = instead_of(layer)
-    try:
+    with traced(modules, before, after), replaced(layers, instead):
         yield
-    finally:
-        for layer in layers:
-            del vars(layer)["forward"]
-        for handle in handles:
-            handle.remove()
 
 
 def spread(values: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import NotApplicable
+from models.tracing import traced
 
 _TOLERANCE = 1e-3  # of the largest logit; folding itself costs about 1e-6
 
@@ -58,29 +59,26 @@ def conv_batchnorm_pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Con
 
     Both are called once in a forward pass of `image` (1, 3, H, W).
     """
-    names = {m: n for n, m in network.named_modules()}
+    modules = dict(network.named_modules())
+    convs = {n: m for n, m in modules.items() if isinstance(m, nn.Conv2d)}
+    norms = {n: m for n, m in modules.items() if _has_statistics(m)}
     outputs: list[tuple[Tensor, nn.Conv2d]] = []  # kept alive, so that no identity is used twice
     pairs: list[tuple[nn.Conv2d, str]] = []
 
-    def note_output(conv: nn.Conv2d, args: Any, output: Tensor) -> None:
-        outputs.append((output, conv))
+    def note_output(name: str, args: Any, output: Tensor) -> None:
+        outputs.append((output, convs[name]))
 
-    def note_input(batchnorm: nn.BatchNorm2d, args: Any) -> None:
-        pairs.extend((conv, names[batchnorm]) for output, conv in outputs if output is args[0])
+    def note_input(name: str, args: Any) -> None:
+        pairs.extend((conv, name) for output, conv in outputs if output is args[0])
 
-    handles: list[Any] = []
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            handles.append(module.register_forward_hook(note_output))
-        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            handles.append(module.register_forward_pre_hook(note_input))
-    try:
+    with traced(convs, after=note_output), traced(norms, before=note_input):
         network(image)
-    finally:
-        for handle in handles:
-            handle.remove()
     calls = [conv for _, conv in outputs]
     return [(c, b) for c, b in pairs if calls.count(c) == 1 and [n for _, n in pairs].count(b) == 1]
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
 
 
 def _absorb(conv: nn.Conv2d, batchnorm: nn.BatchNorm2d) -> None:

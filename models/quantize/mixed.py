@@ -12,7 +12,7 @@ from torch.nn.functional import kl_div
 from models.errors import BenchError
 from models.quantize.activation import weighted_layers
 from models.quantize.fold import fold_batchnorm
-from models.quantize.network import bits_of_weights, special_layers, weight_grids
+from models.quantize.network import bits_of_weights, special_layers, weight_formats
 from models.quantize.ranges import quantize_weight
 from models.quantize.search import Frontier, pareto
 from models.quantize.spec import QuantSpec
@@ -83,14 +83,14 @@ def budget(network: nn.Module, spec: QuantSpec, image: Tensor) -> Budget:
     free = {name: count for name, count in weights.items() if name not in fixed}
     fixed_size = sum(weights[name] * bits for name, bits in fixed.items())
     if spec.size_mb is not None:
-        asked, size = f"size_mb={spec.size_mb}", spec.size_mb * _MIB_BITS
+        limit, size = f"size_mb={spec.size_mb}", spec.size_mb * _MIB_BITS
     else:
         assert spec.mean_bits is not None  # by QuantSpec
-        asked, size = f"mean_bits={spec.mean_bits}", spec.mean_bits * sum(weights.values())
+        limit, size = f"mean_bits={spec.mean_bits}", spec.mean_bits * sum(weights.values())
     least = fixed_size + min(spec.w_candidates) * sum(free.values())
     if least > size:
         raise BenchError(
-            f"quant.{asked} is below the smallest possible: {min(spec.w_candidates)} bits "
+            f"quant.{limit} is below the smallest possible: {min(spec.w_candidates)} bits "
             f"everywhere they are free take {least / _MIB_BITS:.3f} MiB, "
             f"{least / sum(weights.values()):.2f} bits a weight"
         )
@@ -120,40 +120,43 @@ def sensitivity(
     for done, name in enumerate(free):
         if name not in known:
             layer = weighted_layers(base)[name]
-            weight, found = layer.weight.data, {}
+            weight, divergences = layer.weight.data, {}
             for bits in spec.w_candidates:
-                found[bits] = 0.0
-                for grid in weight_grids({name: bits}, spec).values():
-                    layer.weight.data = quantize_weight(weight, *grid)
-                    found[bits] = _divergence(reference, _log_probabilities(base, images))
-                if not isfinite(found[bits]):
+                divergences[bits] = 0.0
+                for weight_format in weight_formats({name: bits}, spec).values():
+                    layer.weight.data = quantize_weight(weight, weight_format)
+                    divergences[bits] = _divergence(reference, _log_probabilities(base, images))
+                if not isfinite(divergences[bits]):
                     raise BenchError(
                         f"with {name!r} at {bits} bits the network's output is not finite; "
                         "leave them out of quant.w_candidates"
                     )
             layer.weight.data = weight
-            yield name, found
+            yield name, divergences
         progress(done + 1, len(free))
 
 
-def assign(network: nn.Module, found: Sensitivity, given: Budget) -> Assignment:
+def assign(network: nn.Module, costs: Sensitivity, budget: Budget) -> Assignment:
     """Return the bits that minimise the sum of sensitivities within the budget: the optimum."""
-    names = list(given.free)
-    options = [sorted(found[name]) for name in names]
+    names = list(budget.free)
+    options = [sorted(costs[name]) for name in names]
     frontier = pareto(
-        [[given.free[name] * bits for bits in of] for name, of in zip(names, options, strict=True)],
-        [[found[name][bits] for bits in of] for name, of in zip(names, options, strict=True)],
+        [
+            [budget.free[name] * bits for bits in of]
+            for name, of in zip(names, options, strict=True)
+        ],
+        [[costs[name][bits] for bits in of] for name, of in zip(names, options, strict=True)],
     )
-    point = frontier.within(given.size - given.fixed_size)
+    point = frontier.within(budget.size - budget.fixed_size)
     assert point is not None  # by `budget`
     choice = zip(names, options, frontier.choice(point), strict=True)
     chosen = {name: of[option] for name, of, option in choice}
-    bits = {name: {**given.fixed, **chosen}[name] for name in weighted_layers(network)}
+    bits = {name: {**budget.fixed, **chosen}[name] for name in weighted_layers(network)}
     return Assignment(
         bits=bits,
         size_mb=size_mb(network, bits),
         cost=float(frontier.costs[point]),
-        frontier=_points(frontier, given.fixed_size),
+        frontier=_points(frontier, budget.fixed_size),
     )
 
 

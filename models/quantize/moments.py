@@ -61,7 +61,7 @@ def union(ranges: list[Range], by_channel: bool) -> Range:
     return Range(lows.amin(0), highs.amax(0))
 
 
-class _Seen(NamedTuple):
+class _Moments(NamedTuple):
     """Moments of the samples at a place, and which of its channels (C,) were ever negative."""
 
     normal: Normal
@@ -78,7 +78,7 @@ def batchnorm_outputs(network: nn.Module, image: Tensor) -> dict[str, Normal]:
     variance: the paper's gamma but for eps. image: (1, 3, H, W) normalised input.
     """
     names = {module: name for name, module in network.named_modules()}
-    found = {}
+    outputs = {}
     for conv, name in conv_batchnorm_pairs(network, image):
         layer = network.get_submodule(name)
         assert isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None
@@ -86,8 +86,8 @@ def batchnorm_outputs(network: nn.Module, image: Tensor) -> dict[str, Normal]:
         if layer.weight is not None:
             deviation = deviation * layer.weight.detach().abs()
         mean = torch.zeros_like(deviation) if layer.bias is None else layer.bias.detach().clone()
-        found[names[conv]] = Normal(mean, deviation)
-    return found
+        outputs[names[conv]] = Normal(mean, deviation)
+    return outputs
 
 
 @torch.no_grad()
@@ -112,12 +112,12 @@ def propagate(
     concatenated or summed, what this makes of the ends of their ranges.
     """
     sources = _sources(network, outputs)
-    seen = _sample(network, sources, images, generator, progress)
-    found = _ranges(network, sources, seen, images, sigmas)
-    for name in found.inputs:
-        means = [at.normal.mean for place, at in seen.items() if place[:2] == ("input", name)]
-        found.means.setdefault(name, torch.stack(means).mean(0))
-    return found
+    moments = _sample(network, sources, images, generator, progress)
+    activations = _ranges(network, sources, moments, images, sigmas)
+    for name in activations.inputs:
+        means = [at.normal.mean for place, at in moments.items() if place[:2] == ("input", name)]
+        activations.means.setdefault(name, torch.stack(means).mean(0))
+    return activations
 
 
 def draw(normal: Normal, generator: torch.Generator) -> Tensor:
@@ -150,7 +150,7 @@ def _sample(
     images: Tensor,
     generator: torch.Generator,
     progress: Callable[[int, int], None],
-) -> dict[Place, _Seen]:
+) -> dict[Place, _Moments]:
     """Return what samples are like at the inputs of layers and of ReLU modules."""
     samples = {place: draw(normal, generator) for place, normal in sources.items()}
     chunks: dict[Place, list[tuple[Tensor, Tensor, Tensor]]] = {}
@@ -170,45 +170,45 @@ def _sample(
     return {place: _together(parts) for place, parts in chunks.items()}
 
 
-def _together(parts: list[tuple[Tensor, Tensor, Tensor]]) -> _Seen:
+def _together(parts: list[tuple[Tensor, Tensor, Tensor]]) -> _Moments:
     """Join the (mean, variance, negative) of chunks of one size."""
     means, variances, negative = map(torch.stack, zip(*parts, strict=True))
     variance = variances.mean(0) + means.var(0, correction=0)
-    return _Seen(Normal(means.mean(0), variance.sqrt()), negative.any(0))
+    return _Moments(Normal(means.mean(0), variance.sqrt()), negative.any(0))
 
 
 def _ranges(
     network: nn.Module,
     sources: _Sources,
-    seen: Mapping[Place, _Seen],
+    moments: Mapping[Place, _Moments],
     images: Tensor,
     sigmas: float,
 ) -> Activations:
     """Return ranges, from moments and from one pass of their ends; means of the images alone."""
     relus = {n for n, m in network.named_modules() if isinstance(m, nn.ReLU | nn.ReLU6)}
-    layers = {place for place in seen if place[1] not in relus}
+    layers = {place for place in moments if place[1] not in relus}
     extremes = torch.stack([images.amin((0, 2, 3)), images.amax((0, 2, 3))])
     batch = spread(extremes, (2, *images.shape[1:]))
-    found = Activations({}, {}, {})
+    activations = Activations({}, {}, {})
 
     def source(place: Place) -> Tensor | None:
-        normal = seen[place].normal if place[1] in relus else sources.get(place[:2])
+        normal = moments[place].normal if place[1] in relus else sources.get(place[:2])
         return None if normal is None else normal.ends(sigmas)
 
     def note(place: Place, x: Tensor) -> None:
         ends = by_channel(x)
         low, high = torch.aminmax(ends, dim=1)
         if place[0] == "output" and place[1] in relus:
-            found.relus.setdefault(place[1], []).append(Range(low, high))
+            activations.relus.setdefault(place[1], []).append(Range(low, high))
         elif x is batch and place in layers:
-            found.inputs.setdefault(place[1], []).append(Range(low, high))
-            found.means[place[1]] = images.mean((0, 2, 3))
+            activations.inputs.setdefault(place[1], []).append(Range(low, high))
+            activations.means[place[1]] = images.mean((0, 2, 3))
         elif place in layers:
-            normal, negative = seen[place]
+            normal, negative = moments[place]
             below, above = normal.ends(sigmas)
             span = Range(torch.where(negative, below, low), torch.where(negative, above, high))
-            found.inputs.setdefault(place[1], []).append(span)
+            activations.inputs.setdefault(place[1], []).append(span)
 
     with flow(network, source, note):
         network(batch)
-    return found
+    return activations

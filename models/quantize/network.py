@@ -2,17 +2,18 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import BenchError, NotApplicable
 from models.quantize.activation import ActivationQuantizer, attach, sites_of, weighted_layers
-from models.quantize.adaround import WeightGrid, adaround
+from models.quantize.adaround import adaround
 from models.quantize.fold import fold_batchnorm
-from models.quantize.ranges import quantize_weight
+from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import FLOAT_BITS, QuantSpec
+from models.tracing import call_names
 
 
 class QuantizedNetwork(NamedTuple):
@@ -54,12 +55,11 @@ def quantize(
     special = special_layers(quantized, spec, images[:1])
     of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
     if spec.rounding == "adaround":
-        called = call_order(quantized, images[:1])
-        layers = weight_grids({name: of_weights[name] for name in called}, spec)
-        how = (spec.rounding_iterations, spec.rounding_rate, progress)
-        adaround(quantized, layers, images, *how)
+        in_order = {name: of_weights[name] for name in call_order(quantized, images[:1])}
+        layers, steps = weight_formats(in_order, spec), spec.rounding_iterations
+        adaround(quantized, layers, images, steps, spec.rounding_rate, progress)
     else:
-        quantize_weights(quantized, weight_grids(of_weights, spec))
+        quantize_weights(quantized, weight_formats(of_weights, spec))
     names = sites_of(quantized, spec.sites)
     bits = {name: special.get(name, spec.a_bits) for name in names}
     quantizers = {
@@ -81,17 +81,20 @@ def quantize(
     return QuantizedNetwork(quantized, quantizers)
 
 
-def quantize_weights(network: nn.Module, grids: Mapping[str, WeightGrid]) -> None:
-    """Replace the weights of the layers named in `grids` by their quantized values, in place."""
-    for name, grid in grids.items():
+def quantize_weights(network: nn.Module, formats: Mapping[str, WeightFormat]) -> None:
+    """Replace the weights of the layers named in `formats` by their quantized values, in place."""
+    for name, weight_format in formats.items():
         weight = network.get_submodule(name).get_parameter("weight")
-        weight.data = quantize_weight(weight.detach(), *grid)
+        weight.data = quantize_weight(weight.detach(), weight_format)
 
 
-def weight_grids(bits: Mapping[str, int], spec: QuantSpec) -> dict[str, WeightGrid]:
-    """Return how each layer's weight is quantized; layers left in float are not among them."""
-    how = (spec.w_scheme, spec.w_granularity, spec.w_range)
-    return {name: WeightGrid(b, *how) for name, b in bits.items() if b != FLOAT_BITS}
+def weight_formats(bits: Mapping[str, int], spec: QuantSpec) -> dict[str, WeightFormat]:
+    """Return what each layer's weight is quantized to; layers left in float are not among them."""
+    return {
+        name: WeightFormat(b, spec.w_scheme, spec.w_granularity, spec.w_range)
+        for name, b in bits.items()
+        if b != FLOAT_BITS
+    }
 
 
 def bits_of_weights(
@@ -105,14 +108,14 @@ def bits_of_weights(
     special: of the first and last layer. chosen: of the layers that have bits of their own.
     Raises BenchError where the spec leaves a layer's bits open and `chosen` does not say them.
     """
-    own = {**special, **chosen}
-    bits = {}
+    exceptions = {**special, **chosen}
+    bits_of = {}
     for name in weighted_layers(network):
-        found = own.get(name, spec.w_bits)
-        if not isinstance(found, int):
-            raise BenchError(f"quant.w_bits={found}: the bits of the layer {name!r} are not chosen")
-        bits[name] = found
-    return bits
+        bits = exceptions.get(name, spec.w_bits)
+        if not isinstance(bits, int):
+            raise BenchError(f"quant.w_bits={bits}: the bits of the layer {name!r} are not chosen")
+        bits_of[name] = bits
+    return bits_of
 
 
 def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
@@ -122,12 +125,12 @@ def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[s
     """
     if spec.first_bits is None and spec.last_bits is None:
         return {}
-    called = call_order(network, image)
+    names = call_order(network, image)
     special = {}
     if spec.first_bits is not None:
-        special[called[0]] = spec.first_bits
+        special[names[0]] = spec.first_bits
     if spec.last_bits is not None:
-        special[called[-1]] = spec.last_bits
+        special[names[-1]] = spec.last_bits
     return special
 
 
@@ -136,16 +139,4 @@ def call_order(network: nn.Module, image: Tensor) -> list[str]:
 
     image: (1, 3, H, W) normalised input.
     """
-    called: dict[str, None] = {}
-    names = {layer: name for name, layer in weighted_layers(network).items()}
-
-    def note(layer: nn.Module, args: Any) -> None:
-        called.setdefault(names[layer])  # type: ignore[index]
-
-    handles = [layer.register_forward_pre_hook(note) for layer in names]
-    try:
-        network(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return list(called)
+    return list(dict.fromkeys(call_names(network, weighted_layers(network), image)))

@@ -7,6 +7,7 @@ Names and constants of the first three are those of the DSG release's calibrator
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -102,20 +103,25 @@ ESTIMATORS: dict[str, Callable[[Tensor, int, int], Range]] = {
 }
 
 
-def weight_grid(
-    weight: Tensor, bits: int, scheme: str, granularity: str, range_estimator: str = "minmax"
-) -> Grid:
+class WeightFormat(NamedTuple):
+    """What one layer's weight is quantized to: see `models.quantize.spec.QuantSpec`."""
+
+    bits: int
+    scheme: str
+    granularity: str
+    range_estimator: str = "minmax"
+
+
+def weight_grid(weight: Tensor, weight_format: WeightFormat) -> Grid:
     """Return the grid of `weight` (out, in[, kh, kw])."""
-    channel_dim = 0 if granularity == "channel" else None
-    low, high = estimate(weight, range_estimator, bits, channel_dim)
-    return GRIDS[scheme](low, high, bits)
+    channel_dim = 0 if weight_format.granularity == "channel" else None
+    low, high = estimate(weight, weight_format.range_estimator, weight_format.bits, channel_dim)
+    return GRIDS[weight_format.scheme](low, high, weight_format.bits)
 
 
-def quantize_weight(
-    weight: Tensor, bits: int, scheme: str, granularity: str, range_estimator: str = "minmax"
-) -> Tensor:
+def quantize_weight(weight: Tensor, weight_format: WeightFormat) -> Tensor:
     """Return `weight` (out, in[, kh, kw]) rounded to the nearest value of its grid; same shape."""
-    return fake_quantize(weight, weight_grid(weight, bits, scheme, granularity, range_estimator))
+    return fake_quantize(weight, weight_grid(weight, weight_format))
 
 
 def estimate(x: Tensor, name: str, bits: int, channel_dim: int | None) -> Range:

@@ -20,14 +20,15 @@ class Frontier:
 
     sizes: np.ndarray
     costs: np.ndarray
-    _kept: tuple[np.ndarray, ...]  # of each part: index of each survivor among option x survivors
+    # Of each part: the index of each survivor among option x survivors of the parts before.
+    _survivors: tuple[np.ndarray, ...]
     _widths: tuple[int, ...]  # how many survivors there were before each part
 
     def choice(self, point: int) -> list[int]:
         """Return the option of every part, by index, at a point of the frontier."""
         options = []
-        for kept, width in zip(reversed(self._kept), reversed(self._widths), strict=True):
-            option, point = divmod(int(kept[point]), width)
+        for survivors, width in zip(reversed(self._survivors), reversed(self._widths), strict=True):
+            option, point = divmod(int(survivors[point]), width)
             options.append(option)
         return options[::-1]
 
@@ -45,7 +46,7 @@ def pareto(sizes: Sequence[Sequence[int]], costs: Sequence[Sequence[float]]) -> 
     a layer; in the worst case it is exponential in the number of parts.
     """
     size, cost = np.zeros(1, np.int64), np.zeros(1)
-    kept: list[np.ndarray] = []
+    survivors: list[np.ndarray] = []
     widths: list[int] = []
     for of_size, of_cost in zip(sizes, costs, strict=True):
         widths.append(len(size))
@@ -56,5 +57,5 @@ def pareto(sizes: Sequence[Sequence[int]], costs: Sequence[Sequence[float]]) -> 
         survives = np.append(True, all_costs[order][1:] < least[:-1])
         order = order[survives]
         size, cost = all_sizes[order], all_costs[order]
-        kept.append(order)
-    return Frontier(size, cost, tuple(kept), tuple(widths))
+        survivors.append(order)
+    return Frontier(size, cost, tuple(survivors), tuple(widths))

@@ -111,18 +111,18 @@ class QuantSpec:
             raise BenchError(
                 f"quant.w_candidates={list(self.w_candidates)}; give one or more, each once"
             )
-        budget = {k: getattr(self, k) for k in ("size_mb", "mean_bits")}
-        given = {k: value for k, value in budget.items() if value is not None}
-        if given and not self.is_mixed:
+        limits = {k: getattr(self, k) for k in ("size_mb", "mean_bits")}
+        budget = {k: value for k, value in limits.items() if value is not None}
+        if budget and not self.is_mixed:
             raise BenchError(
-                f"quant.{next(iter(given))} has a meaning with quant=mixed only; leave it out, "
+                f"quant.{next(iter(budget))} has a meaning with quant=mixed only; leave it out, "
                 "or add quant=mixed"
             )
-        if self.is_mixed and len(given) != 1:
+        if self.is_mixed and len(budget) != 1:
             raise BenchError(
                 "quant=mixed needs one budget: quant.size_mb=MIB, or quant.mean_bits=BITS"
             )
-        for name, value in given.items():
+        for name, value in budget.items():
             _check_positive(f"quant.{name}", value)
 
     @property

@@ -1,12 +1,12 @@
 """What the zoo knows of each network; importing this imports neither torch nor a network."""
 
 from models.zoo.catalogue import FILE_SUFFIXES, TIMM, choose_weights, entry, zoo
-from models.zoo.identity import Published, Release, Weights, ZooEntry, sha256_of
+from models.zoo.identity import PublishedAccuracy, Release, Weights, ZooEntry, sha256_of
 
 __all__ = [
     "FILE_SUFFIXES",
     "TIMM",
-    "Published",
+    "PublishedAccuracy",
     "Release",
     "Weights",
     "ZooEntry",

@@ -7,7 +7,7 @@ from pathlib import Path
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from models.registry import did_you_mean
-from models.zoo.identity import Published, Weights, ZooEntry, existing, sha256_of
+from models.zoo.identity import PublishedAccuracy, Weights, ZooEntry, existing, sha256_of
 from models.zoo.pytorchcv import pytorchcv_entries
 
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -35,9 +35,9 @@ def entry(name: str) -> ZooEntry:
 
         return timm_entry(name)
     if ":" in name:
-        from models.zoo.user import own_entry
+        from models.zoo.user import user_entry
 
-        return own_entry(name)
+        return user_entry(name)
     entries = _entries()
     if name not in entries:
         raise BenchError(
@@ -74,7 +74,7 @@ def choose_weights(entry: ZooEntry, tag: str) -> Weights:
             published=None,
         )
     if entry.code is not None:
-        return _own_weights(entry, tag)
+        return _user_weights(entry, tag)
     if tag == UNTRAINED:
         return Weights(
             tag=UNTRAINED,
@@ -119,11 +119,11 @@ def _timm_weights(entry: ZooEntry, tag: str) -> Weights:
     return weights
 
 
-def _own_weights(entry: ZooEntry, tag: str) -> Weights:
-    from models.zoo.user import own_weights
+def _user_weights(entry: ZooEntry, tag: str) -> Weights:
+    from models.zoo.user import user_weights
 
     if tag == UNTRAINED:
-        return own_weights(entry)
+        return user_weights(entry)
     raise BenchError(
         f"{entry.name} has no weights {tag!r}; give model.weights=FILE.safetensors, or "
         "model.weights=none when the function returns the network with its weights"
@@ -139,7 +139,7 @@ def _resnet20() -> ZooEntry:
         preprocessing=Preprocessing(
             size=32, resize=32, interpolation="bilinear", mean=(0.1307,) * 3, std=(0.3081,) * 3
         ),
-        published=Published(
+        published=PublishedAccuracy(
             top1=99.0,
             top5=None,
             data="mnist5k",
@@ -199,7 +199,7 @@ def _efficientnet_lite(variant: int) -> ZooEntry:
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
         ),
-        published=Published(
+        published=PublishedAccuracy(
             top1=(75.1, 76.7, 77.6)[variant],
             top5=None,
             data="imagenet",

@@ -29,8 +29,8 @@ CHUNK_BYTES = 2**20
 
 def cache_folder() -> Path:
     """Return the folder of fetched weights, which need not exist."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given or "~/.cache/quantization-bench/weights").expanduser()
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder or "~/.cache/quantization-bench/weights").expanduser()
 
 
 def fetch(url: str, file: str, sha1: str) -> Path:
@@ -50,10 +50,10 @@ def fetch(url: str, file: str, sha1: str) -> Path:
                 _fetch(url, path, sha1)
                 return path
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha1").hexdigest()
-    if found != sha1:
+        digest = hashlib.file_digest(stream, "sha1").hexdigest()
+    if digest != sha1:
         raise BenchError(
-            f"{path} has SHA-1 {found}, expected {sha1}; remove it, and the next run fetches it"
+            f"{path} has SHA-1 {digest}, expected {sha1}; remove it, and the next run fetches it"
         )
     return path
 
@@ -63,10 +63,10 @@ def _fetch(url: str, path: Path, sha1: str) -> None:
     _download(url, archive, path)
     unpacked = path.with_name(f"{path.name}.part")
     try:
-        found = _unpack(archive, path.name, unpacked, url)
-        if found != sha1:
+        digest = _unpack(archive, path.name, unpacked, url)
+        if digest != sha1:
             raise BenchError(
-                f"{path.name} from {url} has SHA-1 {found}, expected {sha1}; what was fetched is "
+                f"{path.name} from {url} has SHA-1 {digest}, expected {sha1}; what was fetched is "
                 "removed: run again, and if that does not help the release has changed"
             )
         with _disk(path.parent):

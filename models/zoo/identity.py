@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedAccuracy:
     """An FP32 accuracy someone printed for these weights.
 
     top1, top5: percent, on all `images` of the evaluation set called `data`.
@@ -42,8 +42,8 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Made:
-    """Weights that come with their network: "module:function" returns both."""
+class Factory:
+    """What makes a network: "module:function", called with `arguments`. Its weights come along."""
 
     function: str
     arguments: tuple[str, ...] = ()
@@ -61,17 +61,17 @@ class Weights:
         Release, or what makes the network with these weights in it. The function raises
         BenchError, saying what to install, when the file is not there. None: there are no weights,
         the network is to be trained from scratch.
-    sha256: of the file; of what is Made, of its state dict as a safetensors file. None where it is
-        only known once the weights are here.
+    sha256: of the file; of what a Factory makes, of its state dict as a safetensors file. None
+        where it is only known once the weights are here.
     convert: "module:function" from the file's state dict to the network's; None when they agree.
     """
 
     tag: str
     source: str
-    locate: str | Path | Release | Made | None
+    locate: str | Path | Release | Factory | None
     sha256: str | None
     preprocessing: Preprocessing
-    published: Published | None
+    published: PublishedAccuracy | None
     convert: str | None = None
 
     @property
@@ -92,7 +92,7 @@ class Weights:
                 f"model.weights={self.tag} is an untrained network, and trained weights are needed "
                 "here; give model.weights=FILE.safetensors, such as bench train writes"
             )
-        if isinstance(self.locate, Made):
+        if isinstance(self.locate, Factory):
             raise BenchError(f"weights {self.tag!r} are no file; they are made with their network")
         if isinstance(self.locate, Release):
             from models.zoo.fetch import fetch  # which imports the web's part of the library
@@ -128,7 +128,7 @@ class ZooEntry:
 
     def network(self) -> "nn.Module":
         """Return a new, untrained network."""
-        return Made(self.build, self.arguments).network()
+        return Factory(self.build, self.arguments).network()
 
 
 def sha256_of(path: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from models.preprocessing import Preprocessing
-from models.zoo.identity import Published, Release, Weights, ZooEntry
+from models.zoo.identity import PublishedAccuracy, Release, Weights, ZooEntry
 
 RELEASES = "https://github.com/osmr/imgclsmob/releases/download"
 PAPERS, LATEST = "pytorchcv-0.0.51", "pytorchcv-latest"
@@ -151,7 +151,7 @@ def _weights(
         locate=Release(f"{RELEASES}/{file.release}/{name}.zip", name, file.sha1),
         sha256=None,
         preprocessing=preprocessing,
-        published=Published(
+        published=PublishedAccuracy(
             top1=top1,
             top5=top5,
             data="imagenet",

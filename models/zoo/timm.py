@@ -10,7 +10,7 @@ from torch import nn
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from models.registry import did_you_mean
-from models.zoo.identity import Made, Weights, ZooEntry
+from models.zoo.identity import Factory, Weights, ZooEntry
 
 PREFIX = "timm/"
 
@@ -42,7 +42,7 @@ def timm_weights(name: str) -> Weights:
     return Weights(
         tag=f"{PREFIX}{full}",
         source=f"timm, {config.hf_hub_id or config.url or full}",
-        locate=Made("models.zoo.timm:pretrained", (full,)),
+        locate=Factory("models.zoo.timm:pretrained", (full,)),
         sha256=None,
         preprocessing=_preprocessing(full, config),
         published=None,

@@ -9,11 +9,11 @@ from torch import nn
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from models.registry import import_attribute
-from models.zoo.identity import Made, Weights, ZooEntry, sha256_of
+from models.zoo.identity import Factory, Weights, ZooEntry, sha256_of
 from models.zoo.weights import state_sha256
 
 
-def own_entry(name: str) -> ZooEntry:
+def user_entry(name: str) -> ZooEntry:
     """Return the entry of the network that `name` returns when called without arguments.
 
     Its preprocessing is the attribute `preprocessing` of the function, or of its module.
@@ -41,7 +41,7 @@ def own_entry(name: str) -> ZooEntry:
     )
 
 
-def own_weights(entry: ZooEntry) -> Weights:
+def user_weights(entry: ZooEntry) -> Weights:
     """Return the weights that the network of `entry` has when its function returns it.
 
     The function is called once to learn their hash. Raises BenchError as `call` does.
@@ -50,7 +50,7 @@ def own_weights(entry: ZooEntry) -> Weights:
     return Weights(
         tag="none",
         source=f"as {entry.name} returns them",
-        locate=Made(entry.build, entry.arguments),
+        locate=Factory(entry.build, entry.arguments),
         sha256=_sha256(entry.name, entry.code),
         preprocessing=entry.preprocessing,
         published=None,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.registry import import_attribute
-from models.zoo.identity import Made, Weights, ZooEntry, sha256_of
+from models.zoo.identity import Factory, Weights, ZooEntry, sha256_of
 
 StateDict = dict[str, Tensor]
 
@@ -24,14 +24,14 @@ KEYS_NAMED = 3
 COUNTER = ".num_batches_tracked"
 
 
-class Loaded(NamedTuple):
+class LoadedNetwork(NamedTuple):
     """A network with its weights, and their sha256 (see Weights.sha256)."""
 
     network: nn.Module
     sha256: str
 
 
-def load(entry: ZooEntry, weights: Weights) -> Loaded:
+def load(entry: ZooEntry, weights: Weights) -> LoadedNetwork:
     """Build the network of `entry` on the CPU and load `weights` into it, strictly.
 
     Weights that come with a network bring it along. The network is in eval mode, with no parameter
@@ -41,24 +41,24 @@ def load(entry: ZooEntry, weights: Weights) -> Loaded:
     before any of a file is parsed), cannot be read, hold NaN or infinity, or do not fit the
     network.
     """
-    if isinstance(weights.locate, Made):
+    if isinstance(weights.locate, Factory):
         where = f"weights {weights.tag!r} of {entry.name}"
         network = weights.locate.network()
         state = network.state_dict()
-        found = state_sha256(state)
-        if weights.sha256 not in (None, found):
+        sha256 = state_sha256(state)
+        if weights.sha256 not in (None, sha256):
             raise BenchError(
-                f"{where} were {weights.sha256} and are {found} now (sha256); return the same "
+                f"{where} were {weights.sha256} and are {sha256} now (sha256); return the same "
                 "weights at each call, or give model.weights=FILE.safetensors"
             )
         _refuse_not_finite(state, where)
     else:
         path = weights.path()
         where = f"weights {weights.tag!r} of {entry.name} at {path}"
-        found = sha256_of(path)
-        if weights.sha256 not in (None, found):
+        sha256 = sha256_of(path)
+        if weights.sha256 not in (None, sha256):
             raise BenchError(
-                f"{where} have sha256 {found}, expected {weights.sha256}; "
+                f"{where} have sha256 {sha256}, expected {weights.sha256}; "
                 "the file is damaged or another release: install or copy it again"
             )
         state = read_state(path)
@@ -67,16 +67,11 @@ def load(entry: ZooEntry, weights: Weights) -> Loaded:
             state = convert(state)
         _refuse_not_finite(state, where)
         network = entry.network()
-        wanted = network.state_dict()
-        state = {k: t for k, t in wanted.items() if k.endswith(COUNTER)} | state
-        _refuse_misfit(state, wanted, where)
+        needed = network.state_dict()
+        state = {k: t for k, t in needed.items() if k.endswith(COUNTER)} | state
+        _refuse_misfit(state, needed, where)
         network.load_state_dict(state, strict=True)
-    return Loaded(network.eval().requires_grad_(False), found)
-
-
-def load_model(entry: ZooEntry, weights: Weights) -> nn.Module:
-    """Return the network of `load`. Raises BenchError as it does."""
-    return load(entry, weights).network
+    return LoadedNetwork(network.eval().requires_grad_(False), sha256)
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
@@ -138,18 +133,18 @@ def _refuse_not_finite(state: Mapping[str, Tensor], where: str) -> None:
             raise BenchError(f"{where}: {key!r} holds NaN or infinity; use another weights file")
 
 
-def _refuse_misfit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+def _refuse_misfit(state: Mapping[str, Tensor], needed: Mapping[str, Tensor], where: str) -> None:
     faults = []
     for word, keys in (
-        ("missing", [key for key in wanted if key not in state]),
-        ("unexpected", [key for key in state if key not in wanted]),
+        ("missing", [key for key in needed if key not in state]),
+        ("unexpected", [key for key in state if key not in needed]),
     ):
         if keys:
             more = f" and {len(keys) - KEYS_NAMED} more" if len(keys) > KEYS_NAMED else ""
             faults.append(f"{word} {', '.join(keys[:KEYS_NAMED])}{more}")
     shapes = [
         f"{key} is {tuple(state[key].shape)}, not {tuple(tensor.shape)}"
-        for key, tensor in wanted.items()
+        for key, tensor in needed.items()
         if key in state and state[key].shape != tensor.shape
     ]
     faults.extend(shapes[:KEYS_NAMED])

@@ -14,15 +14,13 @@ from torch.nn.functional import cross_entropy
 from bench.cells.seeds import torch_generator
 from methods.base import Context
 from methods.distillation.matching import Gaps, Targets, gaps_to, targets_of
+from methods.distillation.priors import image_prior, spectrum_difference
 from methods.dsg import (
     DSG,
     Margins,
     enhancement,
-    image_prior,
     percentiles,
     slack_loss,
-    spectrum_difference,
-    total_variation,
 )
 from methods.registry import make_method
 from methods.zeroq import ZeroQ, statistics_loss
@@ -122,43 +120,6 @@ def test_release_counts_one_layer_of_20_images_four_times(images: int, layers: i
     for own in range(min(20, images, layers)):
         expected[own, 1 + own] = 4
     assert torch.equal(weights, expected)
-
-
-def test_total_variation_by_hand() -> None:
-    x = torch.tensor([[1.0, 2.0], [4.0, 8.0]]).view(1, 1, 2, 2)
-    across, down = sqrt(1**2 + 4**2), sqrt(3**2 + 6**2)
-    expected = across + down + (4 - 2) + (8 - 1)
-    assert float(total_variation(x)) == pytest.approx(expected)
-    both = total_variation(torch.cat([x, x]))
-    assert float(both) == pytest.approx(sqrt(2) * expected)  # one norm over the batch
-    assert float(total_variation(torch.ones(2, 3, 3, 3))) == 0
-
-
-def test_prior_by_hand() -> None:
-    x = torch.arange(9.0).view(1, 1, 3, 3)
-    seen = set()
-    for seed in range(10):
-        generator = torch.Generator().manual_seed(seed)
-        offset = int(torch.randint(-30, 30, (1,), generator=torch.Generator().manual_seed(seed)))
-        index = [(i - offset) % 3 for i in range(3)]
-        expected = float(total_variation(x[:, :, index][:, :, :, index])) + sqrt(204)
-        assert float(image_prior(x, generator)) == pytest.approx(expected)
-        seen.add(offset % 3)
-    assert seen == {0, 1, 2}
-
-
-def test_prior_takes_the_mean_norm_over_images() -> None:
-    x = torch.tensor([2.0, 4.0]).view(2, 1, 1, 1).expand(2, 1, 3, 3)
-    assert float(image_prior(x, torch.Generator())) == pytest.approx((6 + 12) / 2)
-
-
-def test_spectrum_difference_by_hand() -> None:
-    same = torch.tensor([[1.0, 0.0], [3.0, 0.0]]).view(2, 1, 1, 2)  # cosine 1: 0 and 2
-    apart = torch.tensor([[0.0, 5.0], [2.0, 0.0]]).view(2, 1, 1, 2)  # cosine 0: 1 and 1
-    assert float(spectrum_difference(same, apart)) == pytest.approx(1)
-    assert float(spectrum_difference(same, 7 * same)) == pytest.approx(0, abs=1e-6)
-    turned = torch.tensor([[0.0, -1.0], [1.0, 0.0]]).view(2, 1, 1, 2)
-    assert float(spectrum_difference(apart, turned)) == pytest.approx(0, abs=1e-6)
 
 
 def test_defaults_of_the_variants() -> None:

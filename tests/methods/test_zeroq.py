@@ -190,7 +190,7 @@ def test_plateau_lowers_the_learning_rate(
         made.append(Adam(*args, **kwargs))
         return made[0]
 
-    monkeypatch.setattr("methods.distillation.matching.Adam", adam)
+    monkeypatch.setattr("methods.distillation.optimisation.Adam", adam)
     rates: list[float] = []
     context = make_context(progress=lambda *_: rates.append(made[0].param_groups[0]["lr"]))
     # Steps too small to improve the loss by the plateau's threshold of 1e-4.

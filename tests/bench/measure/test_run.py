@@ -20,7 +20,7 @@ from bench.measure.resources import Resources
 from bench.statistics.intervals import wilson_interval
 from methods.gaussian import Gaussian
 from models.errors import BenchError
-from models.zoo import Published, Weights, ZooEntry, choose_weights, entry
+from models.zoo import PublishedAccuracy, Weights, ZooEntry, choose_weights, entry
 from tests.bench.cells_of import run_cell
 from tests.bench.conftest import assert_nothing_partial
 
@@ -37,7 +37,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     def pretend(top1: float) -> None:
         def choose(entry: ZooEntry, tag: str) -> Weights:
-            fake = Published(top1, None, "mnist5k", 100, "a test")
+            fake = PublishedAccuracy(top1, None, "mnist5k", 100, "a test")
             return replace(choose_weights(entry, tag), published=fake)
 
         monkeypatch.setattr("bench.cells.request.choose_weights", choose)

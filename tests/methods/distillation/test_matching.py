@@ -1,17 +1,14 @@
-"""Statistics per image and their gradient, the targets, and the optimisation."""
+"""Statistics per image and their gradient, and the targets."""
 
-from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.base import Context
-from methods.distillation.matching import Schedule, gaps_to, optimise, targets_of
+from methods.distillation.matching import gaps_to, targets_of
 from models.errors import BenchError
 
-MakeContext = Callable[..., Context]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
@@ -120,28 +117,3 @@ def test_the_head_runs_only_when_its_output_is_needed(tiny_network: nn.Module) -
 def test_broken_statistics_are_found_first() -> None:
     with pytest.raises(BenchError, match="as before any training"):
         targets_of(nn.BatchNorm2d(3), torch.zeros(1, 3, 1, 1), 1e-6)
-
-
-def test_optimise_minimises(make_context: MakeContext) -> None:
-    start = torch.zeros(2, 3, 8, 8)
-    schedule = Schedule(iterations=200, learning_rate=0.1, min_learning_rate=1e-4, patience=100)
-    found = optimise(start, lambda x: (x - 0.5).square().sum(), schedule, make_context())
-    assert found.curve[0] == pytest.approx(2 * 3 * 64 * 0.25)
-    torch.testing.assert_close(found.images, torch.full_like(start, 0.5), atol=1e-2, rtol=0)
-    assert not start.any()
-
-
-def test_a_loss_that_is_not_finite_stops_at_once(make_context: MakeContext) -> None:
-    schedule = Schedule(iterations=100, learning_rate=0.1, min_learning_rate=1e-4, patience=100)
-    steps: list[int] = []
-    context = make_context(progress=lambda done, total, loss=None: steps.append(done))
-    with pytest.raises(
-        BenchError, match=r"^the loss is nan at step 3; lower the .* learning rate$"
-    ):
-        optimise(
-            torch.ones(1, 3, 8, 8),
-            lambda x: x.sum() * (1 if len(steps) < 2 else float("nan")),
-            schedule,
-            context,
-        )
-    assert steps == [1, 2]

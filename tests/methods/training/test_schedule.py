@@ -12,7 +12,8 @@ from torch import nn
 
 from methods.training.schedule import Schedule, learning_rate, optimiser
 from models.errors import BenchError
-from models.qat.network import make_quantizable, quantizer_parameters
+from models.qat.conversion import make_quantizable
+from models.qat.network import quantizer_parameters
 from models.qat.spec import QatSpec
 
 

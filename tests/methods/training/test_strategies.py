@@ -15,14 +15,15 @@ from methods.bit_mixer import BitMixer
 from methods.coquant import Collaborative, CoQuant
 from methods.joint import Joint
 from methods.training.strategy import HardLabels, Moment, Strategy, soft_cross_entropy
+from models.qat.conversion import make_quantizable
 from models.qat.layers import quantized_weights
-from models.qat.network import make_quantizable, quantized_layers, set_bits
+from models.qat.network import quantized_layers, set_bits
 from models.qat.spec import QatSpec
 from models.zoo.networks.resnet_cifar import resnet20
 
 BITS = (8, 4, 2)
 FREE = QatSpec(first_bits=None, last_bits=None)
-COQUANT: dict[str, Any] = CoQuant().strategy_options
+COQUANT = CoQuant().constants
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_bit_mixer_draws_in_stages(tiny_network: nn.Module, batch: tuple[Tensor,
 
 
 def coquant(network: nn.Module, **options: float) -> Collaborative:
-    return Collaborative(network, BITS, 0.0, **(COQUANT | options))
+    return Collaborative(network, BITS, 0.0, COQUANT._replace(**options))
 
 
 def test_teachers_have_the_least_score(made: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
@@ -150,7 +151,7 @@ def test_teachers_have_the_least_score(made: nn.Module, batch: tuple[Tensor, Ten
     assert strategy.counts == {"4": {"8": 1}, "2": {"8": 1, "4": 0}}
 
     # What was scored: entropies of the predictions in training mode, distances of the weights.
-    entropy, distance = strategy.seen[:2], strategy.seen[2:]
+    entropy, distance = strategy.scores[:2], strategy.scores[2:]
     for index, bits in enumerate((8, 4)):
         set_bits(made, bits)
         p = made(batch[0]).softmax(1)
@@ -189,7 +190,7 @@ def test_borrowed_statistics_stay() -> None:
     network = make_quantizable(resnet20().eval(), (8, 4), FREE, images).train()
     alone = copy.deepcopy(network)
     alone(images)  # at 8 bits
-    strategy = Collaborative(network, (8, 4), 0.0, **(COQUANT | {"keep_first": 0, "keep_last": 0}))
+    strategy = Collaborative(network, (8, 4), 0.0, COQUANT._replace(keep_first=0, keep_last=0))
     seen = passes(network, strategy, moment(0), (images, torch.tensor([0, 1])))
     assert {bits for layer_bits in seen for bits in layer_bits} == {8}  # all of it is borrowed
     for name, value in alone.named_buffers():

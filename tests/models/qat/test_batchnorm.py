@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from models.qat.batchnorm import TransitionalBatchNorm2d, reestimate, statistics_kept
-from models.qat.network import blocks, make_quantizable, set_bits
+from models.qat.conversion import make_quantizable
+from models.qat.network import blocks, set_bits
 from models.qat.spec import QatSpec
 from models.zoo.networks.resnet_cifar import resnet20
 

@@ -171,4 +171,4 @@ def test_after_an_error_nothing_is_kept(pair: nn.Module) -> None:
     with pytest.raises(RuntimeError, match="no more"), quantized_weights(pair):
         next(losses(pair)).backward()
         raise RuntimeError("no more")
-    assert all(layer.kept is None and layer.weight.grad is None for layer in pair)
+    assert all(layer.cache is None and layer.weight.grad is None for layer in pair)

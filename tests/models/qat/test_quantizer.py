@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.errors import BenchError
-from models.qat.quantizer import Quantizer, fake_quantize, integers
+from models.qat.quantizer import Quantizer, fake_quantize_learnable, integers
 from models.qat.spec import SURROGATES
 from models.qat.surrogate import Surrogate
 
@@ -24,7 +24,7 @@ def test_gradients_are_those_of_the_formula(name: str, shape: tuple[int, ...]) -
     for given in (x, step):
         given.requires_grad_()
     surrogate = Surrogate(name, 0.2)
-    got = fake_quantize(x, step, -2, 1, surrogate)
+    got = fake_quantize_learnable(x, step, -2, 1, surrogate)
     wanted = written_out(x, step, -2, 1, surrogate)
     assert torch.equal(got, wanted)
     for a, b in zip(
@@ -40,7 +40,7 @@ def test_gradients_are_those_of_the_formula(name: str, shape: tuple[int, ...]) -
 def test_a_step_of_no_size_or_of_the_wrong_sign_is_harmless() -> None:
     x = torch.tensor([0.6, -0.2, 3.0])
     for step, expected in ((-0.5, [0.5, 0.0, 0.5]), (0.0, [0.0, 0.0, 0.0])):
-        got = fake_quantize(x, torch.tensor(step), -2, 1, Surrogate())
+        got = fake_quantize_learnable(x, torch.tensor(step), -2, 1, Surrogate())
         assert got.tolist() == pytest.approx(expected, abs=1e-7)
 
 

@@ -9,9 +9,7 @@ from models.errors import BenchError
 from models.qat.spec import SURROGATES
 from models.qat.surrogate import (
     Surrogate,
-    ceil_straight_through,
     gradient_scale,
-    round_with,
 )
 
 # tanh(1) = 0.761594, arctanh(0.475) = ln(59 / 21) / 2 = 0.516508,
@@ -50,7 +48,7 @@ def test_scale_by_hand(name: str, variant: str, t: float, sign: int, expected: f
 def test_gradient_through_rounding_is_gradient_times_scale(name: str, variant: str) -> None:
     x = torch.tensor([0.3, 1.5, 2.5, -0.75, -2.0, 3.49], requires_grad=True)
     g = torch.tensor([1.0, -2.0, 0.5, -0.25, 3.0, 0.0])
-    rounded = round_with(x, name, 0.05, variant)
+    rounded = Surrogate(name, 0.05, variant).round(x)
     assert rounded.tolist() == [0.0, 2.0, 2.0, -1.0, -2.0, 3.0]  # ties to even
     (got,) = torch.autograd.grad(rounded, x, g)
     t = torch.tensor([0.3, -0.5, 0.5, 0.25, 0.0, 0.49])
@@ -59,7 +57,7 @@ def test_gradient_through_rounding_is_gradient_times_scale(name: str, variant: s
 
 def test_the_default_is_the_straight_through_estimator() -> None:
     x = torch.tensor([0.3, -1.2], requires_grad=True)
-    (got,) = torch.autograd.grad(round_with(x), x, torch.tensor([0.7, -0.1]))
+    (got,) = torch.autograd.grad(Surrogate().round(x), x, torch.tensor([0.7, -0.1]))
     assert got.tolist() == pytest.approx([0.7, -0.1])
 
 
@@ -83,22 +81,14 @@ def test_floor_measures_from_the_middle_of_its_interval() -> None:
     assert got.tolist() == pytest.approx([0.95, 1.025, 1.0, 1.04, 1.05])
 
 
-def test_ceiling_passes_gradients_unchanged() -> None:
-    x = torch.tensor([1.2, 2.0, -0.5], requires_grad=True)
-    above = ceil_straight_through(x)
-    assert above.tolist() == [2.0, 2.0, 0.0]
-    (got,) = torch.autograd.grad(above, x, torch.tensor([2.0, 3.0, 4.0]))
-    assert got.tolist() == [2.0, 3.0, 4.0]
-
-
 def test_unknown_names_are_one_line() -> None:
     x = torch.zeros(1)
     with pytest.raises(BenchError, match="unknown surrogate 'ewg'; did you mean 'ewgs'"):
-        round_with(x, "ewg")
+        Surrogate("ewg")
     with pytest.raises(BenchError, match="unknown surrogate 'invtan'; did you mean 'invtanh'"):
         gradient_scale("invtan", x, x)
     with pytest.raises(BenchError, match=r"unknown variant 'slide' .*did you mean 'slides'"):
-        round_with(x, "ewgs", variant="slide")
+        Surrogate("ewgs", variant="slide")
 
 
 def test_slides_and_release_differ_by_their_factor() -> None:

@@ -8,7 +8,6 @@ from torch import nn
 from torch.func import functional_call
 
 from models.quantize.adaround import (
-    WeightGrid,
     _inverse_rectified_sigmoid,
     adaround,
     annealed_beta,
@@ -18,10 +17,10 @@ from models.quantize.adaround import (
     regulariser_slope,
 )
 from models.quantize.network import quantize
-from models.quantize.ranges import quantize_weight, weight_grid
+from models.quantize.ranges import WeightFormat, quantize_weight, weight_grid
 from models.quantize.spec import QuantSpec
 
-HOW = WeightGrid(3, "affine", "channel", "minmax")
+FORMAT = WeightFormat(3, "affine", "channel", "minmax")
 
 
 def test_rectified_sigmoid_by_hand() -> None:
@@ -60,20 +59,20 @@ def layer() -> nn.Sequential:
 
 def run(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        adaround(network, {"0": HOW}, x, 200, 0.1, lambda done, total: None)
+        adaround(network, {"0": FORMAT}, x, 200, 0.1, lambda done, total: None)
     return network.get_parameter("0.weight").detach()
 
 
 def test_each_weight_goes_up_or_down_one_step(layer: nn.Sequential) -> None:
     weight = layer[0].weight.detach().clone()
     assert isinstance(weight, torch.Tensor)
-    grid = weight_grid(weight, *HOW)
+    grid = weight_grid(weight, FORMAT)
     x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(1)) + 1
     rounded = run(layer, x)
     steps = rounded * grid.inverse_scale
     assert torch.allclose(steps, steps.round(), atol=1e-3)
     assert ((rounded - weight).abs() * grid.inverse_scale).max() < 1.5
-    nearest = quantize_weight(weight, *HOW)
+    nearest = quantize_weight(weight, FORMAT)
     assert (rounded != nearest).any()
 
 
@@ -84,7 +83,7 @@ def test_output_is_nearer_than_with_nearest_rounding(layer: nn.Sequential) -> No
     x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(1)) + 5
     conv = torch.nn.functional.conv2d
     target = conv(x, weight, padding=1)
-    nearest = (conv(x, quantize_weight(weight, *HOW), padding=1) - target).square().mean()
+    nearest = (conv(x, quantize_weight(weight, FORMAT), padding=1) - target).square().mean()
     learned = (conv(x, run(layer, x), padding=1) - target).square().mean()
     assert learned < 0.5 * nearest
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from models.quantize.activation import ActivationQuantizer
 from models.quantize.network import quantize
-from models.quantize.ranges import quantize_weight
+from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import QuantSpec
 
 Golden = Callable[[str], dict[str, np.ndarray]]
@@ -21,7 +21,7 @@ RECIPES = ((8, 8), (6, 6), (4, 4), (4, 8))
 @pytest.mark.parametrize("name", ["conv_weight", "linear_weight"])
 def test_weights_to_the_last_bit(name: str, bits: int, golden: Golden) -> None:
     arrays = golden("zeroq_quantizer")
-    ours = quantize_weight(torch.from_numpy(arrays[name]), bits, "affine", "channel")
+    ours = quantize_weight(torch.from_numpy(arrays[name]), WeightFormat(bits, "affine", "channel"))
     assert np.array_equal(ours.numpy(), arrays[f"{name}_b{bits}"])
 
 

@@ -13,7 +13,7 @@ from models.quantize.grid import (
     symmetric_grid,
     value_range,
 )
-from models.quantize.ranges import quantize_weight
+from models.quantize.ranges import WeightFormat, quantize_weight
 
 EPSILON = torch.finfo(torch.float32).eps
 BITS = st.integers(2, 16)
@@ -153,28 +153,35 @@ def test_a_channels_grid_is_that_channels_own(seed: int, bits: int, shape: tuple
     generator = torch.Generator().manual_seed(seed)
     factors = torch.logspace(-2, 1, shape[0]).view(-1, *[1] * (len(shape) - 1))
     weight = torch.randn(shape, generator=generator) * factors
-    by_channel = quantize_weight(weight, bits, "affine", "channel")
-    alone = [quantize_weight(row, bits, "affine", "tensor") for row in weight]
+    by_channel = quantize_weight(weight, WeightFormat(bits, "affine", "channel"))
+    alone = [quantize_weight(row, WeightFormat(bits, "affine", "tensor")) for row in weight]
     assert by_channel.shape == weight.shape
     assert torch.equal(by_channel, torch.stack(alone))
     one = weight[:1]
     assert torch.equal(
-        quantize_weight(one, bits, "symmetric", "tensor"),
-        quantize_weight(one, bits, "symmetric", "channel"),
+        quantize_weight(one, WeightFormat(bits, "symmetric", "tensor")),
+        quantize_weight(one, WeightFormat(bits, "symmetric", "channel")),
     )
 
 
 def test_channels_of_different_size_need_their_own_grids() -> None:
     weight = torch.tensor([[-100.0, 100.0], [-0.1, 0.1]])
-    assert torch.allclose(quantize_weight(weight, 8, "affine", "channel"), weight, rtol=1e-2)
-    whole = quantize_weight(weight, 8, "affine", "tensor")
+    assert torch.allclose(
+        quantize_weight(weight, WeightFormat(8, "affine", "channel")), weight, rtol=1e-2
+    )
+    whole = quantize_weight(weight, WeightFormat(8, "affine", "tensor"))
     assert whole[1].unique().numel() == 1  # a step of 0.78 sees no difference
 
 
 def test_one_negative_channel_makes_every_channel_signed() -> None:
     weight = torch.tensor([[0.0, 1.0, 3.0], [-3.0, 0.0, 3.0]])
-    assert quantize_weight(weight, 2, "symmetric", "channel").tolist() == [[0, 0, 3], [-3, 0, 3]]
-    assert quantize_weight(weight[:1], 2, "symmetric", "channel").tolist() == [[0, 1, 3]]
+    assert quantize_weight(weight, WeightFormat(2, "symmetric", "channel")).tolist() == [
+        [0, 0, 3],
+        [-3, 0, 3],
+    ]
+    assert quantize_weight(weight[:1], WeightFormat(2, "symmetric", "channel")).tolist() == [
+        [0, 1, 3]
+    ]
 
 
 def test_range_of_each_channel_broadcasts() -> None:
@@ -192,7 +199,7 @@ def test_range_of_each_channel_broadcasts() -> None:
 def test_constant_tensor_stays_what_it_is(scheme: str, bits: int, value: float) -> None:
     x = torch.full((3, 4), value)
     for granularity in ("tensor", "channel"):
-        quantized = quantize_weight(x, bits, scheme, granularity)
+        quantized = quantize_weight(x, WeightFormat(bits, scheme, granularity))
         assert torch.allclose(quantized, x, rtol=1e-6, atol=1e-8)
 
 

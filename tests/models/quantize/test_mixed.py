@@ -10,7 +10,7 @@ from models.errors import BenchError
 from models.quantize.activation import weighted_layers
 from models.quantize.mixed import assign, budget, sensitivity, size_mb, uniform_size_mb
 from models.quantize.network import quantize
-from models.quantize.ranges import quantize_weight
+from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import QuantSpec
 
 MIB = 8 * 2**20
@@ -37,7 +37,7 @@ def test_sensitivity_is_the_divergence_of_one_quantized_layer(
     by_hand = {}
     weight = layer.weight.detach().clone()
     for bits in (2, 4, 8):
-        layer.weight.data = quantize_weight(weight, bits, "affine", "channel")
+        layer.weight.data = quantize_weight(weight, WeightFormat(bits, "affine", "channel"))
         p, q = before.double().softmax(1), tiny_network(images).double().softmax(1)
         by_hand[bits] = (p * (p / q).log()).sum(1).mean().item()
     layer.weight.data = weight
@@ -104,7 +104,9 @@ def test_a_quantized_network_has_the_chosen_bits(tiny_network: nn.Module, images
     quantized = quantize(tiny_network, mixed(), images, weight_bits=bits).network
     for name, layer in weighted_layers(quantized).items():
         weight = weighted_layers(tiny_network)[name].weight
-        assert torch.equal(layer.weight, quantize_weight(weight, bits[name], "affine", "channel"))
+        assert torch.equal(
+            layer.weight, quantize_weight(weight, WeightFormat(bits[name], "affine", "channel"))
+        )
     with pytest.raises(BenchError, match=r"the bits of the layer .* are not chosen"):
         quantize(tiny_network, mixed(), images)
 

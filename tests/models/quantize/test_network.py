@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.errors import BenchError, NotApplicable
 from models.quantize.activation import weighted_layers
 from models.quantize.network import quantize
-from models.quantize.ranges import quantize_weight
+from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import QuantSpec
 
 
@@ -58,7 +58,7 @@ def test_weights_are_quantized_once(
         quantized(images)
     assert same(after, state(quantized))
     for layer, original in zip(layers_of(quantized), layers_of(tiny_network), strict=True):
-        expected = quantize_weight(original.weight, 3, scheme, granularity)
+        expected = quantize_weight(original.weight, WeightFormat(3, scheme, granularity))
         assert torch.equal(layer.weight, expected)
     assert torch.equal(
         quantized.get_parameter("head.bias"), tiny_network.get_parameter("head.bias")

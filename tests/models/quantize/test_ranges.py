@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.quantize.activation import ActivationQuantizer
-from models.quantize.ranges import estimate, quantize_weight
+from models.quantize.ranges import WeightFormat, estimate, quantize_weight
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 
@@ -93,7 +93,10 @@ def test_weight_range_mse_has_less_error_than_minmax() -> None:
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(4))
     weight[:, 0, 0, 0] = 6  # one outlier a channel
     errors = [
-        (weight - quantize_weight(weight, 3, "affine", "channel", name)).square().mean().item()
+        (weight - quantize_weight(weight, WeightFormat(3, "affine", "channel", name)))
+        .square()
+        .mean()
+        .item()
         for name in ("minmax", "mse")
     ]
     assert errors[1] < errors[0]

@@ -12,7 +12,7 @@ from models.errors import BenchError
 from models.registry import import_attribute
 from models.zoo import choose_weights, entry, sha256_of
 from models.zoo.networks.efficientnet_lite import convert
-from models.zoo.weights import load_model, read_state
+from models.zoo.weights import load, read_state
 
 LITES = [
     pytest.param(
@@ -104,7 +104,7 @@ def test_strides_of_small_images(name: str, sides: list[int]) -> None:
 def test_shipped_resnet20_reproduces_its_published_accuracy() -> None:
     weights = choose_weights(entry("resnet20"), "default")
     assert sha256_of(weights.path()) == weights.sha256
-    network = load_model(entry("resnet20"), weights)
+    network = load(entry("resnet20"), weights).network
     pixels, digits = read_digits()
     chosen = split(digits, "eval")
     images = np.pad(pixels[chosen, None], ((0, 0), (0, 0), (2, 2), (2, 2)))
@@ -182,7 +182,7 @@ def test_lite_computes_what_was_released(variant: int) -> None:
     size = weights.preprocessing.size
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.inference_mode():
-        logits = load_model(found, weights)(images)
+        logits = load(found, weights).network(images)
         expected = released_network(read_state(weights.path()), images)
     assert expected.std() > 0.3
     assert (logits - expected).abs().max() < 1e-4

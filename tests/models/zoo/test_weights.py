@@ -9,7 +9,7 @@ from torch import Tensor
 from models.errors import BenchError
 from models.zoo import choose_weights, entry
 from models.zoo.networks.resnet_cifar import resnet20
-from models.zoo.weights import load_model, read_state
+from models.zoo.weights import load, read_state
 
 RESNET20 = entry("resnet20")
 SHIPPED = choose_weights(RESNET20, "default")
@@ -21,19 +21,19 @@ def state() -> State:
     return resnet20().state_dict()
 
 
-def load(path: Path) -> torch.nn.Module:
-    return load_model(RESNET20, choose_weights(RESNET20, str(path)))
+def network_of(path: Path) -> torch.nn.Module:
+    return load(RESNET20, choose_weights(RESNET20, str(path))).network
 
 
 def test_loads_in_eval_mode_without_gradients() -> None:
-    network = load_model(RESNET20, SHIPPED)
+    network = load(RESNET20, SHIPPED).network
     assert not any(module.training for module in network.modules())
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_an_untrained_network_is_not_taken_for_a_trained_one() -> None:
     with pytest.raises(BenchError, match=r"trained weights are needed here; give model\.weights="):
-        load_model(RESNET20, choose_weights(RESNET20, "none"))
+        load(RESNET20, choose_weights(RESNET20, "none"))
 
 
 @pytest.mark.parametrize("name", ["own.safetensors", "own.pth"])
@@ -43,7 +43,7 @@ def test_local_file_round_trip(name: str, tmp_path: Path, state: State) -> None:
         save_file(state, path)
     else:
         torch.save(state, path)
-    loaded = load(path).state_dict()
+    loaded = network_of(path).state_dict()
     assert list(loaded) == list(state)
     assert all(torch.equal(loaded[key], state[key]) for key in state)
 
@@ -53,7 +53,7 @@ def test_wrong_sha_is_refused_before_parsing(tmp_path: Path) -> None:
     path.write_bytes(b"not weights at all")
     weights = replace(SHIPPED, locate=path)
     with pytest.raises(BenchError, match=f"have sha256 .*expected {SHIPPED.sha256}; the file is"):
-        load_model(RESNET20, weights)
+        load(RESNET20, weights)
 
 
 @pytest.mark.parametrize("name", ["cut.safetensors", "cut.pth"])
@@ -66,7 +66,7 @@ def test_truncated_file(name: str, kept: int, tmp_path: Path, state: State) -> N
         torch.save(state, path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(BenchError, match=r"cannot read weights from .*cut"):
-        load(path)
+        network_of(path)
 
 
 @pytest.mark.parametrize("name", ["odd.safetensors", "odd.pth", "odd.pt"])
@@ -75,7 +75,7 @@ def test_garbage_file(name: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(BenchError, match=r"cannot read weights from .*odd"):
-        load(path)
+        network_of(path)
 
 
 @pytest.mark.parametrize("name", ["words.txt", "words.pth"])
@@ -97,7 +97,7 @@ def test_checkpoint_with_code_is_refused(tmp_path: Path, zipped: bool) -> None:
     torch.save(resnet20(), path, _use_new_zipfile_serialization=zipped)
     said = r"cannot read weights from .*network\.pth: it holds more than tensors, or is damaged; "
     with pytest.raises(BenchError, match=said):
-        load(path)
+        network_of(path)
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [torch.zeros(1)]])
@@ -114,7 +114,7 @@ def test_not_finite_is_named(value: float, tmp_path: Path, state: State) -> None
     path = tmp_path / "nan.safetensors"
     save_file(state, path)
     with pytest.raises(BenchError, match=r"'features\.init_block\.bn\.running_var' holds NaN"):
-        load(path)
+        network_of(path)
 
 
 def test_misfits_are_named(tmp_path: Path, state: State) -> None:
@@ -124,7 +124,7 @@ def test_misfits_are_named(tmp_path: Path, state: State) -> None:
     path = tmp_path / "misfit.safetensors"
     save_file(state, path)
     with pytest.raises(BenchError) as caught:
-        load(path)
+        network_of(path)
     assert "missing output.bias; unexpected output.scale; " in str(caught.value)
     assert "output.weight is (100, 64), not (10, 64)" in str(caught.value)
 
@@ -136,7 +136,7 @@ def test_file_of_an_old_release(zipped: bool, tmp_path: Path, state: State) -> N
     assert len(state) - len(old) == 21
     path = tmp_path / "old.pth"
     torch.save(old, path, _use_new_zipfile_serialization=zipped)
-    loaded = load(path).state_dict()
+    loaded = network_of(path).state_dict()
     assert list(loaded) == list(state)
     assert all(torch.equal(loaded[key], old[key]) for key in old)
 
@@ -145,7 +145,7 @@ def test_many_wrong_keys_stay_one_line(tmp_path: Path, state: State) -> None:
     path = tmp_path / "prefixed.safetensors"
     save_file({f"module.{key}": value for key, value in state.items()}, path)
     with pytest.raises(BenchError) as caught:
-        load(path)
+        network_of(path)
     weights = [key for key in state if not key.endswith("num_batches_tracked")]
     missing = f"missing {', '.join(weights[:3])} and {len(weights) - 3} more"
     assert missing in str(caught.value)
