@@ -35,7 +35,6 @@ def run(args: Sequence[str]) -> int:
     from bench.measure.resources import Resources
     from bench.sweep.journal import Journal
     from bench.sweep.session import Session
-    from bench.training.host import hosting
 
     show_log()
     Journal.forget()
@@ -45,11 +44,12 @@ def run(args: Sequence[str]) -> int:
     verbose = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be one line
     sys.argv = ["bench run", *with_choices(args)]
-    session = Session(Resources())
+    resources = Resources()
+    session = Session(resources)
     main = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
     lost = None
     try:
-        with hosting():
+        with resources.hosting:
             try:
                 main(session)()
             except Exception as error:

@@ -13,6 +13,7 @@ from bench.config.schema import read_config
 from bench.console import say, show_log
 from bench.files.whole import write_whole
 from bench.machine.device import prepare_device
+from bench.measure.resources import Resources
 from bench.speed import cells, distillation, evaluation, gpu, history, training
 from bench.speed.ratio import Ratio
 from bench.speed.report import document, machine, plot, table
@@ -39,16 +40,17 @@ def speed(arguments: Namespace) -> int:
         if not override.startswith("runtime."):
             raise BenchError(f"bench speed takes no {override!r}; give runtime.* only")
     runtime = read_config(compose_raw(arguments.overrides)).runtime
-    device = prepare_device(runtime)
-    if arguments.gpu and device.type != "cuda":
+    resources = Resources()
+    device = prepare_device(runtime, resources.gpus)
+    if arguments.gpu and device.device.type != "cuda":
         raise BenchError(
             "bench speed --gpu needs an NVIDIA GPU, and there is none; leave out --gpu"
         )
     measures = gpu.MEASURES if arguments.gpu else MEASURES
-    where = machine(device)
+    where = machine(device.device)
     ratios: list[Ratio] = []
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
-        place = Workplace(runtime, device, Path(folder))
+        place = Workplace(runtime, device, Path(folder), resources)
         for number, measure in enumerate(measures, 1):
             log.info("[%d/%d] %s", number, len(measures), measure.title)
             ratios += measure.take(place)

@@ -13,6 +13,7 @@ from bench.config.experiments import compose_raw
 from bench.config.schema import RuntimeConfig
 from bench.console import say, show_log
 from bench.data import (
+    ImageCache,
     ImageSet,
     Listing,
     check_training,
@@ -20,9 +21,11 @@ from bench.data import (
     scan,
     with_whole_images,
 )
-from bench.machine.device import batch_size, memory_format, prepare_device
+from bench.data.feed import feed
+from bench.machine.device import prepare_device
 from bench.measure.clock import Clock
 from bench.measure.evaluate import evaluate
+from bench.measure.resources import Resources
 from bench.statistics.intervals import wilson_interval
 from bench.training.from_scratch import save_weights
 from bench.training.from_scratch import train as train_network
@@ -42,24 +45,25 @@ def train(arguments: Namespace) -> int:
     runtime, recipe, seed = _checked(config)
     model = entry(config["model"]["name"])
     preprocessing = model.preprocessing
-    device, layout = prepare_device(runtime), memory_format(runtime)
-    outputs, clock = Path(config["paths"]["outputs"]), Clock()
+    resources, clock = Resources(), Clock()
+    device = prepare_device(runtime, resources.gpus)
+    outputs = Path(config["paths"]["outputs"])
+    cache = ImageCache(outputs / "cache", resources.checked)
 
     sides = scan(config["data"], "train"), scan(config["data"], "eval")
     check_training(*sides, model.classes, recipe.batch_size)
 
     def images(listing: Listing) -> ImageSet:
         with clock.phase("decode") as progress:
-            cache = outputs / "cache" / "data"
             return decode(listing, config["data"], preprocessing, cache, progress, runtime.workers)
 
     def readable() -> tuple[ImageSet, np.ndarray]:
-        found = images(sides[0])
-        return found, found.pixels(slice(None))
+        training = images(sides[0])
+        return training, training.pixels(slice(None))
 
     training, pixels = with_whole_images(readable)
     images(sides[1])  # what cannot be decoded is said before any long work
-    untrained = model.network().to(device)
+    untrained = model.network().to(device.device)
     with clock.phase("train") as progress:
         labels = training.labels
         network = train_network(untrained, pixels, labels, preprocessing, recipe, seed, progress)
@@ -70,10 +74,10 @@ def train(arguments: Namespace) -> int:
 
     def right() -> np.ndarray:
         testing = images(sides[1])
-        at_once = batch_size(runtime, device, preprocessing.size**2)
         with clock.phase("evaluate") as progress:
-            found = evaluate(network, testing, preprocessing, device, layout, at_once, progress)
-        return found.correctness.top1
+            pixels = feed(testing, device.device, resources.resident)
+            evaluation = evaluate(network, pixels, preprocessing, device, progress)
+        return evaluation.correctness.top1
 
     top1 = with_whole_images(right)
     correct, total = int(top1.sum()), len(top1)

@@ -3,7 +3,7 @@
 Importing this imports neither torch nor Pillow; a data set's own module is imported when asked for.
 """
 
-from bench.data.cache import decode, discard, reopen, with_whole_images
+from bench.data.cache import ImageCache, decode, discard, reopen, with_whole_images
 from bench.data.calibration import calibration_indices
 from bench.data.datasets import DATASETS, scan
 from bench.data.imageset import DamagedImages, ImageSet
@@ -15,6 +15,7 @@ __all__ = [
     "DATASETS",
     "DamagedImages",
     "Dataset",
+    "ImageCache",
     "ImageSet",
     "Listing",
     "Options",

@@ -12,6 +12,8 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -20,8 +22,8 @@ from filelock import FileLock, Timeout
 
 from bench.data.datasets import options_of
 from bench.data.decoding import cannot_decode, decoded_chunks, report
-from bench.data.imageset import Checks, DamagedImages, Identity, ImageSet
-from bench.data.listing import Listing, digest, without
+from bench.data.imageset import CheckedImages, Checks, DamagedImages, Identity, ImageSet
+from bench.data.listing import Listing, fingerprint_of, without
 from bench.data.options import Options
 from bench.files.checksum import fits, sealed
 from models.errors import BenchError
@@ -36,23 +38,33 @@ _PARTIAL = ".partial"
 
 Progress = Callable[[int, int], None]
 
-# Which images of an entry this process has found right, so that each is checked once a process.
-_good: dict[Identity, np.ndarray] = {}
+
+@dataclass(frozen=True)
+class ImageCache:
+    """Where decoded images are kept, and which of them were found right.
+
+    folder: of all caches of an `outputs` folder; gets `data/<key>` for each decoded set.
+    """
+
+    folder: Path
+    checked: CheckedImages = field(default_factory=CheckedImages)
 
 
 def cache_key(listing: Listing, preprocessing: Preprocessing) -> str:
     """Return the sha256 (hex) of all that the decoded pixels depend on; mean and std do not."""
     import PIL
 
-    wanted = (preprocessing.size, preprocessing.resize, preprocessing.interpolation)
-    return digest((FORMAT_VERSION, listing.fingerprint, listing.stamp, *wanted, PIL.__version__))
+    shape = (preprocessing.size, preprocessing.resize, preprocessing.interpolation)
+    return fingerprint_of(
+        (FORMAT_VERSION, listing.fingerprint, listing.stamp, *shape, PIL.__version__)
+    )
 
 
 def decode(
     listing: Listing,
     config: Mapping[str, object],
     preprocessing: Preprocessing,
-    cache_dir: Path,
+    cache: ImageCache,
     progress: Progress | None = None,
     workers: int = 1,
 ) -> ImageSet:
@@ -62,7 +74,7 @@ def decode(
     nor in its listing. One that cannot be read at all may be there again tomorrow, and is an error.
 
     config: the `data` node that `listing` was scanned with.
-    cache_dir: gets one folder a decoded set; it is complete or it does not exist. A second process
+    cache: gets one folder a decoded set; it is complete or it does not exist. A second process
         that asks for the same set waits for the first. One that is damaged is decoded again.
     progress: called with (images done, images in all), not at all where nothing is decoded.
     workers: decoding threads, at least 1.
@@ -74,15 +86,17 @@ def decode(
             f"workers={workers}; resize must be at least size, and both others at least 1"
         )
     key, options = cache_key(listing, preprocessing), options_of(config)
+    cache_dir = cache.folder / "data"
     folder = cache_dir / key
+    read = partial(_read, folder, listing, preprocessing.size, cache.checked)
     try:
-        found = _kept(folder, listing, preprocessing.size)
+        found = read()
         if found is None:
             cache_dir.mkdir(parents=True, exist_ok=True)
             # Whoever makes room in the cache takes an entry away under the same lock.
             with FileLock(_lock_path(cache_dir, key)):
                 _remove_leftovers(cache_dir, key)
-                found = _kept(folder, listing, preprocessing.size)
+                found = read()
                 if found is None:
                     if folder.exists():
                         log.warning(
@@ -90,7 +104,7 @@ def decode(
                         )
                         _remove(folder)
                     _fill(folder, listing, options, preprocessing, progress, workers)
-                    found = _kept(folder, listing, preprocessing.size)
+                    found = read()
     except OSError as error:
         raise BenchError(
             f"cannot keep decoded images in {str(cache_dir)!r}: {error}; check the space and the "
@@ -109,7 +123,7 @@ def reopen(listing: Listing, folder: Path, size: int) -> ImageSet:
     listing, folder: as its `ImageSet` has them. size: height and width of an image in pixels.
     Raises BenchError when they are not there.
     """
-    found = _kept(folder, listing, size)
+    found = _read(folder, listing, size, CheckedImages())
     if found is None:
         raise BenchError(
             f"the decoded images of {listing.name} are not in {str(folder)!r} here; give all "
@@ -144,21 +158,20 @@ def _lock_path(cache_dir: Path, key: str) -> Path:
 
 def _remove(folder: Path) -> None:
     """Remove an entry, whole or not; a kill meanwhile leaves what is removed as a leftover."""
-    partial = folder.with_name(folder.name + _PARTIAL)
-    shutil.rmtree(folder.rename(partial))
+    shutil.rmtree(folder.rename(folder.with_name(folder.name + _PARTIAL)))
 
 
 def _remove_leftovers(cache_dir: Path, own_key: str) -> None:
     """Remove what killed processes left; the lock on `own_key` is held."""
-    for partial in cache_dir.glob(f"*{_PARTIAL}"):
-        key = partial.name.removesuffix(_PARTIAL)
+    for leftover in cache_dir.glob(f"*{_PARTIAL}"):
+        key = leftover.name.removesuffix(_PARTIAL)
         if key == own_key:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(leftover, ignore_errors=True)
             continue
         try:
             # Whoever writes a partial folder holds its lock: one that is free has no writer.
             with FileLock(_lock_path(cache_dir, key), timeout=0):
-                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(leftover, ignore_errors=True)
         except Timeout:
             continue
 
@@ -220,7 +233,7 @@ def _identity(folder: Path) -> Identity | None:
     return about.st_dev, about.st_ino, about.st_mtime_ns
 
 
-def _kept(folder: Path, listing: Listing, size: int) -> ImageSet | None:
+def _read(folder: Path, listing: Listing, size: int, checked: CheckedImages) -> ImageSet | None:
     """Return the entry in `folder`; None where it is not there, not whole, or just being removed.
 
     What was whole stays readable when it is removed afterwards: it is mapped.
@@ -242,6 +255,5 @@ def _kept(folder: Path, listing: Listing, size: int) -> ImageSet | None:
     fit = images.shape == shape and images.dtype == np.uint8 and crc32.shape == shape[:1]
     if not fit or _identity(folder) != identity:
         return None
-    good = _good.setdefault(identity, np.zeros(len(used), dtype=bool))
-    checks = Checks(folder, identity, crc32, good)
+    checks = Checks(folder, identity, crc32, checked.of(identity, len(used)))
     return ImageSet(used, images.transpose(0, 3, 1, 2), checks)

@@ -7,7 +7,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from bench.data.listing import Listing, Side, digest
+from bench.data.listing import Listing, Side, fingerprint_of
 from bench.data.options import Options
 from models.errors import BenchError
 
@@ -69,8 +69,10 @@ class Cifar10:
             labels=labels,
             classes=len(np.unique(labels)),
             # Each source is (file name, md5), and the md5 has just been checked.
-            fingerprint=digest(("cifar10", side, *(part for source in sources for part in source))),
-            stamp=digest(()),
+            fingerprint=fingerprint_of(
+                ("cifar10", side, *(part for source in sources for part in source))
+            ),
+            stamp=fingerprint_of(()),
             outputs=len(data.classes),
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.data.listing import Listing, Side, digest
+from bench.data.listing import Listing, Side, fingerprint_of
 from models.errors import BenchError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp"})
@@ -93,8 +93,8 @@ def scan_class_folders(
         files=tuple(file.name for file in files),
         labels=np.array(labels, dtype=np.int64),
         classes=len(names),
-        fingerprint=digest(content),
-        stamp=digest([folder.resolve(), *(file.time_ns for file in files)]),
+        fingerprint=fingerprint_of(content),
+        stamp=fingerprint_of([folder.resolve(), *(file.time_ns for file in files)]),
         outputs=len(label_of),
     )
 

@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,23 +16,57 @@ from methods.training.surroundings import Images, held, to_device
 _SHARE = 0.5  # of the device's free memory, at most, for an image set
 _UPLOAD = 1024  # images
 
-# The one evaluation set that stays on a GPU for the next cells.
-_resident: dict[tuple[Identity, torch.device], Tensor] = {}
+
+class ResidentImages:
+    """The one evaluation set that stays on a GPU for the next cells."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Identity, torch.device] | None = None
+        self._pixels: Tensor | None = None
+
+    def pixels(self, images: ImageSet, device: torch.device) -> Tensor | None:
+        """Return the set, (N, 3, H, W) uint8 on `device`; None where it would take too much of it.
+
+        It is known by the file it was decoded into: the same photos have other pixels for a network
+        that wants them resized in another way. A set from no such file does not stay.
+        """
+        if images.checks is None:
+            return None
+        key = images.checks.identity, device
+        if key != self._key:
+            self._key, self._pixels = None, None
+            if images.images.nbytes > _SHARE * free_bytes(device):
+                return None
+            count, channels, height, width = images.images.shape
+            empty = torch.empty((count, height, width, channels), dtype=torch.uint8, device=device)
+            self._pixels = _filled(empty.permute(0, 3, 1, 2), images)
+            self._key = key
+        return self._pixels
 
 
-def feed(images: ImageSet, device: torch.device) -> Callable[[int, int], Tensor]:
-    """Return what gives images first..last - 1 as (N, 3, H, W) uint8 on `device`, channels last.
+class Feed(NamedTuple):
+    """An image set, and what gives its images first..last - 1 on a device.
+
+    pixels: (last - first, 3, H, W) uint8, channels last.
+    """
+
+    images: ImageSet
+    pixels: Callable[[int, int], Tensor]
+
+
+def feed(images: ImageSet, device: torch.device, resident: ResidentImages) -> Feed:
+    """Return the way of `images` to `device`.
 
     On a GPU the whole set is put there where it fits, and stays for the next cells. On a CPU only
     the images that were asked for last take memory.
     """
     if device.type != "cuda":
-        return lambda first, last: _host(images, first, last)
-    kept = _kept(images, device)
-    if kept is not None:
-        return lambda first, last: kept[first:last]
+        return Feed(images, lambda first, last: _host(images, first, last))
+    on_device = resident.pixels(images, device)
+    if on_device is not None:
+        return Feed(images, lambda first, last: on_device[first:last])
     # Pinned pages are copied while the GPU computes what was queued before.
-    return lambda first, last: to_device(_host(images, first, last), device)
+    return Feed(images, lambda first, last: to_device(_host(images, first, last), device))
 
 
 def _host(images: ImageSet, first: int, last: int) -> Tensor:
@@ -42,25 +77,6 @@ def _host(images: ImageSet, first: int, last: int) -> Tensor:
         # What was read stays in the system's cache, and is no longer counted as this process's.
         mapping.madvise(mmap.MADV_DONTNEED)
     return copied.permute(0, 3, 1, 2)
-
-
-def _kept(images: ImageSet, device: torch.device) -> Tensor | None:
-    """Return the set as a tensor on the GPU, None where it would take too much of its memory.
-
-    It is known by the file it was decoded into: the same photos have other pixels for a network
-    that wants them resized in another way. A set from no such file is not kept.
-    """
-    if images.checks is None:
-        return None
-    key = images.checks.identity, device
-    if key not in _resident:
-        _resident.clear()
-        if images.images.nbytes > _SHARE * free_bytes(device):
-            return None
-        count, channels, height, width = images.images.shape
-        kept = torch.empty((count, height, width, channels), dtype=torch.uint8, device=device)
-        _resident[key] = _filled(kept.permute(0, 3, 1, 2), images)
-    return _resident[key]
 
 
 def _filled(pixels: Tensor, images: ImageSet) -> Tensor:
@@ -101,6 +117,6 @@ def free_bytes(device: torch.device) -> int:
     """Return the memory of a GPU that nobody uses; of the CPU, what this process may still take."""
     if device.type == "cuda":
         # PyTorch keeps what was freed, and the driver counts it as taken.
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + kept
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     return available_bytes()

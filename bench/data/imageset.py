@@ -27,19 +27,30 @@ class DamagedImages(BenchError):
         self.what, self.folder, self.identity = what, folder, identity
 
 
+class CheckedImages:
+    """Which images of decoded sets were found right, so that each is checked once."""
+
+    def __init__(self) -> None:
+        self._right: dict[Identity, npt.NDArray[np.bool_]] = {}
+
+    def of(self, identity: Identity, count: int) -> npt.NDArray[np.bool_]:
+        """Return (count,) of the set in a file, to be filled in as its images are checked."""
+        return self._right.setdefault(identity, np.zeros(count, dtype=bool))
+
+
 @dataclass(frozen=True, eq=False)
 class Checks:
     """What says whether images in a file are as they were written.
 
     crc32: (N,) uint32 of each image's bytes in the file. CRC-32 finds each burst of up to 32 bits
         and misses one in 4e9 of other changes; zlib computes it at about 4 GB/s.
-    good: (N,) bool, which of them this process has found right; filled in as they are read.
+    right: (N,) bool, which of them were found right; filled in as they are read.
     """
 
     folder: Path
     identity: Identity
     crc32: npt.NDArray[np.uint32]
-    good: npt.NDArray[np.bool_]
+    right: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +77,7 @@ class ImageSet:
     def pixels(self, which: Indices) -> Pixels:
         """Return the images of a slice (not copied) or of indices, (n, 3, size, size).
 
-        Each image is checked when this process reads it first.
+        Each image is checked when it is read first: see `CheckedImages`.
         Raises DamagedImages for one that is not as it was written.
         """
         if self.checks is not None:
@@ -76,12 +87,12 @@ class ImageSet:
                 self._check(self.checks, which)
         return self.images[which]
 
-    def _check(self, checks: Checks, wanted: npt.NDArray[np.int64]) -> None:
-        for i in wanted[~checks.good[wanted]]:
+    def _check(self, checks: Checks, indices: npt.NDArray[np.int64]) -> None:
+        for i in indices[~checks.right[indices]]:
             if zlib.crc32(self.images[i].transpose(1, 2, 0)) != checks.crc32[i]:
                 raise DamagedImages(
                     f"decoded image {self.listing.files[i]!r} in {checks.folder} is damaged",
                     checks.folder,
                     checks.identity,
                 )
-            checks.good[i] = True
+            checks.right[i] = True

@@ -75,7 +75,7 @@ class Dataset(Protocol):
         ...
 
 
-def digest(parts: Iterable[object]) -> str:
+def fingerprint_of(parts: Iterable[object]) -> str:
     """Return the sha256 (hex) of `parts`, which are told apart: ("ab", "c") is not ("a", "bc")."""
     # fsencode: a file name need not be valid text.
     return hashlib.sha256(b"\0".join(os.fsencode(str(part)) for part in parts)).hexdigest()
@@ -126,13 +126,15 @@ def without(listing: Listing, left_out: Sequence[str]) -> Listing:
         files=tuple(listing.files[i] for i in kept),
         labels=labels,
         classes=len(np.unique(labels)),
-        fingerprint=digest((listing.fingerprint, "without", *sorted(missing))),
+        fingerprint=fingerprint_of((listing.fingerprint, "without", *sorted(missing))),
         left_out=tuple(left_out),
     )
 
 
 def _permutation(listing: Listing) -> list[int]:
-    return sorted(range(len(listing)), key=lambda i: digest((CHOICE_SEED, listing.files[i])))
+    return sorted(
+        range(len(listing)), key=lambda i: fingerprint_of((CHOICE_SEED, listing.files[i]))
+    )
 
 
 def _kept(listing: Listing, option: str, count: int, order: Sequence[int]) -> Listing:
@@ -151,5 +153,5 @@ def _kept(listing: Listing, option: str, count: int, order: Sequence[int]) -> Li
         files=tuple(listing.files[i] for i in kept),
         labels=labels,
         classes=len(np.unique(labels)),
-        fingerprint=digest((listing.fingerprint, option, CHOICE_SEED, count)),
+        fingerprint=fingerprint_of((listing.fingerprint, option, CHOICE_SEED, count)),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bench.data.listing import Labels, Listing, Side, digest
+from bench.data.listing import Labels, Listing, Side, fingerprint_of
 from bench.data.options import Options
 
 SPLIT_VERSION = 1
@@ -66,9 +66,9 @@ class Mnist5k:
             files=tuple(f"mnist5k/{folder}/{place:05d}" for place in places),
             labels=labels[places],
             classes=len(np.unique(labels[places])),
-            fingerprint=digest((content, SPLIT_VERSION, side)),
+            fingerprint=fingerprint_of((content, SPLIT_VERSION, side)),
             # The fingerprint is that of the pixels themselves: they depend on nothing besides.
-            stamp=digest(()),
+            stamp=fingerprint_of(()),
             outputs=len(np.unique(labels)),
         )
 

@@ -4,18 +4,42 @@ import ctypes
 import os
 import platform
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from bench.config.schema import RuntimeConfig
-from bench.machine.share import cpu_threads, own_gpu
+from bench.machine.share import GpuClaim, cpu_threads
 from models.errors import BenchError
 
 
-def prepare_device(runtime: RuntimeConfig) -> torch.device:
+@dataclass(frozen=True)
+class Device:
+    """Where the networks of a command run, and how images lie there.
+
+    batch_size: of images, as asked for; None to choose one that suits their size.
+    """
+
+    device: torch.device
+    memory_format: torch.memory_format = torch.channels_last
+    batch_size: int | None = None
+
+    def images_at_once(self, image_pixels: int) -> int:
+        """Return how many images of `image_pixels` (height x width) to evaluate at once.
+
+        On a CPU so few that activations stay near the caches: more is slower, and takes gigabytes.
+        """
+        if self.batch_size is not None:
+            return self.batch_size
+        return max(1, (2**24 if self.device.type == "cuda" else 2**18) // image_pixels)
+
+
+def prepare_device(runtime: RuntimeConfig, gpus: GpuClaim) -> Device:
     """Make the arithmetic repeatable and return the device to use.
+
+    gpus: takes one of several GPUs for this process, and holds it, where runtime.device is auto.
 
     Float32 means float32: TF32 is off unless it is asked for. The CPU threads are those asked for,
     else those that a scheduler has given this process, else PyTorch's choice. Raises BenchError for
@@ -29,7 +53,9 @@ def prepare_device(runtime: RuntimeConfig) -> torch.device:
     if threads is not None:
         torch.set_num_threads(threads)
     check_device(runtime.device)
-    device = torch.device(_best_device(runtime) if runtime.device == "auto" else runtime.device)
+    device = torch.device(
+        _best_device(runtime, gpus) if runtime.device == "auto" else runtime.device
+    )
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -43,7 +69,8 @@ def prepare_device(runtime: RuntimeConfig) -> torch.device:
         torch.use_deterministic_algorithms(True, warn_only=True)
         if device.index is not None:  # streams and events belong to the current device
             torch.cuda.set_device(device)
-    return device
+    layout = torch.channels_last if runtime.channels_last else torch.contiguous_format
+    return Device(device, layout, runtime.batch_size)
 
 
 def check_device(name: str) -> None:
@@ -65,7 +92,7 @@ def _unusable(name: str, reason: str) -> BenchError:
     )
 
 
-def _best_device(runtime: RuntimeConfig) -> str:
+def _best_device(runtime: RuntimeConfig, gpus: GpuClaim) -> str:
     """Return a GPU, where there are several one of this process's own, or else the CPU.
 
     A training that several processes share takes its GPUs from the first one on.
@@ -73,7 +100,7 @@ def _best_device(runtime: RuntimeConfig) -> str:
     if not torch.cuda.is_available():
         return "cpu"
     count = torch.cuda.device_count()
-    return f"cuda:{own_gpu(count)}" if count > 1 and runtime.processes == 1 else "cuda"
+    return f"cuda:{gpus.index(count)}" if count > 1 and runtime.processes == 1 else "cuda"
 
 
 def _has_tf32(device: torch.device) -> bool:
@@ -97,20 +124,6 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, _INT_MAX)
-
-
-def batch_size(runtime: RuntimeConfig, device: torch.device, image_pixels: int) -> int:
-    """Return how many images of `image_pixels` (height x width) to evaluate at once.
-
-    On a CPU so few that activations stay near the caches: more is slower, and takes gigabytes.
-    """
-    if runtime.batch_size is not None:
-        return runtime.batch_size
-    return max(1, (2**24 if device.type == "cuda" else 2**18) // image_pixels)
-
-
-def memory_format(runtime: RuntimeConfig) -> torch.memory_format:
-    return torch.channels_last if runtime.channels_last else torch.contiguous_format
 
 
 def device_name(device: torch.device) -> str:

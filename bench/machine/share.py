@@ -5,7 +5,6 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,37 +22,47 @@ def cpu_threads(environment: Mapping[str, str]) -> int | None:
     """
     if "OMP_NUM_THREADS" in environment:
         return None
-    said = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
-    return int(said) if said and said.isdigit() and int(said) else None
+    cpus = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
+    return int(cpus) if cpus and cpus.isdigit() and int(cpus) else None
 
 
-@cache
-def own_gpu(count: int) -> int:
-    """Return the index of a GPU, 0..`count`-1, that no other process of this user has taken.
+class GpuClaim:
+    """A GPU of this process's own, from when it is first asked for until this object goes.
 
-    It belongs to this process until the process ends, however it ends; while all are taken this
-    waits. count: the GPUs that CUDA_VISIBLE_DEVICES, or its absence, lets this process see.
+    Without a word it goes with the process, however that ends.
     """
+
+    def __init__(self) -> None:
+        self._index: int | None = None
+        self._lock: FileLock | None = None  # a lock is released when its object goes
+
+    def index(self, count: int) -> int:
+        """Return the index of a GPU, 0..`count`-1, that no other process of this user has taken.
+
+        It is the same one each time; while all are taken the first call waits. count: the GPUs that
+        CUDA_VISIBLE_DEVICES, or its absence, lets this process see.
+        """
+        if self._index is None:
+            self._index, self._lock = _take(count)
+        return self._index
+
+
+def _take(count: int) -> tuple[int, FileLock]:
     folder = Path(tempfile.gettempdir()) / f"quantization-bench-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     locks = [FileLock(folder / name) for name in _names(count, os.environ)]
-    said = False
+    announced = False
     while True:
         for index, lock in enumerate(locks):
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
-            _held.append(lock)
-            return index
-        if not said:
+            return index, lock
+        if not announced:
             log.info("waiting for one of %d GPUs, which other processes have taken", count)
-            said = True
+            announced = True
         time.sleep(_POLL_SECONDS)
-
-
-# A lock is released when its object goes.
-_held: list[FileLock] = []
 
 
 def _names(count: int, environment: Mapping[str, str]) -> list[str]:

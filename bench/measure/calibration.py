@@ -18,6 +18,7 @@ from bench.cells.seeds import numpy_generator, torch_generator
 from bench.data import ImageSet, calibration_indices
 from bench.files.checksum import CHECKSUMS, checksums, folder_fits
 from bench.files.whole import write_whole
+from bench.machine.device import Device
 from methods.base import Calibration, Context, Progress
 from models.errors import BenchError, NotApplicable
 from models.preprocessing import Preprocessing
@@ -40,8 +41,7 @@ def calibrate(
     cell: Cell,
     network: nn.Module,
     training_images: ImageSet | None,
-    device: torch.device,
-    memory_format: torch.memory_format,
+    device: Device,
     folder: Path,
     fresh: bool,
     progress: Progress,
@@ -73,8 +73,8 @@ def calibrate(
         input_shape=cell.weights.preprocessing.input_shape,
         generator=lambda purpose: torch_generator(cell.seed, purpose),
         real_images=real_images,
-        device=device,
-        memory_format=memory_format,
+        device=device.device,
+        memory_format=device.memory_format,
         progress=progress,
         precision=_PRECISIONS[cell.precision],
     )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.data import ImageSet
-from bench.data.feed import feed
+from bench.data.feed import Feed
+from bench.machine.device import Device
 from bench.machine.memory import out_of_memory
 from bench.measure.compilation import Wish, checked, worth_compiling
 from methods.base import Progress
@@ -29,7 +30,7 @@ class Correctness(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation found, and how it was run in the end.
+    """What came of an evaluation, and how it was run in the end.
 
     batch_size: of images; less than was asked for where memory did not suffice, or images.
     """
@@ -42,11 +43,9 @@ class Evaluation(NamedTuple):
 @torch.inference_mode()
 def evaluate(
     network: nn.Module,
-    images: ImageSet,
+    feed: Feed,
     preprocessing: Preprocessing,
-    device: torch.device,
-    memory_format: torch.memory_format,
-    batch_size: int,
+    device: Device,
     progress: Progress,
     compile: Wish = False,
 ) -> Evaluation:
@@ -55,43 +54,45 @@ def evaluate(
     Pixels cross to the device as uint8 and are normalised there. Where memory does not suffice
     for a batch, it goes on with half as many images at once.
 
+    feed: images on their way to `device`, where `network` is.
+
     Raises BenchError when a label is beyond the network's classes, or when a logit is not finite.
     """
-    size, total, start = min(batch_size, len(images)), len(images), 0
-    pixels = feed(images, device)
+    images, total, start = feed.images, len(feed.images), 0
+    size = min(device.images_at_once(preprocessing.size**2), total)
 
     def batch(first: int, count: int) -> Tensor:
-        ready = preprocessing.normalise(pixels(first, min(first + count, total)))
-        return ready.contiguous(memory_format=memory_format)
+        ready = preprocessing.normalise(feed.pixels(first, min(first + count, total)))
+        return ready.contiguous(memory_format=device.memory_format)
 
     run: Forward = network
     compiled = False
     if compile and worth_compiling(network, total, batch(0, 1), compile):
-        found, size = _compiled(network, batch, size, device, compile)
-        if found is not None:
-            run, compiled = found, True
+        faster, size = _compiled(network, batch, size, device.device, compile)
+        if faster is not None:
+            run, compiled = faster, True
     best: list[Tensor] = []
     finite: list[tuple[int, int, Tensor]] = []
-    labels = torch.tensor(images.labels, device=device)
+    labels = torch.tensor(images.labels, device=device.device)
     while start < total:
         try:
             ready = batch(start, size)
             if compiled and len(ready) < size:
-                ready = _padded(ready, size).contiguous(memory_format=memory_format)
+                ready = _padded(ready, size).contiguous(memory_format=device.memory_format)
             logits = run(ready)[: total - start]
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error) or size == 1:
                 raise
-            size = _halved(size, device)
+            size = _halved(size, device.device)
             continue
         if not best:
             _check_labels(images, logits.shape[1])
-        found_best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-        best.append(found_best == labels[start : start + len(logits), None])
+        best_classes = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        best.append(best_classes == labels[start : start + len(logits), None])
         finite.append((start, start + len(logits), torch.isfinite(logits).all()))
         start += len(logits)
         # Looking at a value of the GPU waits for all that is queued there.
-        if device.type == "cpu" or start == total:
+        if device.device.type == "cpu" or start == total:
             _check_finite(finite)
             finite.clear()
         progress(start, total, None)

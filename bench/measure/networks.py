@@ -5,6 +5,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
+from bench.machine.device import Device
 from models.zoo import Weights, entry
 from models.zoo.weights import load
 
@@ -17,14 +18,12 @@ class Networks:
     def __init__(self) -> None:
         self._load = lru_cache(maxsize=_KEPT)(_load)
 
-    def get(
-        self, name: str, weights: Weights, device: torch.device, layout: torch.memory_format
-    ) -> tuple[nn.Module, str | None]:
+    def get(self, name: str, weights: Weights, device: Device) -> tuple[nn.Module, str | None]:
         """Return the network called `name`, and the sha256 of its weights (None: untrained).
 
         Raises BenchError when its weights cannot be had.
         """
-        return self._load(name, weights, device, layout)
+        return self._load(name, weights, device.device, device.memory_format)
 
     def forget(self) -> None:
         """Load networks anew from now on, because one may have been left half changed."""

@@ -1,22 +1,22 @@
 """The way of one cell: network, images, calibration, quantization, correctness."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from bench.cells.cell import Cell
 from bench.cells.seeds import torch_generator
-from bench.config.schema import Config
-from bench.data import ImageSet, Listing, decode, with_whole_images
-from bench.machine.device import batch_size, memory_format, prepare_device
+from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
+from bench.data.feed import feed
+from bench.machine.device import prepare_device
 from bench.measure.calibration import calibrate
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
 from bench.measure.mixed import blank_image, budget_of, choose, measured_sensitivity
 from bench.measure.resources import Resources
 from bench.training.cache import trained
+from bench.training.run import Task
 from methods.base import Progress
 from methods.training.base import TrainedMethod
 from models.qat.network import weights_size_mb
@@ -56,24 +56,31 @@ def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False)
 
 def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Measurement:
     config = cell.request.given
-    device = prepare_device(config.runtime)
-    layout = memory_format(config.runtime)
+    device = prepare_device(config.runtime, resources.gpus)
     caches = config.paths.outputs / "cache"
     with clock.phase("load"):
-        network, sha256 = resources.networks.get(cell.entry.name, cell.weights, device, layout)
+        network, sha256 = resources.networks.get(cell.entry.name, cell.weights, device)
         given = budget_of(cell, network)  # what cannot be met fails before any long work
         size = 0.0 if given else uniform_size_mb(network, cell.spec, blank_image(cell, network))
     with clock.phase("decode") as progress:
-        images = _images(cell, cell.listing, config, progress)
-        training = _images(cell, cell.calibration, config, progress) if cell.calibration else None
+        image_cache = ImageCache(caches, resources.checked)
+
+        def decoded(listing: Listing) -> ImageSet:
+            preprocessing = cell.weights.preprocessing
+            workers = config.runtime.workers
+            return decode(listing, config.data, preprocessing, image_cache, progress, workers)
+
+        images = decoded(cell.listing)
+        training = decoded(cell.calibration) if cell.calibration else None
     count, indices = 0, []
     chosen, said, training_record = None, None, None
     if not cell.spec.is_float:
         with clock.phase("synthesise") as progress:
             folder = caches / "calibration" / cell.calibration_key
-            source = calibrate(cell, network, training, device, layout, folder, fresh, progress)
+            source = calibrate(cell, network, training, device, folder, fresh, progress)
             count, indices = len(source.calibration.images), source.indices
-        batch = source.calibration.images.to(device).contiguous(memory_format=layout)
+        batch = source.calibration.images.to(device.device)
+        batch = batch.contiguous(memory_format=device.memory_format)
         if given is not None:
             with clock.phase("sensitivity") as progress:
                 cache = None if fresh else caches / "sensitivity"
@@ -82,21 +89,19 @@ def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Mea
         if isinstance(cell.method, TrainedMethod) and training is not None:
             with clock.phase("train") as progress:
                 cache = None if fresh else caches / "training"
-                how = (training, cache, config.runtime, progress)
-                used = trained(cell, cell.method, network, batch, *how)
-            network, size = used.network, weights_size_mb(used.network)
-            training_record = {"key": used.key, "epochs": used.history}
+                task = Task(cell, cell.method, network, batch, training, config.runtime)
+                outcome = trained(task, cache, resources.hosting, progress)
+            network, size = outcome.network, weights_size_mb(outcome.network)
+            training_record = {"key": outcome.key, "epochs": outcome.history}
         else:
             with clock.phase("quantize") as progress:
                 network = _quantized(cell, network, batch, chosen, progress)
     with clock.phase("evaluate") as progress:
         evaluation = evaluate(
             network,
-            images,
+            feed(images, device.device, resources.resident),
             cell.weights.preprocessing,
             device,
-            layout,
-            batch_size(config.runtime, device, cell.weights.preprocessing.size**2),
             progress,
             config.runtime.compile,
         )
@@ -110,18 +115,6 @@ def _quantized(
 ) -> nn.Module:
     generator = torch_generator(cell.seed, "rounding")
     bits = chosen.bits if chosen else None
-    found = cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
-    fuse_relus(found, batch[:1])
-    return found
-
-
-def _images(cell: Cell, listing: Listing, config: Config, progress: Progress) -> ImageSet:
-    cache: Path = config.paths.outputs / "cache" / "data"
-    return decode(
-        listing,
-        config.data,
-        cell.weights.preprocessing,
-        cache,
-        progress,
-        config.runtime.workers,
-    )
+    quantized = cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
+    fuse_relus(quantized, batch[:1])
+    return quantized

@@ -83,7 +83,7 @@ def known_result(cell: Cell) -> Result | None:
 
 def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
     config, clock = cell.request.given, Clock()
-    device = prepare_device(config.runtime)
+    device = prepare_device(config.runtime, resources.gpus).device
     reset_peak_memory(device)
     known: dict[str, Any] = facts_before(cell)
     ran: dict[str, Any] = {}

@@ -47,7 +47,7 @@ def steps(network: nn.Module, images: Tensor, place: Workplace) -> dict[str, flo
         "step": stepping(torch.float32),
         "half": stepping(torch.bfloat16),
     }
-    return alternate(sides, _SECONDS, place.device)
+    return alternate(sides, _SECONDS, place.device.device)
 
 
 def of_network(name: str, place: Workplace) -> list[Ratio]:

@@ -9,7 +9,6 @@ import torch
 
 from bench.data import ImageSet, Listing
 from bench.data.feed import feed
-from bench.machine.device import batch_size
 from bench.measure.compilation import compiled
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
@@ -35,7 +34,7 @@ def of_network(name: str, place: Workplace) -> list[Ratio]:
     same compiled and eager.
     """
     size = entry(name).preprocessing.size
-    images = place.noise(batch_size(place.runtime, place.device, size**2), size)
+    images = place.noise(place.device.images_at_once(size**2), size)
     network = place.network(name)
     quantized = quantize(network, _SPEC, images).network
     fuse_relus(quantized, images[:1])
@@ -47,7 +46,7 @@ def of_network(name: str, place: Workplace) -> list[Ratio]:
             "quantized, compiled": partial(compiled(quantized), images),
         }
         eager, fast = (sides[side]() for side in ("quantized", "quantized, compiled"))
-        seconds = alternate(sides, _SECONDS, place.device)
+        seconds = alternate(sides, _SECONDS, place.device.device)
     details = {"images": len(images), "pixels": size}
     agreement = {
         "same_predictions": int((eager.argmax(1) == fast.argmax(1)).sum()),
@@ -81,11 +80,11 @@ def of_network(name: str, place: Workplace) -> list[Ratio]:
 def of_loading(place: Workplace) -> list[Ratio]:
     """Return the time to bring images to the device over that of a float evaluation of them."""
     size = entry(_LOADED).preprocessing.size
-    at_once = batch_size(place.runtime, place.device, size**2)
+    at_once = place.device.images_at_once(size**2)
     network = place.network(_LOADED)
     with tempfile.TemporaryDirectory(dir=place.outputs) as folder:
         images = synthetic(_LOADED_IMAGES, size, Path(folder))
-        pixels = feed(images, place.device)
+        pixels = feed(images, place.device.device, place.resources.resident).pixels
         normalise = entry(_LOADED).preprocessing.normalise
         starts = range(0, len(images), at_once)
         stops = [min(start + at_once, len(images)) for start in starts]
@@ -100,7 +99,7 @@ def of_loading(place: Workplace) -> list[Ratio]:
                 network(normalise(pixels(start, stop)))
 
         with torch.inference_mode():
-            seconds = alternate({"load": load, "evaluate": evaluate}, _SECONDS, place.device)
+            seconds = alternate({"load": load, "evaluate": evaluate}, _SECONDS, place.device.device)
     return [
         Ratio(
             f"loading / evaluation in float32: {_LOADED}, {_LOADED_IMAGES} images of {size} px",

@@ -83,16 +83,16 @@ def of_synthesis(place: Workplace) -> list[Ratio]:
         input_shape=(3, size, size),
         generator=partial(torch_generator, 0),
         real_images=_no_images,
-        device=place.device,
-        memory_format=place.layout,
+        device=place.device.device,
+        memory_format=place.device.memory_format,
     )
 
     def whole() -> None:
-        images = _METHOD.calibrate(network, context).images.to(place.device)
-        quantize(network, _SPEC, images.contiguous(memory_format=place.layout))
+        images = _METHOD.calibrate(network, context).images.to(place.device.device)
+        quantize(network, _SPEC, images.contiguous(memory_format=place.device.memory_format))
 
     # The shortest of some: the first one also chooses kernels.
-    seconds = alternate({"whole": whole}, 0.0, place.device)["whole"]
+    seconds = alternate({"whole": whole}, 0.0, place.device.device)["whole"]
     steps = f"{_METHOD.images} images, {_METHOD.iterations} steps"
     return [
         Ratio(
@@ -111,7 +111,7 @@ def of_evaluation(name: str, place: Workplace) -> list[Ratio]:
     images = place.noise(_IMAGES, size)
     network = place.network(name)
     quantized = quantize(network, _SPEC, images[:16]).network
-    chip = measured_chip(place.device)
+    chip = measured_chip(place.device.device)
     with torch.inference_mode():
         sides = {
             "float32, eager": partial(network, images),
@@ -119,7 +119,7 @@ def of_evaluation(name: str, place: Workplace) -> list[Ratio]:
             "float32, compiled": partial(compiled(network), images),
             "W4A4, compiled": partial(compiled(quantized), images),
         }
-        seconds = alternate(sides, _SECONDS, place.device)
+        seconds = alternate(sides, _SECONDS, place.device.device)
         least = Side("what arithmetic and bandwidth allow", least_seconds(network, images, chip))
     details = {"images": _IMAGES, "pixels": size, **chip._asdict()}
     details["multiplications"] = multiplications(network, images[:1])

@@ -67,7 +67,7 @@ def steps(network: nn.Module, images: Tensor, place: Workplace) -> dict[str, flo
     sides["coquant"] = strategy(_BITS, Collaborative, **options)
     sides["told"] = strategy(_BITS, _ToldTeachers, **options)
     stepping = {name: _stepping(side, images, targets) for name, side in sides.items()}
-    return alternate(stepping, _SECONDS, place.device)
+    return alternate(stepping, _SECONDS, place.device.device)
 
 
 def of_network(name: str, place: Workplace) -> list[Ratio]:

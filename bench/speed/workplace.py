@@ -1,7 +1,7 @@
 """Where ratios are measured, and the networks that they are measured on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config.schema import RuntimeConfig
-from bench.machine.device import memory_format
+from bench.machine.device import Device
 from bench.measure.resources import Resources
 from bench.speed.ratio import Ratio
 from methods.distillation.batchnorm import batchnorms, running_statistics
@@ -18,16 +18,15 @@ from models.zoo import entry
 
 @dataclass(frozen=True)
 class Workplace:
-    """The device, how cells are run on it, an empty folder for their outputs, what they share."""
+    """The device, how cells are run on it, and an empty folder for the cells' outputs.
+
+    resources: what the cells share.
+    """
 
     runtime: RuntimeConfig
-    device: torch.device
+    device: Device
     outputs: Path
-    resources: Resources = field(default_factory=Resources)
-
-    @property
-    def layout(self) -> torch.memory_format:
-        return memory_format(self.runtime)
+    resources: Resources
 
     def network(self, name: str) -> nn.Module:
         """Return a frozen network of the zoo with random weights, the same ones each time.
@@ -43,12 +42,12 @@ class Workplace:
                 mean.normal_(0, 0.1)
                 variance.uniform_(0.5, 1.5)
         network = network.eval().requires_grad_(False)
-        return network.to(memory_format=self.layout).to(self.device)
+        return network.to(memory_format=self.device.memory_format).to(self.device.device)
 
     def noise(self, count: int, size: int) -> Tensor:
         """Return (count, 3, size, size) of N(0, 1), the same each time."""
         noise = torch.randn((count, 3, size, size), generator=torch.Generator().manual_seed(0))
-        return noise.to(self.device, memory_format=self.layout)
+        return noise.to(self.device.device, memory_format=self.device.memory_format)
 
 
 class Measure(NamedTuple):

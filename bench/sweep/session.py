@@ -23,7 +23,6 @@ from bench.measure.run import Outcome, known_result, run_cell
 from bench.sweep.journal import Entry, Journal
 from bench.tracking.runs import effective_mode, track
 from bench.tracking.uploads import Uploads
-from bench.training.host import host
 from bench.training.interrupts import end_with
 from models.errors import BenchError
 
@@ -85,7 +84,7 @@ class Session:
                 os.chdir(self._folder)  # for relative paths
             _refuse_lists(HydraConfig.get().runtime.choices)
             config = read_config(composed)
-            host(config.runtime)
+            self._resources.hosting.open(config.runtime)
             self._clean(config.paths.outputs)
             cell = plan(request_of(config), self._resources.listings)
             outcome = run_cell(cell, self._resources, wait=not in_a_row)

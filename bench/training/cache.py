@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from bench.cells.cell import Cell, digest
 from bench.cells.seeds import numpy_generator
-from bench.config.schema import RuntimeConfig
 from bench.data import ImageSet, calibration_indices
 from bench.files.checksum import CHECKSUMS, checksums, folder_fits
 from bench.files.whole import write_whole
+from bench.training.host import Hosting
 from bench.training.run import History, Task, Trained, check_shareable, run_training
 from methods.base import Progress
 from methods.training.base import TrainedMethod
@@ -27,7 +27,7 @@ from models.qat.network import freeze
 log = logging.getLogger(__name__)
 
 
-class Used(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """A trained network at the bits of a cell, and how it came about.
 
     key: of the training; cells with the same key look at the same weights.
@@ -44,33 +44,23 @@ def training_identity(cell: Cell, method: TrainedMethod) -> dict[str, Any]:
     return cell.source | {"method": method.identity_of_training(int(cell.spec.w_bits))}
 
 
-def trained(
-    cell: Cell,
-    method: TrainedMethod,
-    network: nn.Module,
-    images: Tensor,
-    training_set: ImageSet,
-    cache: Path | None,
-    runtime: RuntimeConfig,
-    progress: Progress,
-) -> Used:
-    """Return the trained network of `cell`, at its bits, for evaluation.
+def trained(task: Task, cache: Path | None, hosting: Hosting, progress: Progress) -> TrainedNetwork:
+    """Return the trained network of `task.cell`, at its bits, for evaluation.
 
-    network: float, on the device to train on. images: what `method.calibrate` returned.
     cache: where trainings are kept, each in a folder of its own; None to train again and keep
-        nothing. runtime: how many processes share each batch, and on how many machines.
+        nothing. hosting: has the other machines that take part, where there are some.
 
     Raises BenchError for a training that diverges, and for files in `cache` that are not of it.
     """
-    wanted = int(cell.spec.w_bits)
+    cell, method, images, training_set = task.cell, task.method, task.images, task.training_set
+    assert isinstance(training_set, ImageSet)
     identity = training_identity(cell, method)
     key = digest(identity)
-    _check_classes(network, training_set, images)
-    task = Task(cell, method, network, images, training_set, runtime)
+    _check_classes(task.network, training_set, images)
     check_shareable(task)
 
     if cache is None:
-        state, history = run_training(task, None, progress)
+        state, history = run_training(task, None, hosting.host, progress)
     else:
         folder = cache / key
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +69,7 @@ def trained(
             found = _kept(folder, images.device)
             if found is None:
                 checkpoint = folder / "checkpoint.pt"
-                _keep(folder, *run_training(task, checkpoint, progress))
+                _keep(folder, *run_training(task, checkpoint, hosting.host, progress))
                 checkpoint.unlink(missing_ok=True)
                 found = _kept(folder, images.device)
             if found is None:
@@ -92,8 +82,9 @@ def trained(
         pixels = torch.from_numpy(np.ascontiguousarray(training_set.pixels(indices)))
         return cell.weights.preprocessing.normalise(pixels)
 
-    used = method.used_at(network, state, wanted, images, real_images)
-    return Used(freeze(used).requires_grad_(False), key, history)
+    bits = int(cell.spec.w_bits)
+    network = method.used_at(task.network, state, bits, images, real_images)
+    return TrainedNetwork(freeze(network).requires_grad_(False), key, history)
 
 
 def _check_classes(network: nn.Module, training_set: ImageSet, images: Tensor) -> None:

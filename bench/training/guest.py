@@ -18,7 +18,7 @@ from torch.distributed import TCPStore
 
 from bench.machine.share import cpu_threads
 from bench.training.host import Address, about
-from bench.training.processes import check_processes, launch
+from bench.training.processes import Place, check_processes, launch
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,8 @@ _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0  # for processes whose training has ended on the first machine
 _TALK = timedelta(seconds=30)  # one question and its answer
 
-Task = tuple[Callable[..., None], tuple[Any, ...]]
+Call = tuple[Callable[..., None], tuple[Any, ...]]
+"""What each process of a training calls, and with what."""
 
 
 class Lost(BenchError):
@@ -45,16 +46,16 @@ def take_part(address: Address, machine: int, wait_seconds: float) -> int:
         torch.set_num_threads(threads)
     store = _reach(address, wait_seconds)
     with _no_word_is_loss():
-        said = json.loads(store.get("about"))
-        _check(said, machine)
+        first = json.loads(store.get("about"))
+        _check(first, machine)
         if store.add(f"machine/{machine}", 1) > 1:
             raise BenchError(f"machine {machine} has joined already; give each its own number")
         number = int(store.get("next"))
-    log.info("machine %d of %d has joined; waiting for trainings", machine, said["machines"])
-    done = 0
+    log.info("machine %d of %d has joined; waiting for trainings", machine, first["machines"])
+    done, place = 0, address.place(machine, first["machines"])
     try:
         while (task := _next(store, number, machine)) is not None:
-            done += _train(store, number, task, address, machine, said["machines"])
+            done += _train(store, number, task, place)
             number += 1
     finally:
         with suppress(RuntimeError):
@@ -94,21 +95,24 @@ def _connected(address: Address) -> TCPStore:
     return stores[0]
 
 
-def _check(said: dict[str, Any], machine: int) -> None:
-    """Refuse to be a machine that there is not, or one that differs from the first."""
-    for what, there in said.items():
-        here = about(said["machines"]).get(what)
+def _check(first: dict[str, Any], machine: int) -> None:
+    """Refuse to be a machine that there is not, or one that differs from the first.
+
+    first: what the first machine is, as `about` has it.
+    """
+    for what, there in first.items():
+        here = about(first["machines"]).get(what)
         if here != there:
             raise BenchError(
                 f"{what} is {here} on this machine and {there} on the first; install the same"
             )
-    if not 0 < machine < said["machines"]:
-        last = said["machines"] - 1
+    if not 0 < machine < first["machines"]:
+        last = first["machines"] - 1
         raise BenchError(f"--machine {machine} is not one of those that join; give 1..{last}")
 
 
 def _next(store: TCPStore, number: int, machine: int) -> dict[str, Any] | None:
-    """Return what is said of the next training, None when the command has ended."""
+    """Return how the next training is handed over, None when the command has ended."""
     with _no_word_is_loss():
         while not store.check([f"task/{number}"]):
             time.sleep(_POLL_SECONDS)
@@ -121,35 +125,36 @@ def _next(store: TCPStore, number: int, machine: int) -> dict[str, Any] | None:
     return None
 
 
-def _train(
-    store: TCPStore, number: int, said: dict[str, Any], address: Address, machine: int, of: int
-) -> bool:
-    """Take part in one training; return whether it came to its end here."""
-    count, device = said["count"], torch.device(said["device"])
-    task: Task | None = None
+def _train(store: TCPStore, number: int, task: dict[str, Any], place: Place) -> bool:
+    """Take part in one training; return whether it came to its end here.
+
+    task: how many processes it has here, on which device, and how many pieces its pickle has.
+    """
+    count, device = task["count"], torch.device(task["device"])
+    call: Call | None = None
     with _no_word_is_loss():
-        pieces = [store.get(f"task/{number}/{i}") for i in range(said["pieces"])]
+        pieces = [store.get(f"task/{number}/{i}") for i in range(task["pieces"])]
         try:
             check_processes(count, device)
-            task = pickle.loads(b"".join(pieces))
+            call = pickle.loads(b"".join(pieces))
             refusal = ""
         except Exception as error:  # whatever an import on this machine may raise
             first = (str(error).splitlines() or [""])[0]
             refusal = first if isinstance(error, BenchError) else f"{type(error).__name__}: {first}"
-        store.set(f"answer/{number}/{machine}", refusal)
+        store.set(f"answer/{number}/{place.machine}", refusal)
         while not store.check([f"go/{number}"]):
             time.sleep(_POLL_SECONDS)
         go = json.loads(store.get(f"go/{number}"))
-    if not go or task is None:
+    if not go or call is None:
         log.warning("training %d does not begin%s", number + 1, refusal and f": {refusal}")
         return False
     start = time.monotonic()
     log.info("training %d begins", number + 1)
     cut_off = threading.Event()
     try:
-        work, arguments = task
+        work, arguments = call
         with _not_beyond(store, number, cut_off):
-            launch(count, device, work, *arguments, place=address.place(machine, of))
+            launch(count, device, work, *arguments, place=place)
     except BenchError as error:
         why = "it ended on the first machine" if cut_off.is_set() else error
         log.warning("training %d has failed: %s", number + 1, why)

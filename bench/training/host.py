@@ -22,10 +22,11 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch.distributed import TCPStore
@@ -143,8 +144,8 @@ class Host:
         for i, first in enumerate(pieces):
             piece: Any = bytes(pickled[first : first + _PIECE_BYTES])  # declared to be a str
             self._store.set(f"task/{number}/{i}", piece)
-        said = {"pieces": len(pieces), "count": count, "device": device.type}
-        self._store.set(f"task/{number}", json.dumps(said))
+        about_task = {"pieces": len(pieces), "count": count, "device": device.type}
+        self._store.set(f"task/{number}", json.dumps(about_task))
         answers = [f"answer/{number}/{k}" for k in self._others]
         missing = _wait(self._store, answers, time.monotonic() + ANSWER_SECONDS)
         for i in range(len(pieces)):
@@ -163,50 +164,58 @@ class Host:
             raise BenchError("; ".join(refusals))
 
 
-# Of the command that this process runs: whether it may have a host, and the one it has.
-_hosts: list[Host] | None = None
+class Hosting:
+    """Whether the trainings of a command may have a host, and the one they have.
 
-
-@contextmanager
-def hosting() -> Iterator[None]:
-    """Let `host` open one within the block, which is closed at its end."""
-    global _hosts
-    _hosts, finished = [], False
-    try:
-        yield
-        finished = True
-    finally:
-        opened, _hosts = _hosts, None
-        for host in opened:
-            with suppress(RuntimeError):  # of the store
-                host.close(finished)
-
-
-def host(runtime: RuntimeConfig) -> None:
-    """Listen for the machines that `runtime` asks for; once in a command.
-
-    Raises BenchError when what it asks for does not fit together, or cannot be had here.
+    It may within the context, which is the time of a command in the process of the command; at its
+    end the host is closed. A worker of a launcher, which does some of the cells, may have none.
     """
-    address = check_machines(runtime)
-    if address is None:
-        return
-    if _hosts is None:
-        raise BenchError(
-            f"runtime.machines={runtime.machines} needs one process for all cells; leave out "
-            "hydra/launcher="
-        )
-    if not _hosts:
-        _hosts.append(Host(address, runtime.machines))
-        log.info("machine 0 of %d listens at %s", runtime.machines, address)
-    if (_hosts[0].address, _hosts[0].machines) != (address, runtime.machines):
-        raise BenchError(
-            "runtime.address and runtime.machines are those of the first cell for the whole "
-            "command; start another command"
-        )
+
+    def __init__(self) -> None:
+        self.host: Host | None = None
+        """What trainings use; None on one machine."""
+        self._allowed = False
+
+    def __enter__(self) -> Self:
+        self._allowed = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        host, self.host, self._allowed = self.host, None, False
+        if host is not None:
+            with suppress(RuntimeError):  # of the store
+                host.close(finished=kind is None)
+
+    def open(self, runtime: RuntimeConfig) -> None:
+        """Listen for the machines that `runtime` asks for; once in a command.
+
+        Raises BenchError when what it asks for does not fit together, or cannot be had here.
+        """
+        address = check_machines(runtime)
+        if address is None:
+            return
+        if not self._allowed:
+            raise BenchError(
+                f"runtime.machines={runtime.machines} needs one process for all cells; leave out "
+                "hydra/launcher="
+            )
+        if self.host is None:
+            self.host = Host(address, runtime.machines)
+            log.info("machine 0 of %d listens at %s", runtime.machines, address)
+        if (self.host.address, self.host.machines) != (address, runtime.machines):
+            raise BenchError(
+                "runtime.address and runtime.machines are those of the first cell for the whole "
+                "command; start another command"
+            )
 
 
 def check_machines(runtime: RuntimeConfig) -> Address | None:
-    """Return where `host` would listen, None on one machine.
+    """Return where `Hosting` would listen, None on one machine.
 
     Raises BenchError when what `runtime` asks for does not fit together.
     """
@@ -225,11 +234,6 @@ def check_machines(runtime: RuntimeConfig) -> Address | None:
     address = read_address(runtime.address)
     check_processes(0, torch.device("cpu"))
     return address
-
-
-def hosted() -> Host | None:
-    """Return the host that trainings of this command use, None on one machine."""
-    return _hosts[0] if _hosts else None
 
 
 def _listen(address: Address) -> TCPStore:

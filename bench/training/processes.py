@@ -87,8 +87,8 @@ def launch(
             # refused.
             fabric.launch(partial(_called, work, arguments))
         except ProcessException as error:
-            said = _ADDRESS.sub("a peer", str(error))  # no addresses in records
-            raise BenchError(_last_line(said)) from RuntimeError(said)
+            text = _ADDRESS.sub("a peer", str(error))  # no addresses in records
+            raise BenchError(_last_line(text)) from RuntimeError(text)
         except BaseException:  # an interrupt, a time limit: Fabric leaves its processes alone
             for child in set(multiprocessing.active_children()) - before:
                 child.kill()

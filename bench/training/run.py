@@ -17,8 +17,9 @@ from bench.config.schema import RuntimeConfig
 from bench.data import ImageSet, Listing, reopen
 from bench.data.feed import feed_training, fits_on
 from bench.machine.device import prepare_device
+from bench.machine.share import GpuClaim
 from bench.training.checkpoint import OnDisk
-from bench.training.host import hosted
+from bench.training.host import Host
 from bench.training.interrupts import HeldSignals
 from bench.training.processes import Together, launch
 from methods.base import Progress, no_progress
@@ -35,7 +36,7 @@ Trained = tuple[dict[str, Tensor], History]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _DecodedImages:
     """Where decoded images lie, for a process that opens them itself: see `bench.data.reopen`.
 
     It is unpickled only where they are: another machine without them says so before it trains.
@@ -64,22 +65,24 @@ class Task(NamedTuple):
     method: TrainedMethod
     network: nn.Module
     images: Tensor
-    training_set: ImageSet | _Kept
+    training_set: ImageSet | _DecodedImages
     runtime: RuntimeConfig
     here: int = 1
 
 
-def run_training(task: Task, checkpoint: Path | None, progress: Progress) -> Trained:
+def run_training(
+    task: Task, checkpoint: Path | None, host: Host | None, progress: Progress
+) -> Trained:
     """Train, alone or in as many processes and on as many machines as `task.runtime` says.
 
     checkpoint: the file of the state to go on from; None to keep none.
+    host: hands the training over to other machines; None on one machine.
     Raises BenchError for a training that diverges.
     """
     device, processes = task.images.device, task.runtime.processes
     if processes == 1:
         return _train(Alone(), device, task, checkpoint, progress)
     assert isinstance(task.training_set, ImageSet)
-    host = hosted()
     machines = 1 if host is None else host.machines
     here = processes // machines
     shared = task._replace(
@@ -125,7 +128,7 @@ def check_shareable(task: Task) -> None:
 
 def _for_others(
     images: ImageSet, device: torch.device, here: int, machines: int
-) -> ImageSet | _Kept:
+) -> ImageSet | _DecodedImages:
     """Return how other processes get `images`: from the file, on other machines if they can see it.
 
     Where the images fit on the device, other machines are sent them.
@@ -133,7 +136,9 @@ def _for_others(
     fit = fits_on(device, images, here)
     whole = images.pixels(slice(None)) if fit else None  # damage is found, and repaired, here
     if images.checks is not None and (machines == 1 or whole is None):
-        return _Kept(images.listing, images.checks.folder.resolve(), images.images.shape[-1])
+        return _DecodedImages(
+            images.listing, images.checks.folder.resolve(), images.images.shape[-1]
+        )
     return images if whole is None else ImageSet(images.listing, np.ascontiguousarray(whole))
 
 
@@ -144,17 +149,17 @@ def _train(
     checkpoint: Path | None,
     progress: Progress,
 ) -> Trained:
-    cell, method, wanted = task.cell, task.method, int(task.cell.spec.w_bits)
-    given = task.training_set
-    training_set = given.open() if isinstance(given, _Kept) else given
+    cell, method, bits = task.cell, task.method, int(task.cell.spec.w_bits)
+    images_of = task.training_set
+    training_set = images_of.open() if isinstance(images_of, _DecodedImages) else images_of
     generator = torch_generator(cell.seed, "training")
     images = task.images.to(device).contiguous(memory_format=torch.channels_last)
-    made = method.trainable(task.network.to(device), wanted, images, generator)
+    network = method.trainable(task.network.to(device), bits, images, generator)
     if workers.count > 1:
-        synced(made)
+        synced(network)
     training = Training(
-        network=made,
-        strategy=method.strategy(made, wanted),
+        network=network,
+        strategy=method.strategy(network, bits),
         images=feed_training(training_set, device, task.here),
         targets=torch.tensor(training_set.labels, device=device),
         normalise=cell.weights.preprocessing.normalise,
@@ -169,14 +174,15 @@ def _train(
     else:
         with HeldSignals() as training.interrupts:
             history = training.run()
-    return {name: value.cpu().contiguous() for name, value in made.state_dict().items()}, history
+    return {name: value.cpu().contiguous() for name, value in network.state_dict().items()}, history
 
 
 def _train_together(fabric: Any, task: Task, checkpoint: Path | None, result: Path) -> None:
     """Train as one of several processes; a progress callback does not travel to them."""
     # For the process that has started these, which is in the same group.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    prepare_device(task.runtime.model_copy(update={"device": str(fabric.device)}))
-    done = _train(Together(fabric), fabric.device, task, checkpoint, no_progress)
+    # Which device is not a question here: nothing is claimed.
+    prepare_device(task.runtime.model_copy(update={"device": str(fabric.device)}), GpuClaim())
+    trained = _train(Together(fabric), fabric.device, task, checkpoint, no_progress)
     if fabric.global_rank == 0:
-        torch.save(done, result)
+        torch.save(trained, result)

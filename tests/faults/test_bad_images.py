@@ -10,7 +10,7 @@ import pytest
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
-from bench.data import decode, decoding, scan
+from bench.data import ImageCache, decode, decoding, scan
 from models.errors import BenchError
 from tests.bench.cells_of import plan, request_id, run_cell
 from tests.bench.conftest import Finished
@@ -103,15 +103,15 @@ def test_bitmaps_of_two_cells_stay_aligned(make_fast: Make, tmp_path: Path, outp
     """With and without bad images each image has its own place, as the listing says."""
     root = tree(tmp_path / "toy")
     config = {"name": "folder", "root": str(root), "skip_bad": True}
-    whole = decode(scan(config, "eval"), config, preprocessing(), tmp_path / "one")
+    whole = decode(scan(config, "eval"), config, preprocessing(), ImageCache(tmp_path / "one"))
     spoil(root)
-    rest = decode(scan(config, "eval"), config, preprocessing(), tmp_path / "two")
+    rest = decode(scan(config, "eval"), config, preprocessing(), ImageCache(tmp_path / "two"))
     assert rest.listing.left_out == BAD
     places = [whole.listing.files.index(name) for name in rest.listing.files]
     np.testing.assert_array_equal(rest.pixels(slice(None)), whole.pixels(np.array(places)))
     np.testing.assert_array_equal(rest.labels, whole.labels[places])
     assert len(rest) == 38
-    again = decode(scan(config, "eval"), config, preprocessing(), tmp_path / "two")
+    again = decode(scan(config, "eval"), config, preprocessing(), ImageCache(tmp_path / "two"))
     assert again.listing.files == rest.listing.files
 
     cells = [
@@ -173,7 +173,7 @@ def test_a_disk_that_does_not_answer_is_no_bad_image(
 
     monkeypatch.setattr("PIL.Image.open", unreachable)
     with pytest.raises(BenchError, match=r"cannot decode image 'a/000\.png'.*Input/output error"):
-        decode(scan(config, "eval"), config, preprocessing(), tmp_path / "cache")
+        decode(scan(config, "eval"), config, preprocessing(), ImageCache(tmp_path / "cache"))
 
 
 def test_nothing_but_bad_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,5 +185,5 @@ def test_nothing_but_bad_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             (root / side / name).write_text("text")
     config = {"name": "folder", "root": str(root), "skip_bad": True}
     with pytest.raises(BenchError, match="none of the 4 images of the eval side of 'toy' can be"):
-        decode(scan(config, "eval"), config, preprocessing(), tmp_path / "cache")
+        decode(scan(config, "eval"), config, preprocessing(), ImageCache(tmp_path / "cache"))
     assert [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"] == []

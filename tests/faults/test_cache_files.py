@@ -9,7 +9,7 @@ import pytest
 from bench.cells.store import Store
 from bench.config.experiments import compose_raw
 from bench.config.schema import Config, read_config
-from bench.data import cache, scan
+from bench.data import scan
 from tests.bench.cells_of import run_cell
 from tests.bench.conftest import Finished, records
 from tests.bench.training.test_cache import SMALL
@@ -42,7 +42,6 @@ def heals(
     for damage in damages:
         damage(file)
         assert file.read_bytes() != whole
-        cache._good.clear()  # as in a new process
         caplog.clear()
         assert measured(config) == before
         assert file.read_bytes() == whole, "the same was made again"
@@ -99,7 +98,6 @@ def test_decoded_images_of_a_repetition_and_of_a_training(
     for again, sets in ((training, 2), (("rerun", id), 1)):
         for file in (outputs / "cache" / "data").glob("*/images.npy"):
             flip(file, place=0.5)
-        cache._good.clear()
         done = bench_main(*again, place)
         assert done.status == 0
         assert done.out.count("is damaged; decoded and measured again") == sets

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.config.schema import Config
-from bench.data import decode, scan
+from bench.data import ImageCache, decode, scan
 from bench.files.caches import clean, entries
 from bench.sweep.journal import Entry, Journal
 from tests.bench.cells_of import run_cell
@@ -50,8 +50,8 @@ def test_cleaning_leaves_what_is_in_use(tmp_path: Path, monkeypatch: pytest.Monk
     """Images in use have the oldest time of all, as after a clock that was a day ahead."""
     config = {"name": "mnist5k", "limit": 20}
     cache = tmp_path / "cache"
-    used = decode(scan(config, "eval"), config, preprocessing(), cache / "data")
-    idle = decode(scan(config, "eval"), config, preprocessing(size=6), cache / "data")
+    used = decode(scan(config, "eval"), config, preprocessing(), ImageCache(cache))
+    idle = decode(scan(config, "eval"), config, preprocessing(size=6), ImageCache(cache))
     assert used.checks is not None and idle.checks is not None
     place, other = used.checks.folder, idle.checks.folder
     del idle

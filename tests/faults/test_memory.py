@@ -12,6 +12,8 @@ _PROGRAM = """
 import logging, resource, sys
 from pathlib import Path
 import torch
+from bench.data.feed import ResidentImages, feed
+from bench.machine.device import Device
 from bench.measure.evaluate import evaluate
 from bench.speed.evaluation import synthetic
 from models.preprocessing import Preprocessing
@@ -24,8 +26,9 @@ network = torch.nn.Sequential(
 preprocessing = Preprocessing(256, 256, "bilinear", (0.5,) * 3, (0.5,) * 3)
 
 def run(size):
-    cpu, layout = torch.device("cpu"), torch.channels_last
-    return evaluate(network, images, preprocessing, cpu, layout, size, lambda *_: None)
+    device = Device(torch.device("cpu"), torch.channels_last, size)
+    pixels = feed(images, device.device, ResidentImages())
+    return evaluate(network, pixels, preprocessing, device, lambda *_: None)
 
 expected = run(8)
 pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
-from bench.data import DamagedImages, cache, decode, decoding, discard, scan
+from bench.data import DamagedImages, ImageCache, cache, decode, decoding, discard, scan
 from bench.data.pixels import pixels_of
 from bench.files.caches import clean
 from models.errors import BenchError
@@ -21,7 +22,7 @@ from tests.bench.data.images import preprocessing, write_image, write_tree
 CHILD = """
 import os, signal, sys, time
 from pathlib import Path
-from bench.data import decode, decoding, scan
+from bench.data import ImageCache, decode, decoding, scan
 from models.preprocessing import Preprocessing
 
 root, cache_dir, go, kill_at = sys.argv[1:]
@@ -38,7 +39,7 @@ while not Path(go).exists():
     time.sleep(0.001)
 ones = (1.0, 1.0, 1.0)
 wanted = Preprocessing(8, 10, "bicubic", ones, ones)
-images = decode(listing, config, wanted, Path(cache_dir), progress, 2)
+images = decode(listing, config, wanted, ImageCache(Path(cache_dir)), progress, 2)
 print("sum", images.images.sum())
 """
 
@@ -58,10 +59,11 @@ class Decoder:
 
         listing = scan(self.config, "eval")
         wanted = wanted or preprocessing()
-        return decode(listing, self.config, wanted, self.cache_dir, count, workers)
+        return decode(listing, self.config, wanted, ImageCache(self.cache_dir), count, workers)
 
     def entries(self) -> list[Path]:
-        return sorted(path for path in self.cache_dir.iterdir() if path.suffix != ".lock")
+        folder = self.cache_dir / "data"
+        return sorted(path for path in folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def test_a_damaged_image_is_named_in_one_line_and_nothing_is_left(
     if damage == "gone":
         path.unlink()
     with pytest.raises(BenchError, match=r"cannot decode image 'b/003\.jpg' of the eval") as caught:
-        decode(listing, decoder.config, preprocessing(), decoder.cache_dir, workers=2)
+        decode(listing, decoder.config, preprocessing(), ImageCache(decoder.cache_dir), workers=2)
     assert "\n" not in str(caught.value)
     assert decoder.entries() == []
 
@@ -172,7 +174,7 @@ def test_an_interrupted_decode_leaves_nothing(decoder: Decoder) -> None:
 
     listing = scan(decoder.config, "eval")
     with pytest.raises(KeyboardInterrupt):
-        decode(listing, decoder.config, preprocessing(), decoder.cache_dir, interrupt)
+        decode(listing, decoder.config, preprocessing(), ImageCache(decoder.cache_dir), interrupt)
     assert decoder.entries() == []
 
 
@@ -197,10 +199,9 @@ def test_a_killed_decode_leaves_nothing_half_and_is_cleaned_up(
 
 
 def test_the_partial_folder_of_a_live_process_is_left_alone(decoder: Decoder) -> None:
-    decoder.cache_dir.mkdir(parents=True)
-    live = decoder.cache_dir / "0123.partial"
-    live.mkdir()
-    with cache.FileLock(cache._lock_path(decoder.cache_dir, "0123")):
+    live = decoder.cache_dir / "data" / f"{'0123' * 16}.partial"
+    live.mkdir(parents=True)
+    with FileLock(live.with_suffix(".lock")):
         decoder()
     assert live.is_dir()
 
@@ -253,15 +254,12 @@ def test_an_entry_that_is_removed_while_it_is_opened(
 ) -> None:
     """`bench cache clean` may come between any two looks at an entry."""
     before = np.array(decoder().pixels(slice(None)))
-    root = decoder.cache_dir.parent
-    (root / "cache").rename(root / "data")  # where `clean` looks for it
-    decoder.cache_dir = root / "data"
     real = np.load
 
     def removed_first(path: Path, **how: object) -> np.ndarray:
         if path.name == name:
             monkeypatch.setattr(cache.np, "load", real)
-            assert len(clean(root, 0, dry_run=False).removed) == 1
+            assert len(clean(decoder.cache_dir, 0, dry_run=False).removed) == 1
         return real(path, **how)  # type: ignore[call-overload,no-any-return]
 
     for name in ("images.npy", "checksums.npy"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10
 
-from bench.data import decode, scan
+from bench.data import ImageCache, decode, scan
 from models.errors import BenchError
 from tests.bench.data.images import preprocessing
 
@@ -52,7 +52,9 @@ def test_order_labels_and_pixels_are_those_of_the_files(root: Path, tmp_path: Pa
     assert train.labels.tolist() == [3, 1, 0, 9]
     assert test.labels.tolist() == [8, 8, 2]
     assert (test.name, test.classes, test.files[2]) == ("cifar10", 2, "cifar10/test/00002")
-    images = decode(test, config(root), preprocessing(32, 32), tmp_path / "cache").images
+    images = decode(
+        test, config(root), preprocessing(32, 32), ImageCache(tmp_path / "cache")
+    ).images
     expected = np.random.default_rng(2).integers(0, 256, (3, 3072), dtype=np.uint8)
     np.testing.assert_array_equal(images, expected.reshape(3, 3, 32, 32))
 
@@ -61,7 +63,7 @@ def test_limit_decodes_the_images_it_lists(root: Path, tmp_path: Path) -> None:
     limited = {**config(root), "limit": 1}
     listing = scan(limited, "eval")
     whole = np.asarray(CIFAR10(root, train=False).data).transpose(0, 3, 1, 2)
-    images = decode(listing, limited, preprocessing(32, 32), tmp_path / "cache").images
+    images = decode(listing, limited, preprocessing(32, 32), ImageCache(tmp_path / "cache")).images
     np.testing.assert_array_equal(images[0], whole[int(listing.files[0][-5:])])
 
 
@@ -142,7 +144,9 @@ def test_what_is_missing_is_fetched_once_when_asked(
     asked = archive.asked
     assert asked > 0
     assert fetched.fingerprint == scan(config(root), "train").fingerprint
-    images = decode(fetched, config(new), preprocessing(32, 32), tmp_path / "cache").images
+    images = decode(
+        fetched, config(new), preprocessing(32, 32), ImageCache(tmp_path / "cache")
+    ).images
     expected = np.asarray(CIFAR10(root, train=True).data).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(images, expected)
     scan(config(new, download=True), "eval")

@@ -10,7 +10,7 @@ import torch
 
 from bench.data import ImageSet
 from bench.data import feed as module
-from bench.data.feed import feed, feed_training, fits_on
+from bench.data.feed import ResidentImages, feed, feed_training, fits_on
 from bench.data.imageset import Checks
 from bench.speed.evaluation import synthetic
 
@@ -29,60 +29,62 @@ def images(tmp_path: Path) -> ImageSet:
 
 def decoded(images: ImageSet, file: int) -> ImageSet:
     """The set as if it came from the cache, out of the file of that number."""
-    good = np.ones(len(images), dtype=bool)
-    checks = Checks(Path("nowhere"), (0, file, 0), np.zeros(len(images), np.uint32), good)
+    right = np.ones(len(images), dtype=bool)
+    checks = Checks(Path("nowhere"), (0, file, 0), np.zeros(len(images), np.uint32), right)
     return ImageSet(images.listing, images.images, checks)
 
 
 def test_images_come_as_they_are_channels_last(images: ImageSet) -> None:
-    got = feed(images, CPU)(2, 5)
+    got = feed(images, CPU, ResidentImages()).pixels(2, 5)
     assert got.shape == (3, 3, 4, 4)
     assert got.dtype == torch.uint8
     assert got.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(got.numpy(), images.images[2:5])
     # Read again after its pages were given back.
-    assert np.array_equal(feed(images, CPU)(0, 7).numpy(), images.images)
+    assert np.array_equal(feed(images, CPU, ResidentImages()).pixels(0, 7).numpy(), images.images)
 
 
 def test_a_set_that_fits_stays_on_the_device(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_resident", {})
+    resident = ResidentImages()
     monkeypatch.setattr(module, "_UPLOAD", 3)
     monkeypatch.setattr(module, "free_bytes", lambda device: 2 * 7 * 48)
-    kept = module._kept(decoded(images, 1), CPU)
+    kept = resident.pixels(decoded(images, 1), CPU)
     assert kept is not None
     assert kept.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(kept.numpy(), images.images)
-    assert module._kept(decoded(images, 1), CPU) is kept
+    assert resident.pixels(decoded(images, 1), CPU) is kept
 
 
 def test_the_same_photos_in_other_pixels_are_another_set(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_resident", {})
+    resident = ResidentImages()
     monkeypatch.setattr(module, "free_bytes", lambda device: 2**30)
-    first = module._kept(decoded(images, 1), CPU)
+    first = resident.pixels(decoded(images, 1), CPU)
     other = ImageSet(images.listing, 255 - images.images)
-    second = module._kept(decoded(other, 2), CPU)
+    second = resident.pixels(decoded(other, 2), CPU)
     assert first is not None
     assert second is not None
     assert np.array_equal(second.numpy(), 255 - first.numpy())
-    assert module._kept(other, CPU) is None  # from no file of the cache
+    assert resident.pixels(other, CPU) is None  # from no file of the cache
 
 
 def test_a_set_that_takes_over_half_of_what_is_free_does_not(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_resident", {})
+    resident = ResidentImages()
     monkeypatch.setattr(module, "free_bytes", lambda device: 2 * 7 * 48 - 1)
-    assert module._kept(decoded(images, 1), CPU) is None
+    assert resident.pixels(decoded(images, 1), CPU) is None
 
 
 _FIFTY_THOUSAND = """
 import sys
 from pathlib import Path
 import torch
+from bench.data.feed import ResidentImages, feed
+from bench.machine.device import Device
 from bench.measure.evaluate import evaluate
 from bench.machine.memory import peak_memory_bytes
 from bench.machine.memory import reset_peak_memory
@@ -94,10 +96,11 @@ network = torch.nn.Sequential(
     torch.nn.Conv2d(3, 4, 32, stride=32), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
 )
 preprocessing = Preprocessing(224, 256, "bilinear", (0.5,) * 3, (0.5,) * 3)
-cpu, layout = torch.device("cpu"), torch.channels_last
+cpu = torch.device("cpu")
 reset_peak_memory(cpu)
 before = peak_memory_bytes(cpu)
-found = evaluate(network, images, preprocessing, cpu, layout, 50, lambda *_: None)
+pixels = feed(images, cpu, ResidentImages())
+found = evaluate(network, pixels, preprocessing, Device(cpu, batch_size=50), lambda *_: None)
 assert len(found.correctness.top1) == 50_000
 print(peak_memory_bytes(cpu) - before)
 """

@@ -27,7 +27,7 @@ def test_whole_images_are_given_and_noted(which: slice | np.ndarray) -> None:
     np.testing.assert_array_equal(images.pixels(which), images.images[which])
     assert images.checks is not None
     np.testing.assert_array_equal(
-        np.flatnonzero(images.checks.good), np.unique(np.arange(7)[which])
+        np.flatnonzero(images.checks.right), np.unique(np.arange(7)[which])
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.data import Listing, Side, scan
-from bench.data.listing import digest
+from bench.data.listing import fingerprint_of
 from models.errors import BenchError
 from tests.bench.data.images import write_image, write_tree
 
@@ -17,9 +17,9 @@ def folder_config(root: Path, **options: object) -> dict[str, object]:
     return {"name": "folder", "root": str(root), "label": "toy", **options}
 
 
-def test_digest_tells_its_parts_apart() -> None:
-    assert digest(("ab", "c")) != digest(("a", "bc"))
-    assert digest(("a", 1)) == digest(("a", "1"))
+def test_a_fingerprint_tells_its_parts_apart() -> None:
+    assert fingerprint_of(("ab", "c")) != fingerprint_of(("a", "bc"))
+    assert fingerprint_of(("a", 1)) == fingerprint_of(("a", "1"))
 
 
 def test_fingerprint_moves_with_the_folder_and_stamp_does_not(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data import decode, scan
+from bench.data import ImageCache, decode, scan
 from bench.data.mnist5k import read_digits
 from models.errors import BenchError
 from tests.bench.data.images import preprocessing
@@ -42,7 +42,7 @@ def test_split_is_400_and_100_of_each_digit_and_disjoint() -> None:
 
 def test_images_are_padded_to_32_and_taken_unchanged(tmp_path: Path) -> None:
     listing = scan({**CONFIG, "limit": 30}, "eval")
-    images = decode(listing, CONFIG, preprocessing(32, 32), tmp_path).images
+    images = decode(listing, CONFIG, preprocessing(32, 32), ImageCache(tmp_path)).images
     assert (images.shape, images.dtype) == ((30, 3, 32, 32), np.uint8)
     pixels, _ = read_digits()
     places = [int(name[-5:]) for name in listing.files]
@@ -57,4 +57,6 @@ def test_size_below_one_and_resize_below_size_are_refused(tmp_path: Path) -> Non
     listing = scan(CONFIG, "eval")
     for size, resize, workers in [(0, 0, 1), (32, 31, 1), (32, 32, 0)]:
         with pytest.raises(BenchError, match="resize must be at least size"):
-            decode(listing, CONFIG, preprocessing(size, resize), tmp_path, workers=workers)
+            decode(
+                listing, CONFIG, preprocessing(size, resize), ImageCache(tmp_path), workers=workers
+            )

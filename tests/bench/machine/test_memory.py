@@ -1,8 +1,14 @@
-"""Memory that a process may still take: of the machine, and of the groups it is held in."""
+"""Memory that a process may still take, and what it has held."""
 
+import mmap
 from pathlib import Path
 
-from bench.machine.memory import available_bytes
+import pytest
+import torch
+
+from bench.machine.memory import available_bytes, peak_memory_bytes, reset_peak_memory
+
+CPU = torch.device("cpu")
 
 
 def write(path: Path, text: str) -> None:
@@ -31,3 +37,16 @@ def test_the_smallest_limit_counts(tmp_path: Path) -> None:
 
 def test_this_machine_has_some() -> None:
     assert 2**20 < available_bytes() < 2**63
+
+
+def test_peak_memory_sees_what_was_held_since_the_reset() -> None:
+    reset_peak_memory(CPU)
+    before = peak_memory_bytes(CPU)
+    if before is None:
+        pytest.skip("this system does not say")
+    # Fresh pages: an allocator may hand out those that an earlier test has left resident.
+    with mmap.mmap(-1, 64 * 2**20) as held:
+        held.write(bytes(64 * 2**20))
+    after = peak_memory_bytes(CPU)
+    assert after is not None
+    assert after - before >= 60 * 2**20

@@ -11,6 +11,7 @@ import torch
 from bench.config.schema import RuntimeConfig
 from bench.machine import device as machine
 from bench.machine import share as devices
+from bench.machine.share import GpuClaim
 
 
 @pytest.mark.parametrize(
@@ -33,9 +34,9 @@ def test_the_threads_asked_for_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "2")
     try:
-        machine.prepare_device(RuntimeConfig(device="cpu"))
+        machine.prepare_device(RuntimeConfig(device="cpu"), GpuClaim())
         assert torch.get_num_threads() == 2
-        machine.prepare_device(RuntimeConfig(device="cpu", threads=1))
+        machine.prepare_device(RuntimeConfig(device="cpu", threads=1), GpuClaim())
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -56,8 +57,8 @@ def test_gpus_have_the_same_names_for_all(visible: str | None, names: list[str])
 
 
 HOLD = (
-    "import sys, time\nfrom bench.machine.share import own_gpu\n"
-    "print(own_gpu(2), own_gpu(2), flush=True)\ntime.sleep(60)"
+    "import sys, time\nfrom bench.machine.share import GpuClaim\ngpus = GpuClaim()\n"
+    "print(gpus.index(2), gpus.index(2), flush=True)\ntime.sleep(60)"
 )
 
 
@@ -94,17 +95,23 @@ def test_each_process_has_a_gpu_until_it_is_killed(tmp_path: Path) -> None:
 def test_auto_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert machine._best_device(RuntimeConfig()) == "cuda"
+    gpus = GpuClaim()
+    assert machine._best_device(RuntimeConfig(), gpus) == "cuda"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
-    devices.own_gpu.cache_clear()
-    try:
-        assert machine._best_device(RuntimeConfig()) == "cuda:0"
-        assert len(list(tmp_path.glob("*/0"))) == 1
-        # Processes that share one training take their GPUs from the first on.
-        assert machine._best_device(RuntimeConfig(processes=2)) == "cuda"
-    finally:
-        devices.own_gpu.cache_clear()
-        devices._held.clear()
+    assert machine._best_device(RuntimeConfig(), gpus) == "cuda:0"
+    assert len(list(tmp_path.glob("*/0"))) == 1
+    # Processes that share one training take their GPUs from the first on.
+    assert machine._best_device(RuntimeConfig(processes=2), gpus) == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert machine._best_device(RuntimeConfig()) == "cpu"
+    assert machine._best_device(RuntimeConfig(), gpus) == "cpu"
+
+
+def test_a_gpu_is_free_again_when_its_claim_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    first, second = GpuClaim(), GpuClaim()
+    assert [first.index(2), second.index(2), first.index(2)] == [0, 1, 0]
+    del first
+    assert GpuClaim().index(2) == 0

@@ -19,6 +19,7 @@ from bench.cells.seeds import numpy_generator
 from bench.config.plain import Composer
 from bench.config.schema import read_config
 from bench.data import ImageSet, Listing, calibration_indices
+from bench.machine.device import Device
 from bench.measure.calibration import Source, calibrate, preview, read_curve
 from methods.base import Calibration, Context, Method, no_progress
 from methods.registry import METHODS, make_method, method_class
@@ -100,8 +101,7 @@ def training_images(count: int = 12) -> ImageSet:
 def run(network: nn.Module, cell: Cell, folder: Path, **changes: Any) -> Source:
     given: dict[str, Any] = {
         "training_images": None,
-        "device": torch.device("cpu"),
-        "memory_format": torch.contiguous_format,
+        "device": Device(torch.device("cpu"), torch.contiguous_format),
         "fresh": False,
         "progress": no_progress,
     }

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from bench.data import ImageSet, Listing
+from bench.data.feed import ResidentImages, feed
+from bench.machine.device import Device
 from bench.measure import compilation
 from bench.measure.evaluate import Correctness, Evaluation, evaluate
 from methods.base import no_progress
@@ -54,8 +56,9 @@ def evaluated(
     progress: Callable[..., None] = no_progress,
     compile: compilation.Wish = False,
 ) -> Evaluation:
-    cpu, layout = torch.device("cpu"), torch.channels_last
-    return evaluate(network, images, PIXEL, cpu, layout, batch_size, progress, compile)
+    device = Device(torch.device("cpu"), batch_size=batch_size)
+    pixels = feed(images, device.device, ResidentImages())
+    return evaluate(network, pixels, PIXEL, device, progress, compile)
 
 
 def ranked(labels: list[int], ranks: list[int], classes: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What is measured, with less of everything than for real; no time is asserted."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from bench.cli import main
 from bench.commands.speed import MEASURES
 from bench.config.schema import RuntimeConfig
+from bench.machine.device import Device
 from bench.measure import compilation
+from bench.measure.resources import Resources
 from bench.speed import cells, distillation, evaluation, gpu, training
 from bench.speed.workplace import Workplace
 from methods.distillation.batchnorm import check_statistics
@@ -21,7 +24,9 @@ TINY = ("data.limit=20", "method.images=2", "method.iterations=2")
 
 @pytest.fixture
 def place(tmp_path: Path) -> Workplace:
-    return Workplace(RuntimeConfig(device="cpu"), torch.device("cpu"), tmp_path)
+    return Workplace(
+        RuntimeConfig(device="cpu"), Device(torch.device("cpu")), tmp_path, Resources()
+    )
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_training(place: Workplace) -> None:
 @pytest.mark.usefixtures("_in_no_time")
 def test_evaluation(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "BACKEND", "eager")
-    small = Workplace(RuntimeConfig(device="cpu", batch_size=2), place.device, place.outputs)
+    small = replace(place, device=replace(place.device, batch_size=2))
     compiled, eager, mixed = evaluation.of_network("resnet20", small)
     assert [ratio.target for ratio in (compiled, eager, mixed)] == ["<= 1.05", "", ""]
     assert compiled.details["same_predictions"] == compiled.details["images"] == 2

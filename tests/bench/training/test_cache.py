@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from bench.config.experiments import compose_raw
 from bench.config.schema import read_config
-from bench.data import ImageSet, decode, feed, scan
+from bench.data import ImageCache, ImageSet, decode, feed, scan
 from bench.training import cache as module
 from bench.training import run as training_run
 from bench.training.cache import training_identity
@@ -346,7 +346,7 @@ def test_how_other_processes_get_the_images(
 ) -> None:
     wanted = {"name": "mnist5k", "limit": None, "subset": 20}
     preprocessing = plan(config(tmp_path, "method=dq", "quant=w8a8")).weights.preprocessing
-    images = decode(scan(wanted, "train"), wanted, preprocessing, tmp_path / "data")
+    images = decode(scan(wanted, "train"), wanted, preprocessing, ImageCache(tmp_path))
     whole = images.pixels(slice(None))
     cpu = torch.device("cpu")
 

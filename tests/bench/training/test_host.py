@@ -19,7 +19,7 @@ from bench.config.schema import RuntimeConfig, read_config
 from bench.training import guest, processes
 from bench.training import host as host_module
 from bench.training.guest import Lost, take_part
-from bench.training.host import Address, Host, host, hosted, hosting, read_address
+from bench.training.host import Address, Host, Hosting, read_address
 from bench.training.processes import Place
 from models.errors import BenchError
 from tests.bench.cells_of import plan
@@ -91,15 +91,15 @@ def test_every_training_reaches_every_machine(
 ) -> None:
     monkeypatch.setattr(host_module, "_PIECE_BYTES", 1000)  # some eighty pieces
     values = torch.arange(10_000)
-    with hosting():
-        host(runtime(address, processes=6, machines=3))
+    with Hosting() as hosting:
+        hosting.open(runtime(address, processes=6, machines=3))
         others = [Joining(address, 1), Joining(address, 2)]
-        first = hosted()
+        first = hosting.host
         assert first is not None
         first.launch(2, CPU, sorted, values, "one")
         first.launch(2, CPU, sorted, values, "two")
     assert [other.wait().done for other in others] == [2, 2]
-    assert hosted() is None
+    assert hosting.host is None
     places = [Place(machine, 3, "127.0.0.1", address.port + 1) for machine in (0, 1, 2)]
     assert [each[4] for each in launched["first"]] == [places[0]] * 2
     assert sorted(each[4] for each in launched["others"]) == [places[1]] * 2 + [places[2]] * 2
@@ -120,10 +120,10 @@ def test_a_machine_that_cannot_take_part_is_named_and_asked_again(
             raise answer
 
     monkeypatch.setattr(guest, "check_processes", check)
-    with hosting():
-        host(runtime(address))
+    with Hosting() as hosting:
+        hosting.open(runtime(address))
         other = Joining(address)
-        first = hosted()
+        first = hosting.host
         assert first is not None
         for refusal in ("machine 1: 2 GPUs, but 1 is there", "machine 1: ImportError: no module"):
             with pytest.raises(BenchError, match=refusal):
@@ -145,10 +145,10 @@ def test_a_training_that_failed_elsewhere_is_not_the_last(
         record(*arguments, place=place)
 
     monkeypatch.setattr(guest, "launch", fail_once)
-    with hosting():
-        host(runtime(address))
+    with Hosting() as hosting:
+        hosting.open(runtime(address))
         other = Joining(address)
-        first = hosted()
+        first = hosting.host
         assert first is not None
         first.launch(1, CPU, sorted, "one")
         first.launch(1, CPU, sorted, "two")
@@ -157,8 +157,8 @@ def test_a_training_that_failed_elsewhere_is_not_the_last(
 
 
 def test_who_may_join(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    with hosting():
-        host(runtime(address))
+    with Hosting() as hosting:
+        hosting.open(runtime(address))
         for machine in (0, 2, -1):
             with pytest.raises(BenchError, match=f"--machine {machine} is not one .* give 1..1"):
                 take_part(address, machine, 5)
@@ -188,9 +188,9 @@ def test_who_has_left_may_come_again(
     monkeypatch.setattr(guest, "check_processes", check)
     monkeypatch.setattr(host_module, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-    with hosting():
-        host(runtime(address))
-        first = hosted()
+    with Hosting() as hosting:
+        hosting.open(runtime(address))
+        first = hosting.host
         assert first is not None
         Joining(address)
         with pytest.raises(BenchError, match="machine 1 has joined and does not answer"):
@@ -207,9 +207,9 @@ def test_a_machine_that_does_not_come_is_waited_for_once(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_module, "JOIN_SECONDS", 0.3)
-    with hosting():
-        host(runtime(address, processes=3, machines=3))
-        first = hosted()
+    with Hosting() as hosting:
+        hosting.open(runtime(address, processes=3, machines=3))
+        first = hosting.host
         assert first is not None
         client = TCPStore(*address, is_master=False)
         client.add("machine/1", 1)
@@ -223,10 +223,10 @@ def test_a_machine_that_does_not_come_is_waited_for_once(
 
 
 def test_a_command_that_is_broken_off_says_so(address: Address) -> None:
-    with pytest.raises(KeyboardInterrupt), hosting():
-        host(runtime(address))
+    with pytest.raises(KeyboardInterrupt), Hosting() as hosting:
+        hosting.open(runtime(address))
         other = Joining(address)
-        first = hosted()
+        first = hosting.host
         assert first is not None
         first._wait_for_machines()
         raise KeyboardInterrupt
@@ -293,38 +293,40 @@ def test_addresses() -> None:
 def test_what_the_first_machine_refuses(
     address: Address, changes: dict[str, Any], message: str
 ) -> None:
-    with hosting(), pytest.raises(BenchError) as caught:
-        host(runtime(address, **changes))
+    with Hosting() as hosting, pytest.raises(BenchError) as caught:
+        hosting.open(runtime(address, **changes))
     assert message in str(caught.value)
 
 
 def test_ports_that_are_in_use(address: Address) -> None:
     for port in (address.port, address.port + 1):
-        with socket.socket() as other, hosting():
+        with socket.socket() as other, Hosting() as hosting:
             other.bind(("", port))
             other.listen()
             with pytest.raises(BenchError, match=f"port {port} cannot be used here: Address alr"):
-                host(runtime(address))
+                hosting.open(runtime(address))
 
 
 def test_the_first_machine_is_asked_once_a_command(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host(RuntimeConfig())  # one machine: nothing to do
+    hosting = Hosting()
+    hosting.open(RuntimeConfig())  # one machine: nothing to do
     with pytest.raises(
         BenchError, match="needs one process for all cells; leave out hydra/launcher="
     ):
-        host(runtime(address))
-    with hosting():
-        host(runtime(address))
-        one = hosted()
-        host(runtime(address))
-        assert hosted() is one
+        hosting.open(runtime(address))
+    with Hosting() as hosting:
+        hosting.open(runtime(address))
+        one = hosting.host
+        hosting.open(runtime(address))
+        assert hosting.host is one
         with pytest.raises(BenchError, match="are those of the first cell for the whole command"):
-            host(runtime(address, processes=3, machines=3))
+            hosting.open(runtime(address, processes=3, machines=3))
     monkeypatch.setattr(processes, "find_spec", lambda name: None)
-    with hosting(), pytest.raises(BenchError, match=r"quantization-bench\[distributed\]"):
-        host(runtime(address))
+    missing = r"quantization-bench\[distributed\]"
+    with Hosting() as hosting, pytest.raises(BenchError, match=missing):
+        hosting.open(runtime(address))
 
 
 def test_an_address_is_not_recorded_and_machines_change_no_id() -> None:
