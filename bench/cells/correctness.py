@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from bench.cells.result import Result
 from bench.cells.result_file import AGAIN, CORRECT, Damaged
-from bench.files.checksum import sha256_of
+from models.checksum import sha256_of
+from models.errors import BenchError
 
 if TYPE_CHECKING:  # what only checks results is there at once
     import numpy as np
@@ -34,8 +35,9 @@ def check_correctness(folder: Path, result: Result) -> None:
     path = folder / CORRECT
     try:
         sha256 = sha256_of(path)
-    except OSError as error:
-        raise Damaged(f"cannot read {path}: {type(error).__name__}; {AGAIN}") from error
+    except BenchError as error:
+        reason = type(error.__cause__).__name__
+        raise Damaged(f"cannot read {path}: {reason}; {AGAIN}") from error
     if sha256 != result.correct_sha256:
         raise Damaged(f"{path} was altered: it is not the one of its record; {AGAIN}")
 

@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from bench.cells.result import Result
 from bench.cells.store import Busy, Store
-from bench.files.caches import Kept, copy_entry
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CALIBRATION, TRAINING, is_key
 from models.errors import BenchError
 
 Kind = Literal["copied", "replaced", "known", "conflict", "busy", "skipped"]
@@ -124,10 +125,8 @@ def _copy(theirs: Result, source: Store, target: Store) -> tuple[Step, int]:
             step = _decide(theirs, source, target)
             if step.kind not in ("copied", "replaced"):
                 return step, 0
-            taken_along = sum(
-                copy_entry(source.root / "cache", target.root / "cache", kind, key)
-                for kind, key in _named(theirs, source)
-            )
+            entries = _cache_entries(theirs, source)
+            taken_along = sum(entry.copy_to(target.root / "cache") for entry in entries)
             with target.writing(theirs.id) as folder:
                 shutil.copytree(source.folder(theirs.id), folder, dirs_exist_ok=True)
             return step, taken_along
@@ -136,12 +135,12 @@ def _copy(theirs: Result, source: Store, target: Store) -> tuple[Step, int]:
         return Step("busy", line), 0
 
 
-def _named(result: Result, source: Store) -> list[tuple[Kept, str]]:
-    """Return the kind and the key of each cache entry that a cell was measured with."""
+def _cache_entries(result: Result, source: Store) -> list[CacheEntry]:
+    """Return each cache entry that a cell was measured with."""
     training = source.read_note(result.id, "training")
     key = training.get("key") if isinstance(training, dict) else None
-    named: list[tuple[Kept, str | None]] = [
-        ("calibration", result.calibration_key),
-        ("training", key),
+    return [
+        CacheEntry(source.root / "cache", kind, key)
+        for kind, key in ((CALIBRATION, result.calibration_key), (TRAINING, key))
+        if isinstance(key, str) and is_key(key)
     ]
-    return [(kind, key) for kind, key in named if isinstance(key, str)]

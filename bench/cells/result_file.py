@@ -8,7 +8,8 @@ from pydantic_core import from_json
 
 from bench.cells.migrations import SCHEMA_VERSION, migrated
 from bench.cells.result import Result
-from bench.files.checksum import fits, sealed, sha256_of
+from bench.files.checksum import fits, sealed
+from models.checksum import sha256_of
 from models.errors import BenchError
 
 RESULT, CORRECT = "result.json", "correct.npz"

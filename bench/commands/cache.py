@@ -8,8 +8,10 @@ from pathlib import Path
 
 from bench.config.experiments import outputs_of
 from bench.console import say
-from bench.files.caches import KINDS, Entry, entries
 from bench.files.caches import clean as clean_cache
+from bench.files.caches import entries
+from bench.files.entry import Usage
+from bench.files.kinds import KINDS
 from models.errors import BenchError
 
 _BYTES_PER_GB = 10**9
@@ -17,10 +19,10 @@ _BYTES_PER_GB = 10**9
 
 def ls(arguments: Namespace) -> int:
     """Print entries and size of each kind, and the total; always returns 0."""
-    found = entries(_folder(arguments))
+    usages = entries(_folder(arguments))
     for kind in KINDS:
-        say(_row(kind, [entry for entry in found if entry.kind == kind]))
-    say(_row("total", found))
+        say(_row(kind.name, [usage for usage in usages if usage.entry.kind == kind]))
+    say(_row("total", usages))
     return 0
 
 
@@ -38,13 +40,12 @@ def clean(arguments: Namespace) -> int:
     except OSError as error:
         raise BenchError(f"cannot remove from {cache}: {error}; check the permissions") from error
     verb = "would remove" if arguments.dry_run else "removed"
-    for entry in done.removed:
-        used = datetime.fromtimestamp(entry.used_at).astimezone().date()
-        size = _mib(entry.size_bytes)
-        say(f"{verb} {entry.kind} {entry.key}  {size:.1f} MiB, last used {used}")
-    for entry in done.held:
-        say(f"in use, stays: {entry.kind} {entry.key}  {_mib(entry.size_bytes):.1f} MiB")
-    freed = _mib(sum(entry.size_bytes for entry in done.removed))
+    for usage in done.removed:
+        used = datetime.fromtimestamp(usage.used_at).astimezone().date()
+        say(f"{verb} {_named(usage)}, last used {used}")
+    for usage in done.held:
+        say(f"in use, stays: {_named(usage)}")
+    freed = _mib(sum(usage.size_bytes for usage in done.removed))
     left = f"{_mib(done.left_bytes):.1f} MiB left, the limit is {limit_gb:g} GB"
     say(f"{verb} {_count(done.removed)}, {freed:.1f} MiB; {left}")
     return 0 if done.left_bytes <= limit_gb * _BYTES_PER_GB else 1
@@ -59,13 +60,18 @@ def _folder(arguments: Namespace) -> Path:
     return folder
 
 
-def _row(name: str, found: Sequence[Entry]) -> str:
-    size = _mib(sum(entry.size_bytes for entry in found))
-    return f"{name:<11}  {_count(found):>13}  {size:>10.1f} MiB"
+def _row(name: str, usages: Sequence[Usage]) -> str:
+    size = _mib(sum(usage.size_bytes for usage in usages))
+    return f"{name:<11}  {_count(usages):>13}  {size:>10.1f} MiB"
 
 
-def _count(found: Sequence[Entry]) -> str:
-    return "1 entry" if len(found) == 1 else f"{len(found)} entries"
+def _count(usages: Sequence[Usage]) -> str:
+    return "1 entry" if len(usages) == 1 else f"{len(usages)} entries"
+
+
+def _named(usage: Usage) -> str:
+    entry = usage.entry
+    return f"{entry.kind.name} {entry.key}  {_mib(usage.size_bytes):.1f} MiB"
 
 
 def _mib(size_bytes: int) -> float:

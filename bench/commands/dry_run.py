@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.cells.cell import Cell, plan
 from bench.cells.recipe import recipe
-from bench.cells.request import digest, request_of
+from bench.cells.request import request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.experiments import typed_jobs
@@ -14,6 +14,8 @@ from bench.config.launchers import prefer_own_defaults
 from bench.config.schema import read_config
 from bench.console import say
 from bench.data.listings import Listings
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CALIBRATION, TRAINING
 from bench.machine.device import check_device
 from bench.measure.run import known_result
 from bench.sweep.forecast import Estimate, Wanted, forecast, kind_of
@@ -98,19 +100,19 @@ def _wanted(cell: Cell, earlier: Sequence[Result]) -> Wanted:
 
 
 def _shared(cell: Cell, caches: Path, earlier: Sequence[Result]) -> dict[str, str | None]:
-    from bench.training.cache import training_identity
+    from bench.training.cache import training_key
     from methods.training.base import TrainedMethod
 
     images, shared = cell.calibration_key, dict[str, str | None]()
     if cell.method.cached:
-        kept = (caches / "calibration" / images / "images.safetensors").exists()
+        kept = CacheEntry(caches, CALIBRATION, images).is_whole
         shared["synthesise"] = None if kept else images
     if cell.spec.is_mixed:
         kept = any(r.calibration_key == images and r.w_bits == "mixed" for r in earlier)
         shared["sensitivity"] = None if kept else images
     if isinstance(cell.method, TrainedMethod):
-        key = digest(training_identity(cell, cell.method))
-        kept = (caches / "training" / key / "trained.safetensors").exists()
+        key = training_key(cell, cell.method)
+        kept = CacheEntry(caches, TRAINING, key).is_whole
         shared["train"] = None if kept else key
     return shared
 

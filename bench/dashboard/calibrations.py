@@ -4,15 +4,15 @@ import base64
 import io
 import json
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bench.cells.result import Result
 from bench.dashboard.thin import thinned
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CALIBRATION, CURVE, PREVIEW, is_key
 
-_KEY = re.compile(r"[0-9a-f]{16}")  # a record is read by others, and its key names a folder here
 _SIDE = 288  # pixels
 _COLUMNS = 4  # of a preview, a grid of 16 images
 _LEGIBLE = 100  # pixels of an image: larger ones are shown four at a time
@@ -23,7 +23,7 @@ _POINTS = 160
 def calibrations(results: Iterable[Result], cache: Path, budget_bytes: int) -> dict[str, Any]:
     """Return what there is by calibration key.
 
-    cache: the folder of calibration images. budget_bytes: of all pictures together; those that
+    cache: the folder of all caches. budget_bytes: of all pictures together; those that
         come after it is spent are left out, and `left_out` says so.
 
     Photographs of a training set are not shown: a page is passed on where a data set must not be.
@@ -31,12 +31,13 @@ def calibrations(results: Iterable[Result], cache: Path, budget_bytes: int) -> d
     found: dict[str, Any] = {}
     for result in results:
         key = result.calibration_key
-        if key is None or key in found or not _KEY.fullmatch(key):
+        if key is None or key in found or not is_key(key):
             continue
-        said: dict[str, Any] = {"curve": _curve(cache / key / "curve.json")}
+        entry = CacheEntry(cache, CALIBRATION, key)
+        said: dict[str, Any] = {"curve": _curve(entry.file(CURVE))}
         if "set" in result.recipe.get("calibration", {}):
             said["photographs"] = True
-        elif (shown := _picture(cache / key / "preview.png")) is not None:
+        elif (shown := _picture(entry.file(PREVIEW))) is not None:
             if len(shown["picture"]) <= budget_bytes:
                 budget_bytes -= len(shown["picture"])
                 said |= shown

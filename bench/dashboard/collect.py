@@ -63,7 +63,7 @@ def collect(
         "cells": cells,
         "groups": groups,
         "papers": paper_differences(groups, {r.id: r for r in results}, published),
-        "calibrations": calibrations(results, store.root / "cache/calibration", PICTURE_BYTES),
+        "calibrations": calibrations(results, store.root / "cache", PICTURE_BYTES),
         "sensitivities": sensitivities.values,
         "values": values.values,
         "warnings": [without_folders(line) for line in warnings],

@@ -1,31 +1,28 @@
 """Decoded images on disk: decoded once, memory-mapped ever after.
 
-<key>/images.npy      (N, size, size, 3) uint8
-<key>/checksums.npy   (N,) uint32, CRC-32 of each image
-<key>/about.json      what they are, and the names of images that cannot be decoded
-<key>.lock            held by who writes or removes the entry
+images.npy      (N, size, size, 3) uint8
+checksums.npy   (N,) uint32, CRC-32 of each image
+about.json      what they are, and the names of images that cannot be decoded
 """
 
 import json
 import logging
 import os
-import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from bench.data.datasets import options_of
 from bench.data.decoding import cannot_decode, decoded_chunks, report
 from bench.data.imageset import CheckedImages, Checks, DamagedImages, Identity, ImageSet
 from bench.data.listing import Listing, fingerprint_of, without
-from bench.data.options import Options
 from bench.files.checksum import fits, sealed
+from bench.files.entry import CacheEntry
+from bench.files.kinds import ABOUT, DATA, PIXEL_CHECKSUMS, PIXELS
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 
@@ -34,7 +31,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-_PARTIAL = ".partial"
 
 Progress = Callable[[int, int], None]
 
@@ -85,51 +81,46 @@ def decode(
             f"cannot decode at size={preprocessing.size}, resize={preprocessing.resize}, "
             f"workers={workers}; resize must be at least size, and both others at least 1"
         )
-    key, options = cache_key(listing, preprocessing), options_of(config)
-    cache_dir = cache.folder / "data"
-    folder = cache_dir / key
-    read = partial(_read, folder, listing, preprocessing.size, cache.checked)
+    options = options_of(config)
+    entry = CacheEntry(cache.folder, DATA, cache_key(listing, preprocessing))
+
+    def read() -> ImageSet | None:
+        return _read(entry, listing, preprocessing.size, cache.checked)
+
+    def make() -> ImageSet:
+        if entry.is_whole:
+            entry.discard()
+        chunks = decoded_chunks(listing, options, preprocessing, workers)
+        entry.complete(lambda folder: _fill(folder, listing, preprocessing, chunks, progress))
+        return entry.reread(read())
+
     try:
-        found = read()
-        if found is None:
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            # Whoever makes room in the cache takes an entry away under the same lock.
-            with FileLock(_lock_path(cache_dir, key)):
-                _remove_leftovers(cache_dir, key)
-                found = read()
-                if found is None:
-                    if folder.exists():
-                        log.warning(
-                            "warning: %s is damaged, or has no checksums; decoded again", folder
-                        )
-                        _remove(folder)
-                    _fill(folder, listing, options, preprocessing, progress, workers)
-                    found = read()
+        images = read()
+        if images is None:
+            images = entry.read_or_make(read, make)
     except OSError as error:
         raise BenchError(
-            f"cannot keep decoded images in {str(cache_dir)!r}: {error}; check the space and the "
-            "permissions there"
+            f"cannot keep decoded images in {str(entry.path.parent)!r}: {error}; check the space "
+            "and the permissions there"
         ) from error
-    if found is None:
-        raise BenchError(f"{folder} is damaged as soon as it is written; check the disk")
-    if (left_out := found.listing.left_out) and not options.skip_bad:
+    if (left_out := images.listing.left_out) and not options.skip_bad:
         raise BenchError(cannot_decode(listing, left_out[0], "another run left it out"))
-    return found
+    return images
 
 
-def reopen(listing: Listing, folder: Path, size: int) -> ImageSet:
-    """Return the images of `listing` that another process has decoded into `folder`.
+def reopen(listing: Listing, entry: CacheEntry, size: int) -> ImageSet:
+    """Return the images of `listing` that another process has decoded into `entry`.
 
-    listing, folder: as its `ImageSet` has them. size: height and width of an image in pixels.
+    listing, entry: as its `ImageSet` has them. size: height and width of an image in pixels.
     Raises BenchError when they are not there.
     """
-    found = _read(folder, listing, size, CheckedImages())
-    if found is None:
+    images = _read(entry, listing, size, CheckedImages())
+    if images is None:
         raise BenchError(
-            f"the decoded images of {listing.name} are not in {str(folder)!r} here; give all "
+            f"the decoded images of {listing.name} are not in {str(entry.path)!r} here; give all "
             "processes the same folder with paths.outputs=DIR"
         )
-    return found
+    return images
 
 
 def with_whole_images(work: Callable[[], T]) -> T:
@@ -147,75 +138,44 @@ def with_whole_images(work: Callable[[], T]) -> T:
 
 def discard(error: DamagedImages) -> None:
     """Remove the entry that `error` speaks of, unless it has been decoded again since."""
-    with FileLock(_lock_path(error.folder.parent, error.folder.name)):
-        if _identity(error.folder) == error.identity:
-            _remove(error.folder)
-
-
-def _lock_path(cache_dir: Path, key: str) -> Path:
-    return cache_dir / f"{key}.lock"
-
-
-def _remove(folder: Path) -> None:
-    """Remove an entry, whole or not; a kill meanwhile leaves what is removed as a leftover."""
-    shutil.rmtree(folder.rename(folder.with_name(folder.name + _PARTIAL)))
-
-
-def _remove_leftovers(cache_dir: Path, own_key: str) -> None:
-    """Remove what killed processes left; the lock on `own_key` is held."""
-    for leftover in cache_dir.glob(f"*{_PARTIAL}"):
-        key = leftover.name.removesuffix(_PARTIAL)
-        if key == own_key:
-            shutil.rmtree(leftover, ignore_errors=True)
-            continue
-        try:
-            # Whoever writes a partial folder holds its lock: one that is free has no writer.
-            with FileLock(_lock_path(cache_dir, key), timeout=0):
-                shutil.rmtree(leftover, ignore_errors=True)
-        except Timeout:
-            continue
+    with error.entry.locked():
+        if _identity(error.entry) == error.identity:
+            error.entry.remove()
 
 
 def _fill(
     folder: Path,
     listing: Listing,
-    options: Options,
     preprocessing: Preprocessing,
+    chunks: Iterable[Mapping[str, bytes | None]],
     progress: Progress | None,
-    workers: int,
 ) -> None:
-    """Decode into a folder beside `folder` and rename it."""
-    partial = folder.with_name(folder.name + _PARTIAL)
-    partial.mkdir()
-    try:
-        size, total = preprocessing.size, len(listing)
-        crc32: list[int] = []
-        left_out: list[str] = []
-        # Written, not memory-mapped: on a full disk a mapped write kills the process.
-        with (partial / "images.npy").open("wb") as file:
-            _write_header(file, total, size)
-            for chunk in decoded_chunks(listing, options, preprocessing, workers):
-                good = [image for image in chunk.values() if image is not None]
-                left_out += [name for name, image in chunk.items() if image is None]
-                crc32 += map(zlib.crc32, good)
-                file.writelines(good)
-                if progress is not None:
-                    progress(len(crc32) + len(left_out), total)
-            if left_out:
-                file.seek(0)
-                _write_header(file, len(crc32), size)
-            file.flush()
-            os.fsync(file.fileno())
-        report(listing, left_out)
-        np.save(partial / "checksums.npy", np.array(crc32, dtype=np.uint32))
-        about = {"name": listing.name, "side": listing.side, "images": len(crc32)}
-        about |= {"fingerprint": listing.fingerprint, "size": size, "resize": preprocessing.resize}
-        about |= {"interpolation": preprocessing.interpolation, "left_out": left_out}
-        (partial / "about.json").write_text(sealed(json.dumps(about, indent=1)))
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    """Write decoded images, of which `chunks` has one after the other, into a new folder."""
+    folder.mkdir()
+    size, total = preprocessing.size, len(listing)
+    crc32: list[int] = []
+    left_out: list[str] = []
+    # Written, not memory-mapped: on a full disk a mapped write kills the process.
+    with (folder / PIXELS).open("wb") as file:
+        _write_header(file, total, size)
+        for chunk in chunks:
+            good = [image for image in chunk.values() if image is not None]
+            left_out += [name for name, image in chunk.items() if image is None]
+            crc32 += map(zlib.crc32, good)
+            file.writelines(good)
+            if progress is not None:
+                progress(len(crc32) + len(left_out), total)
+        if left_out:
+            file.seek(0)
+            _write_header(file, len(crc32), size)
+        file.flush()
+        os.fsync(file.fileno())
+    report(listing, left_out)
+    np.save(folder / PIXEL_CHECKSUMS, np.array(crc32, dtype=np.uint32))
+    about = {"name": listing.name, "side": listing.side, "images": len(crc32)}
+    about |= {"fingerprint": listing.fingerprint, "size": size, "resize": preprocessing.resize}
+    about |= {"interpolation": preprocessing.interpolation, "left_out": left_out}
+    (folder / ABOUT).write_text(sealed(json.dumps(about, indent=1)))
 
 
 def _write_header(file: BinaryIO, count: int, size: int) -> None:
@@ -224,27 +184,29 @@ def _write_header(file: BinaryIO, count: int, size: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _identity(folder: Path) -> Identity | None:
+def _identity(entry: CacheEntry) -> Identity | None:
     """Return what tells the file of images from one written since; None where there is none."""
     try:
-        about = (folder / "images.npy").stat()
+        about = entry.file(PIXELS).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     return about.st_dev, about.st_ino, about.st_mtime_ns
 
 
-def _read(folder: Path, listing: Listing, size: int, checked: CheckedImages) -> ImageSet | None:
-    """Return the entry in `folder`; None where it is not there, not whole, or just being removed.
+def _read(
+    entry: CacheEntry, listing: Listing, size: int, checked: CheckedImages
+) -> ImageSet | None:
+    """Return the images of an entry; None where it is not whole, or just being removed.
 
     What was whole stays readable when it is removed afterwards: it is mapped.
     """
-    identity = _identity(folder)
+    identity = _identity(entry)
     if identity is None:
         return None
     try:
-        images = np.load(folder / "images.npy", mmap_mode="r")
-        crc32 = np.load(folder / "checksums.npy")
-        content = (folder / "about.json").read_bytes()
+        pixels = np.load(entry.file(PIXELS), mmap_mode="r")
+        crc32 = np.load(entry.file(PIXEL_CHECKSUMS))
+        content = entry.file(ABOUT).read_bytes()
         if not fits(content):
             return None
         left_out = json.loads(content)["left_out"]
@@ -252,8 +214,8 @@ def _read(folder: Path, listing: Listing, size: int, checked: CheckedImages) -> 
     except (OSError, ValueError, EOFError):
         return None
     shape = (len(used), size, size, 3)
-    fit = images.shape == shape and images.dtype == np.uint8 and crc32.shape == shape[:1]
-    if not fit or _identity(folder) != identity:
+    fit = pixels.shape == shape and pixels.dtype == np.uint8 and crc32.shape == shape[:1]
+    if not fit or _identity(entry) != identity:
         return None
-    checks = Checks(folder, identity, crc32, checked.of(identity, len(used)))
-    return ImageSet(used, images.transpose(0, 3, 1, 2), checks)
+    checks = Checks(entry, identity, crc32, checked.of(identity, len(used)))
+    return ImageSet(used, pixels.transpose(0, 3, 1, 2), checks)

@@ -41,7 +41,7 @@ def image_files(folder: Path, name: str, layout: str) -> list[ImageFile]:
     Hidden files and files that are no images by their suffix are left out.
     Raises BenchError, quoting the `layout` expected, when there is a folder inside, or no image.
     """
-    found = []
+    files = []
     try:
         with os.scandir(folder / name) as entries:
             for entry in entries:
@@ -52,13 +52,13 @@ def image_files(folder: Path, name: str, layout: str) -> list[ImageFile]:
                 if os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122 (3x faster)
                     stat = entry.stat()
                     file = ImageFile(f"{name}/{entry.name}", stat.st_size, stat.st_mtime_ns)
-                    found.append(file)
+                    files.append(file)
     except OSError as error:
         path = error.filename or folder / name
         raise BenchError(f"cannot read {str(path)!r}: {error.strerror}; check it") from error
-    if not found:
+    if not files:
         raise BenchError(f"no images in {str(folder / name)!r}; expected {layout}")
-    return sorted(found, key=lambda file: file.name)
+    return sorted(files, key=lambda file: file.name)
 
 
 def scan_class_folders(

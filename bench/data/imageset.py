@@ -2,12 +2,12 @@
 
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.data.listing import Labels, Listing
+from bench.files.entry import CacheEntry
 from models.errors import BenchError
 
 Pixels = npt.NDArray[np.uint8]
@@ -18,13 +18,13 @@ Identity = tuple[int, int, int]
 class DamagedImages(BenchError):
     """An entry of the cache is not what was written there.
 
-    what: it in words, without what to do. folder: the entry. identity: that of the file that was
-    read, so that a whole one that has come since can be told from it.
+    what: it in words, without what to do. identity: that of the file that was read, so that a
+    whole one that has come since can be told from it.
     """
 
-    def __init__(self, what: str, folder: Path, identity: Identity) -> None:
-        super().__init__(f"{what}; remove {str(folder)!r} and run again")
-        self.what, self.folder, self.identity = what, folder, identity
+    def __init__(self, what: str, entry: CacheEntry, identity: Identity) -> None:
+        super().__init__(f"{what}; remove {str(entry.path)!r} and run again")
+        self.what, self.entry, self.identity = what, entry, identity
 
 
 class CheckedImages:
@@ -47,7 +47,7 @@ class Checks:
     right: (N,) bool, which of them were found right; filled in as they are read.
     """
 
-    folder: Path
+    entry: CacheEntry
     identity: Identity
     crc32: npt.NDArray[np.uint32]
     right: npt.NDArray[np.bool_]
@@ -91,8 +91,8 @@ class ImageSet:
         for i in indices[~checks.right[indices]]:
             if zlib.crc32(self.images[i].transpose(1, 2, 0)) != checks.crc32[i]:
                 raise DamagedImages(
-                    f"decoded image {self.listing.files[i]!r} in {checks.folder} is damaged",
-                    checks.folder,
+                    f"decoded image {self.listing.files[i]!r} in {checks.entry.path} is damaged",
+                    checks.entry,
                     checks.identity,
                 )
             checks.right[i] = True

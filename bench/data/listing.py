@@ -88,7 +88,7 @@ def limited(listing: Listing, limit: int) -> Listing:
     of every library keeps the same images, and a smaller limit keeps some of a larger one's.
     Raises BenchError when there are fewer than `limit` images.
     """
-    return _kept(listing, "limit", limit, _permutation(listing))
+    return _first(listing, "limit", limit, _permutation(listing))
 
 
 def subset(listing: Listing, count: int) -> Listing:
@@ -100,13 +100,13 @@ def subset(listing: Listing, count: int) -> Listing:
     Raises BenchError when there are fewer than `count` images.
     """
     permutation = _permutation(listing)
-    found: Counter[int] = Counter()
+    seen: Counter[int] = Counter()
     rounds = {}
     for i in permutation:
         label = int(listing.labels[i])
-        rounds[i] = found[label]
-        found[label] += 1
-    return _kept(listing, "subset", count, sorted(permutation, key=rounds.__getitem__))
+        rounds[i] = seen[label]
+        seen[label] += 1
+    return _first(listing, "subset", count, sorted(permutation, key=rounds.__getitem__))
 
 
 def without(listing: Listing, left_out: Sequence[str]) -> Listing:
@@ -137,7 +137,7 @@ def _permutation(listing: Listing) -> list[int]:
     )
 
 
-def _kept(listing: Listing, option: str, count: int, order: Sequence[int]) -> Listing:
+def _first(listing: Listing, option: str, count: int, order: Sequence[int]) -> Listing:
     """Keep the first `count` images of `order`, a permutation of `listing`, in listing order."""
     if count > len(listing):
         raise BenchError(

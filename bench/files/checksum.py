@@ -11,6 +11,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from models.checksum import sha256_of
+from models.errors import BenchError
+
 CHECKSUMS = "checksums.json"
 
 _KEY = ',\n "checksum": "'
@@ -35,12 +38,6 @@ def fits(content: bytes) -> bool | None:
     if not key:
         return None
     return end == f"{hashlib.sha256(body).hexdigest()}{_END}".encode()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 (hex) of a file. Raises OSError when it cannot be read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def append_checksum(path: Path) -> None:
@@ -87,7 +84,7 @@ def folder_fits(folder: Path) -> bool:
     if not path.exists():
         return True
     try:
-        said = json.loads(path.read_bytes())
-        return all(sha256_of(folder / name) == sha256 for name, sha256 in said.items())
-    except (OSError, ValueError, AttributeError, TypeError):
+        known = json.loads(path.read_bytes())
+        return all(sha256_of(folder / name) == sha256 for name, sha256 in known.items())
+    except (BenchError, OSError, ValueError, AttributeError, TypeError):
         return False

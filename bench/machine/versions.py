@@ -14,13 +14,13 @@ _PACKAGES = ("torch", "torchvision", "timm", "pytorchcv", "numpy", "pillow", "hy
 @cache
 def versions() -> dict[str, str]:
     """Return the versions that a number may depend on."""
-    found = {"python": platform.python_version(), "quantization-bench": __version__}
+    by_package = {"python": platform.python_version(), "quantization-bench": __version__}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            by_package[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return by_package
 
 
 @cache

@@ -1,29 +1,24 @@
 """Calibration images: made once per model, method and seed, used by every bit-width."""
 
 import json
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.cells.cell import Cell
 from bench.cells.seeds import numpy_generator, torch_generator
 from bench.data import ImageSet, calibration_indices
-from bench.files.checksum import CHECKSUMS, checksums, folder_fits
-from bench.files.whole import write_whole
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CURVE, IMAGES, INDICES, PREVIEW
 from bench.machine.device import Device
 from methods.base import Calibration, Context, Progress
 from models.errors import BenchError, NotApplicable
 from models.preprocessing import Preprocessing
-
-log = logging.getLogger(__name__)
 
 _PREVIEW_IMAGES = 16
 # tf32 is a way to multiply float32.
@@ -42,14 +37,13 @@ def calibrate(
     network: nn.Module,
     training_images: ImageSet | None,
     device: Device,
-    folder: Path,
-    fresh: bool,
+    entry: CacheEntry | None,
     progress: Progress,
 ) -> Source:
-    """Return the calibration images of `cell`, from `folder` where a method keeps them.
+    """Return the calibration images of `cell`, from `entry` where a method keeps them.
 
-    folder: where the images of an expensive method, its loss curve and a preview of any method's
-        images are kept. fresh: make them again and leave the folder alone.
+    entry: where the images of an expensive method, its loss curve and a preview of any method's
+        images are kept; None to make them again and keep nothing.
 
     Raises NotApplicable when the method has no meaning for the network.
     """
@@ -82,22 +76,28 @@ def calibrate(
     def make() -> Source:
         return Source(_checked(cell.method.calibrate(network, context), cell), chosen)
 
-    if fresh:
+    if entry is None:
         return make()
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        kept = _read(folder) if cell.method.cached else None
-        if kept is not None:
-            return kept
+    cached, preprocessing = cell.method.cached, cell.weights.preprocessing
+
+    def read() -> Source | None:
+        return entry.read(lambda: _load(entry)) if cached else None
+
+    def make_and_keep() -> Source:
         source = make()
-        _keep(source, folder, cell.method.cached, cell.weights.preprocessing)
-    return source
+        _save(source, entry, preprocessing)
+        if cached:
+            images = {"images": source.calibration.images.contiguous()}
+            entry.complete(lambda path: save_file(images, path))
+        return source
+
+    return entry.read_or_make(read, make_and_keep)
 
 
-def read_curve(folder: Path) -> list[float]:
-    """Return the loss curve kept in `folder`; empty when there is none that can be read."""
+def read_curve(entry: CacheEntry) -> list[float]:
+    """Return the loss curve kept in `entry`; empty when there is none that can be read."""
     try:
-        return _read_list(folder / "curve.json")
+        return _read_list(entry.file(CURVE))
     except ValueError:
         return []
 
@@ -110,55 +110,35 @@ def _read_list(path: Path) -> list[Any]:
 
 
 def _checked(calibration: Calibration, cell: Cell) -> Calibration:
-    shape, wanted = calibration.images.shape[1:], cell.weights.preprocessing.input_shape
-    if shape != wanted or calibration.images.dtype != torch.float32:
+    shape, expected = calibration.images.shape[1:], cell.weights.preprocessing.input_shape
+    if shape != expected or calibration.images.dtype != torch.float32:
         raise BenchError(
             f"method {cell.method.name!r} returned {calibration.images.dtype} images of shape "
-            f"{tuple(shape)}; {cell.entry.name} takes float32 of shape {wanted}"
+            f"{tuple(shape)}; {cell.entry.name} takes float32 of shape {expected}"
         )
     if not bool(torch.isfinite(calibration.images).all()):
         raise BenchError("the calibration images are not finite; lower the method's learning rate")
     return Calibration(calibration.images.cpu(), calibration.curve)
 
 
-def _read(folder: Path) -> Source | None:
-    """Return what is kept in `folder`; None where nothing is, or where it is damaged."""
-    path = folder / "images.safetensors"
-    if not path.exists():
-        return None
-    try:
-        if folder_fits(folder):
-            kept = Calibration(load_file(path)["images"], _read_list(folder / "curve.json"))
-            return Source(kept, _read_list(folder / "indices.json"))
-    except (SafetensorError, OSError, ValueError, LookupError):
-        pass
-    log.warning("warning: the calibration images in %s are damaged; made again", folder)
-    for name in (path.name, "curve.json", "indices.json", "preview.png", CHECKSUMS):
-        (folder / name).unlink(missing_ok=True)
-    return None
+def _load(entry: CacheEntry) -> Source:
+    images = load_file(entry.file(IMAGES))["images"]
+    curve, indices = (_read_list(entry.file(name)) for name in (CURVE, INDICES))
+    return Source(Calibration(images, curve), indices)
 
 
-def _keep(source: Source, folder: Path, images: bool, how: Preprocessing) -> None:
+def _save(source: Source, entry: CacheEntry, preprocessing: Preprocessing) -> None:
+    """Write all but the images themselves."""
     calibration, indices = source
-    # The images come last: where they are, everything is.
-    for leftover in folder.glob(".*.json.*"):  # of a process that was killed
-        leftover.unlink(missing_ok=True)
     if indices:
-        write_whole(folder / "indices.json", json.dumps(indices))
+        entry.write(INDICES, json.dumps(indices))
     if calibration.curve:
-        write_whole(folder / "curve.json", json.dumps(calibration.curve))
-    if len(calibration.images) and not (folder / "preview.png").exists():
-        partial = folder / "preview.partial.png"
-        preview(calibration.images, how).save(partial)
-        partial.replace(folder / "preview.png")
-    if images:
-        partial = folder / "images.partial"
-        save_file({"images": calibration.images.contiguous()}, partial)
-        files = {name: folder / name for name in ("curve.json", "indices.json")}
-        there = {name: path for name, path in files.items() if path.exists()}
-        said = checksums({"images.safetensors": partial, **there})
-        write_whole(folder / CHECKSUMS, said)
-        partial.replace(folder / "images.safetensors")
+        entry.write(CURVE, json.dumps(calibration.curve))
+    path = entry.file(PREVIEW)
+    if len(calibration.images) and not path.exists():
+        partial = path.with_suffix(".partial.png")
+        preview(calibration.images, preprocessing).save(partial)
+        partial.replace(path)
 
 
 def preview(images: Tensor, preprocessing: Preprocessing) -> Image.Image:

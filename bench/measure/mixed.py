@@ -1,23 +1,22 @@
 """Mixed precision of a cell: sensitivities kept for every budget, and what a cell shows of them."""
 
 import json
-import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
-from bench.cells.cell import Cell, digest
+from bench.cells.cell import Cell
+from bench.cells.request import digest
 from bench.files.checksum import fits, sealed
+from bench.files.entry import CacheEntry
 from bench.files.whole import write_whole
 from bench.plots.mixed import save_mixed_plot
 from methods.base import Progress
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
-
-log = logging.getLogger(__name__)
 
 MIXED_PLOT = "mixed.png"
 
@@ -41,61 +40,58 @@ def blank_image(cell: Cell, network: nn.Module) -> Tensor:
     return torch.zeros(1, *shape).to(next(network.parameters()).device)
 
 
+def sensitivity_key(cell: Cell) -> str:
+    """Return the key of the sensitivities that `cell` needs: of its images and weight quantizer."""
+    quantizer = {key: cell.spec.as_dict()[key] for key in _OF_WEIGHTS}
+    return digest({"source": cell.source, "quantizer": quantizer})
+
+
 def measured_sensitivity(
-    cell: Cell, network: nn.Module, images: Tensor, cache: Path | None, progress: Progress
+    cell: Cell, network: nn.Module, images: Tensor, entry: CacheEntry | None, progress: Progress
 ) -> Sensitivity:
     """Return the sensitivity of each layer of `network` whose bits are free, on `images`.
 
-    cache: folder where each layer is kept as soon as it is measured, for every budget and every
-        bit-width of the activations; None to measure all and keep nothing.
+    entry: of `sensitivity_key`, where each layer is kept as soon as it is measured, for every
+        budget and every bit-width of the activations; None to measure all and keep nothing.
     """
-    found: dict[str, dict[int, float]] = {}
-    if cache is None:
-        found |= sensitivity(network, cell.spec, images, found, progress)
-        return found
-    quantizer = {key: cell.spec.as_dict()[key] for key in _OF_WEIGHTS}
-    path = cache / f"{digest({'source': cell.source, 'quantizer': quantizer})}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        found |= _kept(path)
-        for layer, of_bits in sensitivity(network, cell.spec, images, dict(found), progress):
-            found[layer] = of_bits
-            write_whole(path, sealed(json.dumps({"layers": found})))
-    return found
+    if entry is None:
+        return dict(sensitivity(network, cell.spec, images, {}, progress))
+    with entry.locked():
+        layers = entry.read(lambda: _load(entry.path)) or {}
+        for layer, by_bits in sensitivity(network, cell.spec, images, dict(layers), progress):
+            layers[layer] = by_bits
+            content = sealed(json.dumps({"layers": layers}))
+            entry.complete(partial(Path.write_text, data=content))
+    return layers
 
 
-def _kept(path: Path) -> dict[str, dict[int, float]]:
-    """Return the layers kept in a file; none where it is not there, or damaged.
+def _load(path: Path) -> dict[str, dict[int, float]]:
+    """Return the layers kept in a file.
 
-    A file of an earlier version has the layers alone, and no checksum.
+    A file of an earlier version has the layers alone, and no checksum. Raises ValueError,
+    TypeError, AttributeError or LookupError for one that is damaged.
     """
-    try:
-        content = path.read_bytes()
-        kept = json.loads(content)
-        layers = kept["layers"] if (whole := fits(content)) else kept
-        if whole is not False and "checksum" not in layers:
-            return {
-                layer: {int(b): float(v) for b, v in of.items()} for layer, of in layers.items()
-            }
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError, AttributeError, LookupError):
-        pass
-    log.warning("warning: the sensitivities in %s are damaged; measured again", path)
-    return {}
+    content = path.read_bytes()
+    known, whole = json.loads(content), fits(content)
+    layers = known["layers"] if whole else known
+    if whole is False or "checksum" in layers:
+        raise ValueError(f"{path} does not fit its checksum")
+    return {layer: {int(b): float(v) for b, v in of.items()} for layer, of in layers.items()}
 
 
-def choose(network: nn.Module, found: Sensitivity, given: Budget) -> tuple[Assignment, Any]:
+def choose(
+    network: nn.Module, sensitivities: Sensitivity, limit: Budget
+) -> tuple[Assignment, dict[str, Any]]:
     """Return the best bits within the budget, and all there is to say of the choice, as JSON."""
-    chosen = assign(network, found, given)
+    assignment = assign(network, sensitivities, limit)
     layers = [
-        {"layer": name, "bits": bits, "sensitivity": found.get(name)}
-        for name, bits in chosen.bits.items()
+        {"layer": name, "bits": bits, "sensitivity": sensitivities.get(name)}
+        for name, bits in assignment.bits.items()
     ]
-    return chosen, {"budget": asdict(given), **asdict(chosen), "layers": layers}
+    return assignment, {"budget": asdict(limit), **asdict(assignment), "layers": layers}
 
 
-def save_mixed(folder: Path, said: dict[str, Any]) -> None:
+def save_mixed(folder: Path, choice: dict[str, Any]) -> None:
     """Write `mixed.json` and its plot to the folder of a cell."""
-    write_whole(folder / "mixed.json", json.dumps(said, indent=1))
-    save_mixed_plot(said, folder / MIXED_PLOT)
+    write_whole(folder / "mixed.json", json.dumps(choice, indent=1))
+    save_mixed_plot(choice, folder / MIXED_PLOT)

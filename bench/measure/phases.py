@@ -9,13 +9,21 @@ from bench.cells.cell import Cell
 from bench.cells.seeds import torch_generator
 from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
 from bench.data.feed import feed
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CALIBRATION, SENSITIVITY, TRAINING, Kind
 from bench.machine.device import prepare_device
 from bench.measure.calibration import calibrate
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
-from bench.measure.mixed import blank_image, budget_of, choose, measured_sensitivity
+from bench.measure.mixed import (
+    blank_image,
+    budget_of,
+    choose,
+    measured_sensitivity,
+    sensitivity_key,
+)
 from bench.measure.resources import Resources
-from bench.training.cache import trained
+from bench.training.cache import trained, training_key
 from bench.training.run import Task
 from methods.base import Progress
 from methods.training.base import TrainedMethod
@@ -60,8 +68,8 @@ def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Mea
     caches = config.paths.outputs / "cache"
     with clock.phase("load"):
         network, sha256 = resources.networks.get(cell.entry.name, cell.weights, device)
-        given = budget_of(cell, network)  # what cannot be met fails before any long work
-        size = 0.0 if given else uniform_size_mb(network, cell.spec, blank_image(cell, network))
+        limit = budget_of(cell, network)  # what cannot be met fails before any long work
+        size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank_image(cell, network))
     with clock.phase("decode") as progress:
         image_cache = ImageCache(caches, resources.checked)
 
@@ -73,29 +81,33 @@ def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Mea
         images = decoded(cell.listing)
         training = decoded(cell.calibration) if cell.calibration else None
     count, indices = 0, []
-    chosen, said, training_record = None, None, None
+    assignment, mixed, training_record = None, None, None
+
+    def entry_of(kind: Kind, key: str) -> CacheEntry | None:
+        return None if fresh else CacheEntry(caches, kind, key)
+
     if not cell.spec.is_float:
         with clock.phase("synthesise") as progress:
-            folder = caches / "calibration" / cell.calibration_key
-            source = calibrate(cell, network, training, device, folder, fresh, progress)
+            cache_entry = entry_of(CALIBRATION, cell.calibration_key)
+            source = calibrate(cell, network, training, device, cache_entry, progress)
             count, indices = len(source.calibration.images), source.indices
         batch = source.calibration.images.to(device.device)
         batch = batch.contiguous(memory_format=device.memory_format)
-        if given is not None:
+        if limit is not None:
             with clock.phase("sensitivity") as progress:
-                cache = None if fresh else caches / "sensitivity"
-                found = measured_sensitivity(cell, network, batch, cache, progress)
-                chosen, said = choose(network, found, given)
+                cache_entry = entry_of(SENSITIVITY, sensitivity_key(cell))
+                by_layer = measured_sensitivity(cell, network, batch, cache_entry, progress)
+                assignment, mixed = choose(network, by_layer, limit)
         if isinstance(cell.method, TrainedMethod) and training is not None:
             with clock.phase("train") as progress:
-                cache = None if fresh else caches / "training"
+                cache_entry = entry_of(TRAINING, training_key(cell, cell.method))
                 task = Task(cell, cell.method, network, batch, training, config.runtime)
-                outcome = trained(task, cache, resources.hosting, progress)
-            network, size = outcome.network, weights_size_mb(outcome.network)
-            training_record = {"key": outcome.key, "epochs": outcome.history}
+                done = trained(task, cache_entry, resources.hosting, progress)
+            network, size = done.network, weights_size_mb(done.network)
+            training_record = {"key": done.key, "epochs": done.history}
         else:
             with clock.phase("quantize") as progress:
-                network = _quantized(cell, network, batch, chosen, progress)
+                network = _quantized(cell, network, batch, assignment, progress)
     with clock.phase("evaluate") as progress:
         evaluation = evaluate(
             network,
@@ -105,16 +117,16 @@ def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Mea
             progress,
             config.runtime.compile,
         )
-    size = chosen.size_mb if chosen else size
+    size = assignment.size_mb if assignment else size
     sets = images.listing, training.listing if training else None
-    return Measurement(evaluation, sha256, count, indices, size, said, training_record, *sets)
+    return Measurement(evaluation, sha256, count, indices, size, mixed, training_record, *sets)
 
 
 def _quantized(
-    cell: Cell, network: nn.Module, batch: Tensor, chosen: Assignment | None, progress: Progress
+    cell: Cell, network: nn.Module, batch: Tensor, assignment: Assignment | None, progress: Progress
 ) -> nn.Module:
     generator = torch_generator(cell.seed, "rounding")
-    bits = chosen.bits if chosen else None
+    bits = assignment.bits if assignment else None
     quantized = cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
     fuse_relus(quantized, batch[:1])
     return quantized

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import TrackingConfig
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CALIBRATION
 
 if TYPE_CHECKING:
     import wandb
-
-_CALIBRATION_FILES = ("images.safetensors", "indices.json", "curve.json", "preview.png")
 
 
 class Made(NamedTuple):
@@ -38,8 +38,7 @@ def calibration(result: Result, store: Store) -> Made | None:
     """
     if result.calibration_key is None:
         return None
-    folder = store.root / "cache" / "calibration" / result.calibration_key
-    files = [folder / name for name in _CALIBRATION_FILES if (folder / name).exists()]
+    files = CacheEntry(store.root / "cache", CALIBRATION, result.calibration_key).existing_files()
     keys = ("model", "weights", "weights_sha256", "method", "variant", "seed")
     said = {key: getattr(result, key) for key in keys} | {"recipe": result.recipe.get("method")}
     return Made(f"calibration-{result.calibration_key}", "calibration-images", files, said)

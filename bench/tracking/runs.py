@@ -15,6 +15,8 @@ from typing import Any
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CALIBRATION, PREVIEW
 from bench.measure.calibration import read_curve
 from bench.measure.mixed import MIXED_PLOT
 from bench.plots.training import TRAINING_PLOT
@@ -132,7 +134,8 @@ def _write_run_into(partial: Path, result: Result, config: Config, store: Store)
         settings=quiet_settings(),
     ) as run:
         if result.calibration_key is not None:
-            _log_calibration(run, config.paths.outputs, result.calibration_key)
+            caches = config.paths.outputs / "cache"
+            _log_calibration(run, CacheEntry(caches, CALIBRATION, result.calibration_key))
         for key, name in (("mixed/bits", MIXED_PLOT), ("training/course", TRAINING_PLOT)):
             if (plot := store.folder(result.id) / name).exists():
                 run.log({key: wandb.Image(str(plot))})
@@ -166,13 +169,12 @@ def summary(result: Result) -> dict[str, Any]:
     return {"cell_id": result.id} | {key: record[key] for key in _SUMMARY} | seconds
 
 
-def _log_calibration(run: Any, outputs: Path, key: str) -> None:
+def _log_calibration(run: Any, entry: CacheEntry) -> None:
     import wandb
 
-    folder = outputs / "cache" / "calibration" / key
     run.define_metric("distill/step")
     run.define_metric("distill/loss", step_metric="distill/step", summary="min")
-    for step, loss in enumerate(read_curve(folder)):
+    for step, loss in enumerate(read_curve(entry)):
         run.log({"distill/step": step, "distill/loss": loss})
-    if (folder / "preview.png").exists():
-        run.log({"calibration/images": wandb.Image(str(folder / "preview.png"))})
+    if (preview := entry.file(PREVIEW)).exists():
+        run.log({"calibration/images": wandb.Image(str(preview))})

@@ -1,30 +1,28 @@
 """Trained networks: trained once for all bit-widths, kept, and taken up again after a kill."""
 
 import json
-import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bench.cells.cell import Cell, digest
+from bench.cells.cell import Cell
+from bench.cells.request import digest
 from bench.cells.seeds import numpy_generator
 from bench.data import ImageSet, calibration_indices
-from bench.files.checksum import CHECKSUMS, checksums, folder_fits
-from bench.files.whole import write_whole
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CHECKPOINT, HISTORY, IDENTITY, WEIGHTS
 from bench.training.host import Hosting
 from bench.training.run import History, Task, Trained, check_shareable, run_training
 from methods.base import Progress
 from methods.training.base import TrainedMethod
 from models.errors import BenchError
 from models.qat.network import freeze
-
-log = logging.getLogger(__name__)
 
 
 class TrainedNetwork(NamedTuple):
@@ -39,42 +37,38 @@ class TrainedNetwork(NamedTuple):
     history: History
 
 
+def training_key(cell: Cell, method: TrainedMethod) -> str:
+    """Return the key of the training behind `cell`, whose method `method` is."""
+    return digest(training_identity(cell, method))
+
+
 def training_identity(cell: Cell, method: TrainedMethod) -> dict[str, Any]:
     """Return all that the weights behind `cell` depend on: not the cell's own bits as such."""
     return cell.source | {"method": method.identity_of_training(int(cell.spec.w_bits))}
 
 
-def trained(task: Task, cache: Path | None, hosting: Hosting, progress: Progress) -> TrainedNetwork:
+def trained(
+    task: Task, entry: CacheEntry | None, hosting: Hosting, progress: Progress
+) -> TrainedNetwork:
     """Return the trained network of `task.cell`, at its bits, for evaluation.
 
-    cache: where trainings are kept, each in a folder of its own; None to train again and keep
-        nothing. hosting: has the other machines that take part, where there are some.
+    entry: where the training of `training_key` is kept; None to train again and keep nothing.
+    hosting: has the other machines that take part, where there are some.
 
-    Raises BenchError for a training that diverges, and for files in `cache` that are not of it.
+    Raises BenchError for a training that diverges, and for files of `entry` that are not of it.
     """
     cell, method, images, training_set = task.cell, task.method, task.images, task.training_set
     assert isinstance(training_set, ImageSet)
-    identity = training_identity(cell, method)
-    key = digest(identity)
     _check_classes(task.network, training_set, images)
     check_shareable(task)
 
-    if cache is None:
-        state, history = run_training(task, None, hosting.host, progress)
+    def run(checkpoint: Path | None) -> Trained:
+        return run_training(task, checkpoint, hosting.host, progress)
+
+    if entry is None:
+        state, history = run(None)
     else:
-        folder = cache / key
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            _check_identity(folder / "identity.json", identity)
-            found = _kept(folder, images.device)
-            if found is None:
-                checkpoint = folder / "checkpoint.pt"
-                _keep(folder, *run_training(task, checkpoint, hosting.host, progress))
-                checkpoint.unlink(missing_ok=True)
-                found = _kept(folder, images.device)
-            if found is None:
-                raise BenchError(f"{folder} is damaged as soon as it is written; check the disk")
-            state, history = found
+        state, history = _read_or_train(entry, task, run)
 
     def real_images(count: int) -> Tensor:
         generator = numpy_generator(cell.seed, "batchnorm")
@@ -84,7 +78,28 @@ def trained(task: Task, cache: Path | None, hosting: Hosting, progress: Progress
 
     bits = int(cell.spec.w_bits)
     network = method.used_at(task.network, state, bits, images, real_images)
-    return TrainedNetwork(freeze(network).requires_grad_(False), key, history)
+    network = freeze(network).requires_grad_(False)
+    return TrainedNetwork(network, training_key(cell, method), history)
+
+
+def _read_or_train(entry: CacheEntry, task: Task, run: Callable[[Path], Trained]) -> Trained:
+    def read() -> Trained | None:
+        _check_identity(entry, training_identity(task.cell, task.method))
+        return entry.read(load)
+
+    def load() -> Trained:
+        state = load_file(entry.file(WEIGHTS), device=str(task.images.device))
+        return state, json.loads(entry.file(HISTORY).read_bytes())
+
+    def make() -> Trained:
+        checkpoint = entry.file(CHECKPOINT)
+        state, history = run(checkpoint)
+        entry.write(HISTORY, json.dumps(history))
+        entry.complete(partial(save_file, state))
+        checkpoint.unlink(missing_ok=True)
+        return entry.reread(entry.read(load))
+
+    return entry.read_or_make(read, make)
 
 
 def _check_classes(network: nn.Module, training_set: ImageSet, images: Tensor) -> None:
@@ -98,40 +113,14 @@ def _check_classes(network: nn.Module, training_set: ImageSet, images: Tensor) -
         )
 
 
-def _check_identity(path: Path, identity: dict[str, Any]) -> None:
-    said = json.dumps(identity, indent=1)
+def _check_identity(entry: CacheEntry, identity: dict[str, Any]) -> None:
+    content = json.dumps(identity, indent=1)
     try:
-        kept = json.loads(path.read_bytes())
+        there = json.loads(entry.file(IDENTITY).read_bytes())
     except (FileNotFoundError, ValueError):
-        write_whole(path, said)
+        entry.write(IDENTITY, content)
         return
-    if kept != json.loads(said):
+    if there != json.loads(content):
         raise BenchError(
-            f"{path.parent} holds the training of another recipe than its name says; move it away"
+            f"{entry.path} holds the training of another recipe than its name says; move it away"
         )
-
-
-def _keep(folder: Path, state: dict[str, Tensor], history: History) -> None:
-    write_whole(folder / "history.json", json.dumps(history))
-    # The weights come last: where they are, everything is.
-    partial = folder / "trained.partial"
-    save_file(state, partial)
-    files = {"trained.safetensors": partial, "history.json": folder / "history.json"}
-    write_whole(folder / CHECKSUMS, checksums(files))
-    partial.replace(folder / "trained.safetensors")
-
-
-def _kept(folder: Path, device: torch.device) -> Trained | None:
-    """Return what is kept in `folder`; None where nothing is, or where it is damaged."""
-    path = folder / "trained.safetensors"
-    if not path.exists():
-        return None
-    try:
-        if folder_fits(folder):
-            state = load_file(path, device=str(device))
-            return state, json.loads((folder / "history.json").read_bytes())
-    except (SafetensorError, OSError, ValueError):
-        pass
-    log.warning("warning: the trained network in %s is damaged; trained again", folder)
-    path.unlink()
-    return None

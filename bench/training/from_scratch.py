@@ -13,9 +13,9 @@ from methods.training.loop import Training
 from methods.training.schedule import Schedule
 from methods.training.strategy import Plain
 from methods.training.surroundings import held
+from models.checksum import sha256_of
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
-from models.zoo.weights import sha256_of
 
 
 def train(

@@ -2,7 +2,7 @@
 
 import copy
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
@@ -16,6 +16,7 @@ from bench.cells.seeds import torch_generator
 from bench.config.schema import RuntimeConfig
 from bench.data import ImageSet, Listing, reopen
 from bench.data.feed import feed_training, fits_on
+from bench.files.entry import CacheEntry
 from bench.machine.device import prepare_device
 from bench.machine.share import GpuClaim
 from bench.training.checkpoint import OnDisk
@@ -43,7 +44,7 @@ class _DecodedImages:
     """
 
     listing: Listing
-    folder: Path
+    entry: CacheEntry
     size: int
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -51,7 +52,7 @@ class _DecodedImages:
         self.open()
 
     def open(self) -> ImageSet:
-        return reopen(self.listing, self.folder, self.size)
+        return reopen(self.listing, self.entry, self.size)
 
 
 class Task(NamedTuple):
@@ -136,9 +137,10 @@ def _for_others(
     fit = fits_on(device, images, here)
     whole = images.pixels(slice(None)) if fit else None  # damage is found, and repaired, here
     if images.checks is not None and (machines == 1 or whole is None):
-        return _DecodedImages(
-            images.listing, images.checks.folder.resolve(), images.images.shape[-1]
-        )
+        # A path that means the same in the folder where another process works.
+        entry = images.checks.entry
+        entry = replace(entry, cache=entry.cache.resolve())
+        return _DecodedImages(images.listing, entry, images.images.shape[-1])
     return images if whole is None else ImageSet(images.listing, np.ascontiguousarray(whole))
 
 

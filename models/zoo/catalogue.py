@@ -4,10 +4,11 @@ import os
 from functools import cache
 from pathlib import Path
 
+from models.checksum import sha256_of
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from models.registry import did_you_mean
-from models.zoo.identity import PublishedAccuracy, Weights, ZooEntry, existing, sha256_of
+from models.zoo.identity import PublishedAccuracy, Weights, ZooEntry, existing
 from models.zoo.pytorchcv import pytorchcv_entries
 
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt")

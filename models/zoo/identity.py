@@ -1,6 +1,5 @@
 """What identifies a network and its weights; importing this imports neither torch nor a network."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,18 +128,6 @@ class ZooEntry:
     def network(self) -> "nn.Module":
         """Return a new, untrained network."""
         return Factory(self.build, self.arguments).network()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
-
-    Raises BenchError when the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BenchError(f"cannot read {path}: {error.strerror}; check the path") from error
 
 
 def existing(path: Path) -> Path:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
+from models.checksum import sha256_of
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from models.registry import import_attribute
-from models.zoo.identity import Factory, Weights, ZooEntry, sha256_of
+from models.zoo.identity import Factory, Weights, ZooEntry
 from models.zoo.weights import state_sha256
 
 

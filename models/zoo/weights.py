@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from models.checksum import sha256_of
 from models.errors import BenchError
 from models.registry import import_attribute
-from models.zoo.identity import Factory, Weights, ZooEntry, sha256_of
+from models.zoo.identity import Factory, Weights, ZooEntry
 
 StateDict = dict[str, Tensor]
 

@@ -53,16 +53,16 @@ def test_cleaning_leaves_what_is_in_use(tmp_path: Path, monkeypatch: pytest.Monk
     used = decode(scan(config, "eval"), config, preprocessing(), ImageCache(cache))
     idle = decode(scan(config, "eval"), config, preprocessing(size=6), ImageCache(cache))
     assert used.checks is not None and idle.checks is not None
-    place, other = used.checks.folder, idle.checks.folder
+    place, other = used.checks.entry.path, idle.checks.entry.path
     del idle
     for folder, moment in ((place, 1 * DAY), (other, time.time() + DAY)):
         for file in folder.iterdir():
             os.utime(file, (moment, moment))
     monkeypatch.setattr(time, "time", lambda: 0.5 * DAY)
-    assert [entry.key for entry in entries(cache)] == sorted([place.name, other.name])
+    assert [usage.entry.key for usage in entries(cache)] == sorted([place.name, other.name])
     done = clean(cache, 0, dry_run=False)
-    assert [entry.key for entry in done.held] == [place.name]
-    assert [entry.key for entry in done.removed] == [other.name]
+    assert [usage.entry.key for usage in done.held] == [place.name]
+    assert [usage.entry.key for usage in done.removed] == [other.name]
     assert used.pixels(slice(None)).shape == (20, 3, 8, 8)
 
 

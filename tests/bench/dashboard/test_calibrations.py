@@ -16,11 +16,12 @@ KEY, OTHER = "a" * 16, "b" * 16
 
 
 def keep(cache: Path, key: str, side: int = 128, curve: list | None = None) -> None:
-    (cache / key).mkdir(parents=True)
+    folder = cache / "calibration" / key
+    folder.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(cache / key / "preview.png")
+    Image.fromarray(pixels).save(folder / "preview.png")
     if curve is not None:
-        (cache / key / "curve.json").write_text(json.dumps(curve))
+        (folder / "curve.json").write_text(json.dumps(curve))
 
 
 def of(cache: Path, key: str = KEY, budget: int = 10**6, **changes: Any) -> dict[str, Any]:
@@ -72,9 +73,10 @@ def test_curves_are_thinned_and_lose_what_is_not_finite(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_or_broken_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / KEY).mkdir()
-    (tmp_path / KEY / "preview.png").write_bytes(b"no picture")
-    (tmp_path / KEY / "curve.json").write_text('{"no": "list"')
+    folder = tmp_path / "calibration" / KEY
+    folder.mkdir(parents=True)
+    (folder / "preview.png").write_bytes(b"no picture")
+    (folder / "curve.json").write_text('{"no": "list"')
     assert of(tmp_path) == {KEY: {"curve": []}}
     assert of(tmp_path, OTHER) == {OTHER: {"curve": []}}
 

@@ -14,6 +14,7 @@ from PIL import Image
 from bench.data import DamagedImages, ImageCache, cache, decode, decoding, discard, scan
 from bench.data.pixels import pixels_of
 from bench.files.caches import clean
+from bench.files.entry import CacheEntry
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 from tests.bench.data.images import preprocessing, write_image, write_tree
@@ -265,7 +266,7 @@ def test_an_entry_that_is_removed_while_it_is_opened(
     for name in ("images.npy", "checksums.npy"):
         monkeypatch.setattr(cache.np, "load", removed_first)
         if name == "checksums.npy":  # mapped by then, and so held where the system tells
-            monkeypatch.setattr("bench.files.caches._is_mapped", lambda entry: False)
+            monkeypatch.setattr(CacheEntry, "is_mapped", lambda entry: False)
         images = decoder()
         assert decoder.decoded == 11
         np.testing.assert_array_equal(images.pixels(slice(None)), before)
@@ -275,7 +276,7 @@ def test_an_entry_that_is_removed_while_it_is_opened(
 def test_an_entry_that_has_been_decoded_again_is_not_discarded(decoder: Decoder) -> None:
     images = decoder()
     assert images.checks is not None
-    error = DamagedImages("damaged", images.checks.folder, images.checks.identity)
+    error = DamagedImages("damaged", images.checks.entry, images.checks.identity)
     discard(error)
     assert decoder.entries() == []
     again = decoder()

@@ -12,9 +12,12 @@ from bench.data import ImageSet
 from bench.data import feed as module
 from bench.data.feed import ResidentImages, feed, feed_training, fits_on
 from bench.data.imageset import Checks
+from bench.files.entry import CacheEntry
+from bench.files.kinds import DATA
 from bench.speed.evaluation import synthetic
 
 CPU = torch.device("cpu")
+NOWHERE = CacheEntry(Path("nowhere"), DATA, "0" * 64)
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def images(tmp_path: Path) -> ImageSet:
 def decoded(images: ImageSet, file: int) -> ImageSet:
     """The set as if it came from the cache, out of the file of that number."""
     right = np.ones(len(images), dtype=bool)
-    checks = Checks(Path("nowhere"), (0, file, 0), np.zeros(len(images), np.uint32), right)
+    checks = Checks(NOWHERE, (0, file, 0), np.zeros(len(images), np.uint32), right)
     return ImageSet(images.listing, images.images, checks)
 
 

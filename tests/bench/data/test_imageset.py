@@ -8,6 +8,10 @@ import pytest
 
 from bench.data import DamagedImages, ImageSet, Listing
 from bench.data.imageset import Checks
+from bench.files.entry import CacheEntry
+from bench.files.kinds import DATA
+
+ENTRY = CacheEntry(Path("cache"), DATA, "0" * 64)
 
 
 def image_set(damaged: tuple[int, ...] = ()) -> ImageSet:
@@ -17,7 +21,7 @@ def image_set(damaged: tuple[int, ...] = ()) -> ImageSet:
     crc32[list(damaged)] ^= 1
     names = tuple(f"a/{i}" for i in range(7))
     listing = Listing("toy", "eval", names, np.zeros(7, np.int64), 1, "fingerprint", "stamp")
-    checks = Checks(Path("entry"), (1, 2, 3), crc32, np.zeros(7, bool))
+    checks = Checks(ENTRY, (1, 2, 3), crc32, np.zeros(7, bool))
     return ImageSet(listing, stored.transpose(0, 3, 1, 2), checks)
 
 
@@ -39,7 +43,7 @@ def test_a_damaged_image_is_named_when_it_is_read() -> None:
         with pytest.raises(DamagedImages) as error:
             images.pixels(which)
         assert str(error.value) == (
-            "decoded image 'a/4' in entry is damaged; remove 'entry' and run again"
+            f"decoded image 'a/4' in {ENTRY.path} is damaged; remove '{ENTRY.path}' and run again"
         )
         assert error.value.identity == (1, 2, 3)
 

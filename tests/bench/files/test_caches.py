@@ -1,4 +1,4 @@
-"""The caches: counted, made smaller without taking anything from a running process, copied."""
+"""The caches: counted, made smaller without taking anything from a running process."""
 
 import os
 import subprocess
@@ -13,7 +13,9 @@ import pytest
 from bench.config.experiments import compose_raw
 from bench.config.schema import Config, read_config
 from bench.files import caches
-from bench.files.caches import Entry, clean, copy_entry, entries
+from bench.files.caches import clean, entries
+from bench.files.entry import Usage
+from bench.files.kinds import KINDS
 from tests.bench.cells_of import run_cell
 from tests.bench.training.test_cache import SMALL
 
@@ -55,14 +57,14 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def kinds(found: list[Entry]) -> list[str]:
-    return [entry.kind for entry in found]
+def kinds(usages: list[Usage]) -> list[str]:
+    return [usage.entry.kind.name for usage in usages]
 
 
 def test_entries_with_their_sizes_and_last_use(cache: Path) -> None:
     assert entries(cache) == []
     found = entries(filled(cache))
-    assert [(e.kind, e.key, e.size_bytes, e.used_at / DAY) for e in found] == [
+    assert [(u.entry.kind.name, u.entry.key, u.size_bytes, u.used_at / DAY) for u in found] == [
         ("data", "d" * 64, 4000, 97),
         ("calibration", A, 1024, 96),
         ("sensitivity", B, 300, 98),
@@ -90,7 +92,7 @@ def test_the_least_recently_used_go_first(
     done = clean(cache, limit_bytes, dry_run=False)
     assert done == said
     assert (kinds(done.removed), done.held, done.left_bytes) == (removed, [], left_bytes)
-    assert sum(entry.size_bytes for entry in entries(cache)) == left_bytes
+    assert sum(usage.size_bytes for usage in entries(cache)) == left_bytes
     foreign = {"README", "training/notes.txt", "calibration/my images/a.png"}
     locks = {f"calibration/{A}/lock", f"data/{'d' * 64}.lock"}
     assert foreign | locks <= files(cache)
@@ -119,7 +121,7 @@ def elsewhere(code: str, *arguments: Path) -> Iterator[None]:
 
 def test_what_another_process_makes_stays_until_it_is_killed(cache: Path) -> None:
     filled(cache)
-    locks = [entry.lock for entry in entries(cache)]
+    locks = [usage.entry.lock_path for usage in entries(cache)]
     code = (
         "from filelock import FileLock\n"
         "held = [FileLock(path) for path in sys.argv[1:]]\nfor lock in held: lock.acquire()"
@@ -146,7 +148,7 @@ def test_an_entry_that_is_used_meanwhile_stays(
     filled(cache)
     real = caches.entries
 
-    def used_right_after(folder: Path) -> list[Entry]:
+    def used_right_after(folder: Path) -> list[Usage]:
         found = real(folder)
         os.utime(cache / "calibration" / A / "images.safetensors")
         return found
@@ -201,11 +203,11 @@ def test_cells_lock_what_is_counted_here_and_make_it_again(
     ]
     before = [run_cell(config).result for config in wanted]
     found = entries(outputs / "cache")
-    assert set(kinds(found)) == set(caches.KINDS)
-    assert all(entry.lock.is_file() and entry.size_bytes > 0 for entry in found)
+    assert set(kinds(found)) == {kind.name for kind in KINDS}
+    assert all(usage.entry.lock_path.is_file() and usage.size_bytes > 0 for usage in found)
     everything = {path for path in (outputs / "cache").rglob("*") if path.is_file()}
-    parts = {file for entry in found for part in entry.parts for file in (part, *part.rglob("*"))}
-    assert everything - parts == {entry.lock for entry in found}
+    parts = {file for usage in found for part in usage.parts for file in (part, *part.rglob("*"))}
+    assert everything - parts == {usage.entry.lock_path for usage in found}
 
     results = files(outputs / "cells")
     assert clean(outputs / "cache", 0, dry_run=False).left_bytes == 0
@@ -214,38 +216,4 @@ def test_cells_lock_what_is_counted_here_and_make_it_again(
     for one, other in zip(before, again, strict=True):
         assert one is not None and other is not None
         assert (one.status, one.correct) == (other.status, other.correct)
-    assert [(e.kind, e.key) for e in entries(outputs / "cache")] == [(e.kind, e.key) for e in found]
-
-
-def test_a_whole_entry_is_copied_once(cache: Path, tmp_path: Path) -> None:
-    filled(cache)
-    other = tmp_path / "other"
-    for kind, key, names in (
-        ("calibration", A, {"images.safetensors", "curve.json", "lock"}),
-        ("training", C, {"trained.safetensors", "lock"}),
-    ):
-        assert copy_entry(cache, other, kind, key)  # type: ignore[arg-type]
-        assert files(other / kind / key) == names
-        assert not copy_entry(cache, other, kind, key)  # type: ignore[arg-type]
-    copied, known = entries(other), entries(cache)
-    assert [e.size_bytes for e in copied] == [
-        e.size_bytes for e in known if e.kind in kinds(copied)
-    ]
-    assert min(e.used_at for e in copied) > 1000 * DAY  # now, not when it was made
-
-
-def test_what_is_not_copied(cache: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    write(cache / "training" / B / "checkpoint.pt", 10)
-    write(tmp_path / "outside" / "trained.safetensors", 10)
-    write(cache / "calibration" / A / "images.safetensors", 10)
-    assert not copy_entry(cache, other, "training", B)  # unfinished
-    assert not copy_entry(cache, other, "calibration", C)  # not there
-    assert not copy_entry(cache, other, "training", "../../../outside")
-    (other / "calibration" / A).mkdir(parents=True)
-    with elsewhere(
-        "from filelock import FileLock; held = FileLock(sys.argv[1]); held.acquire()",
-        other / "calibration" / A / "lock",
-    ):
-        assert not copy_entry(cache, other, "calibration", A)
-    assert copy_entry(cache, other, "calibration", A)
+    assert [u.entry for u in entries(outputs / "cache")] == [u.entry for u in found]

@@ -19,6 +19,8 @@ from bench.cells.seeds import numpy_generator
 from bench.config.plain import Composer
 from bench.config.schema import read_config
 from bench.data import ImageSet, Listing, calibration_indices
+from bench.files.entry import CacheEntry
+from bench.files.kinds import CALIBRATION, PREVIEW
 from bench.machine.device import Device
 from bench.measure.calibration import Source, calibrate, preview, read_curve
 from methods.base import Calibration, Context, Method, no_progress
@@ -98,18 +100,23 @@ def training_images(count: int = 12) -> ImageSet:
     return ImageSet(listing, pixels)
 
 
-def run(network: nn.Module, cell: Cell, folder: Path, **changes: Any) -> Source:
+def entry_in(cache: Path) -> CacheEntry:
+    return CacheEntry(cache, CALIBRATION, "a" * 16)
+
+
+def run(network: nn.Module, cell: Cell, entry: CacheEntry | Path | None, **changes: Any) -> Source:
+    """Calibrate with an entry, with the one in a cache, or fresh."""
     given: dict[str, Any] = {
         "training_images": None,
         "device": Device(torch.device("cpu"), torch.contiguous_format),
-        "fresh": False,
         "progress": no_progress,
     }
-    return calibrate(cell, network, folder=folder, **(given | changes))
+    entry = entry_in(entry) if isinstance(entry, Path) else entry
+    return calibrate(cell, network, entry=entry, **(given | changes))
 
 
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+def names(entry: CacheEntry) -> set[str]:
+    return {path.name for path in entry.path.iterdir()}
 
 
 def test_kept_images_are_used_by_the_next_cell(tiny_network: nn.Module, tmp_path: Path) -> None:
@@ -122,13 +129,14 @@ def test_kept_images_are_used_by_the_next_cell(tiny_network: nn.Module, tmp_path
 
 
 def test_what_is_kept(tiny_network: nn.Module, tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "folder"
-    found = run(tiny_network, cell_of(Counting(images=3)), folder)
+    entry = entry_in(tmp_path / "new" / "folder")
+    found = run(tiny_network, cell_of(Counting(images=3)), entry)
     files = {"images.safetensors", "curve.json", "preview.png", "checksums.json"}
-    assert names(folder) - {"lock"} == files
+    folder = tmp_path / "new" / "folder" / "calibration" / ("a" * 16)
+    assert names(entry) - {"lock"} == files
     kept = load_file(folder / "images.safetensors")
     assert torch.equal(kept["images"], found.calibration.images)
-    assert json.loads((folder / "curve.json").read_text()) == read_curve(folder) == [3.0, 2.0, 1.5]
+    assert json.loads((folder / "curve.json").read_text()) == read_curve(entry) == [3.0, 2.0, 1.5]
     with Image.open(folder / "preview.png") as image:
         expected = preview(found.calibration.images, PREPROCESSING)
         assert np.array_equal(np.asarray(image), np.asarray(expected))
@@ -138,19 +146,13 @@ def test_cheap_images_are_made_again(tiny_network: nn.Module, tmp_path: Path) ->
     first, second = (run(tiny_network, cell_of(Cheap(images=3)), tmp_path) for _ in range(2))
     assert Counting.calls == [3, 3]
     assert torch.equal(first.calibration.images, second.calibration.images)
-    assert names(tmp_path) - {"lock"} == {"curve.json", "preview.png"}
+    assert names(entry_in(tmp_path)) - {"lock"} == {"curve.json", "preview.png"}
 
 
-def test_fresh_leaves_the_folder_alone(tiny_network: nn.Module, tmp_path: Path) -> None:
-    folder = tmp_path / "cell"
-    run(tiny_network, cell_of(Counting(images=2)), folder, fresh=True)
-    assert not folder.exists()
-    kept = run(tiny_network, cell_of(Counting(images=2)), folder)
-    (folder / "curve.json").write_text("[9.0]")
-    before = {p: p.read_bytes() for p in folder.iterdir()}
-    again = run(tiny_network, cell_of(Counting(images=2)), folder, fresh=True)
-    assert {p: p.read_bytes() for p in folder.iterdir()} == before
-    assert Counting.calls == [2, 2, 2]
+def test_without_an_entry_they_are_made_again(tiny_network: nn.Module, tmp_path: Path) -> None:
+    kept = run(tiny_network, cell_of(Counting(images=2)), tmp_path)
+    again = run(tiny_network, cell_of(Counting(images=2)), None)
+    assert Counting.calls == [2, 2]
     assert torch.equal(again.calibration.images, kept.calibration.images)
     assert again.calibration.curve == [3.0, 2.0, 1.5]
 
@@ -161,18 +163,22 @@ def test_images_that_are_not_finite(
     tiny_network: nn.Module, tmp_path: Path, bad: float, fresh: bool
 ) -> None:
     with pytest.raises(BenchError, match="the calibration images are not finite; lower"):
-        run(tiny_network, cell_of(Counting(bad=bad)), tmp_path, fresh=fresh)
-    assert names(tmp_path) <= {"lock"}
+        run(tiny_network, cell_of(Counting(bad=bad)), None if fresh else tmp_path)
+    assert fresh or names(entry_in(tmp_path)) == {"lock"}
 
 
 def test_an_interrupted_writer_leaves_nothing_to_be_used(
     tiny_network: nn.Module, tmp_path: Path
 ) -> None:
-    (tmp_path / "images.partial").write_bytes(b"half")
-    (tmp_path / "curve.json").write_text("[7.0]")
-    run(tiny_network, cell_of(Counting(images=2)), tmp_path)
+    entry = entry_in(tmp_path)
+    entry.path.mkdir(parents=True)
+    (entry.path / "images.partial").write_bytes(b"half")
+    (entry.path / ".curve.json.77").write_bytes(b"[3.0, ")
+    (entry.path / "curve.json").write_text("[7.0]")
+    run(tiny_network, cell_of(Counting(images=2)), entry)
     assert Counting.calls == [2]
-    assert read_curve(tmp_path) == [3.0, 2.0, 1.5]
+    assert read_curve(entry) == [3.0, 2.0, 1.5]
+    assert not names(entry) & {"images.partial", ".curve.json.77"}
 
 
 def test_seed_decides(tiny_network: nn.Module, tmp_path: Path) -> None:
@@ -215,7 +221,7 @@ def test_data_free_methods_do_without_the_training_images(
 def test_a_method_that_lies_is_caught(tiny_network: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"^method 'liar' reached for training images; .*declare"):
         run(tiny_network, cell_of(Liar(images=2)), tmp_path)
-    assert not (tmp_path / "preview.png").exists()
+    assert not entry_in(tmp_path).file(PREVIEW).exists()
 
 
 def test_real_images_are_those_of_the_seed(tiny_network: nn.Module, tmp_path: Path) -> None:
@@ -238,10 +244,10 @@ def test_more_images_than_there_are(tiny_network: nn.Module, tmp_path: Path) -> 
 
 
 def test_method_without_meaning_for_the_network(tmp_path: Path) -> None:
-    folder = tmp_path / "cell"
+    cache = tmp_path / "cache"
     with pytest.raises(NotApplicable, match="no BatchNorm statistics to match"):
-        run(nn.Conv2d(3, 2, 1), cell_of(make_method({"name": "zeroq"})), folder)
-    assert not folder.exists()
+        run(nn.Conv2d(3, 2, 1), cell_of(make_method({"name": "zeroq"})), cache)
+    assert not cache.exists()
 
 
 def test_progress_is_handed_on(tiny_network: nn.Module, tmp_path: Path) -> None:
@@ -270,7 +276,7 @@ def test_precision_is_handed_on(
 
 
 def test_no_curve_kept(tmp_path: Path) -> None:
-    assert read_curve(tmp_path / "absent") == []
+    assert read_curve(entry_in(tmp_path)) == []
 
 
 def pixels_of(count: int) -> torch.Tensor:

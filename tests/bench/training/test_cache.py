@@ -13,9 +13,8 @@ from safetensors.torch import load_file
 from bench.config.experiments import compose_raw
 from bench.config.schema import read_config
 from bench.data import ImageCache, ImageSet, decode, feed, scan
-from bench.training import cache as module
 from bench.training import run as training_run
-from bench.training.cache import training_identity
+from bench.training.cache import training_key
 from bench.training.checkpoint import OnDisk
 from methods.coquant import CoQuant
 from methods.training.base import TrainedMethod
@@ -36,7 +35,7 @@ def config(outputs: Path, *overrides: str) -> Any:
 def key(outputs: Path, *overrides: str) -> str:
     cell = plan(config(outputs, *overrides))
     assert isinstance(cell.method, TrainedMethod)
-    return module.digest(training_identity(cell, cell.method))
+    return training_key(cell, cell.method)
 
 
 def test_a_new_version_of_a_method_trains_anew(

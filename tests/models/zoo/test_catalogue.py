@@ -114,11 +114,6 @@ def test_local_file_missing(name: str, tmp_path: Path, monkeypatch: pytest.Monke
         choose_weights(entry("resnet20"), name)
 
 
-def test_sha256_of_unreadable(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"cannot read .*: Is a directory"):
-        sha256_of(tmp_path)
-
-
 @pytest.mark.parametrize(("variant", "size"), [(0, 224), (1, 240), (2, 260)])
 def test_lite_preprocessing(variant: int, size: int) -> None:
     preprocessing = choose_weights(entry(f"efficientnet_lite{variant}"), "default").preprocessing
