@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from bench.config.files import check_user_configs
 from bench.console import flush
+from bench.machine.children import import_last_from
 from models.errors import BenchError
 
 _EPILOG = """examples:
@@ -45,8 +46,8 @@ def command() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0, 1 (a cell failed) or 2 (bad input)."""
     args = list(sys.argv[1:] if argv is None else argv)
-    # A user's own module is found beside where the command is typed, after everything installed.
-    sys.path.append(os.getcwd())  # noqa: PTH109
+    # A user's own module is found beside where the command is typed.
+    import_last_from(os.getcwd())  # noqa: PTH109
     try:
         if args[:1] == ["run"]:
             # Hydra parses these itself, flags such as -m and --cfg included.

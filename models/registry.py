@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from models.errors import BenchError
@@ -33,11 +34,29 @@ def import_attribute(path: str) -> object:
         raise BenchError(f"{path!r} is no place in a module; give it as package.module:attribute")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except ModuleNotFoundError as error:
-        raise BenchError(f"cannot import {path!r}: {error}; is it installed?") from error
+    except ImportError as error:
+        hint = _hidden(error.name or module_name) or f"{error}; is it installed?"
+        raise BenchError(f"cannot import {path!r}: {hint}") from error
     except AttributeError as error:
+        if hidden := _hidden(module_name):
+            raise BenchError(f"cannot import {path!r}: {hidden}") from error
         options = did_you_mean(attribute, vars(importlib.import_module(module_name)))
         raise BenchError(f"{module_name!r} has no {attribute!r}; {options}") from error
+
+
+def namesake(module_name: str) -> Path | None:
+    """Return a module or package on the import path that one of this project's packages hides."""
+    top = module_name.partition(".")[0]
+    if top not in ("bench", "methods", "models"):
+        return None
+    project = Path(__file__).resolve().parents[1]
+    places = (Path(folder, name) for folder in sys.path for name in (f"{top}.py", top))
+    return next((p for p in places if p.exists() and p.resolve().parent != project), None)
+
+
+def _hidden(module_name: str) -> str | None:
+    path = namesake(module_name)
+    return f"{path} has the name of one of this project's packages; rename it" if path else None
 
 
 # Finding them reads the metadata of every installed package, 10 ms or more.

@@ -12,6 +12,7 @@ from bench.config.files import check_user_configs, config_folder
 from bench.config.grids import with_choices
 from bench.config.plugins import register_methods
 from bench.console import show_log
+from bench.machine.children import child_environment, environment
 from models.errors import BenchError
 
 
@@ -51,7 +52,8 @@ def run(args: Sequence[str]) -> int:
     try:
         with resources.hosting:
             try:
-                main(session)()
+                with environment(child_environment()):  # for the workers of launchers
+                    main(session)()
             except Exception as error:
                 lost = None if verbose else lost_by_launcher(error)
                 if lost is None:

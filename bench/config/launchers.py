@@ -10,6 +10,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import OmegaConf
 
+from models.registry import namesake
+
 EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "joblib": ""}
 """What of this project must be installed for a launcher."""
 
@@ -79,7 +81,10 @@ def lost_by_launcher(error: BaseException) -> str | None:
         return None
     said = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
     name = plugin.removeprefix("hydra_").removesuffix("_launcher")
-    return f"the {name} launcher stopped: {type(error).__name__}: {said}"
+    line = f"the {name} launcher stopped: {type(error).__name__}: {said}"
+    # Some workers look for modules in the folder where the command was typed first.
+    hidden = namesake("bench")
+    return line if hidden is None else f"{line} ({hidden} may hide this project there; rename it)"
 
 
 def _modules(traceback: TracebackType | None) -> Iterator[str]:

@@ -24,6 +24,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from bench.cells.result import Result
+from bench.machine.children import child_environment
 from bench.measure.clock import Clock
 from bench.measure.guard import reason
 from models.errors import BenchError
@@ -97,6 +98,7 @@ def _watched(seconds: float, clock: Clock, unfinished: Unfinished) -> Iterator[N
         guard = subprocess.Popen(
             [sys.executable, "-m", "bench.measure.guard"]
             + [str(value) for value in (stacks.fileno(), os.getpid(), *times)],
+            env=os.environ | child_environment(),
             stdin=subprocess.PIPE,
             pass_fds=[stacks.fileno()],
             start_new_session=True,  # signals are for this process; its end is that of the pipe

@@ -18,6 +18,7 @@ from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import read_config
 from bench.console import show_log
+from bench.machine.children import import_last_from
 from bench.measure.resources import Resources
 from bench.measure.run import Outcome, known_result, run_cell
 from bench.sweep.journal import Entry, Journal
@@ -47,6 +48,7 @@ class Session:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         command = state.pop("command")
+        import_last_from(state["folder"])
         # joblib's workers would finish their jobs and wait minutes for others; Slurm and Ray look
         # after their own.
         if current_process().name.startswith("Loky"):

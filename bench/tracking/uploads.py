@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.machine.children import child_environment
+
 
 class Uploads:
     """The runs of one command: one process at a time, which takes all the runs that wait."""
@@ -62,7 +64,7 @@ class Uploads:
         outputs = self._waiting[0].parent.parent
         self._process = subprocess.Popen(
             [*command, *map(str, self._waiting)],
-            env=os.environ | {"WANDB_DIR": str(outputs)},
+            env=os.environ | child_environment() | {"WANDB_DIR": str(outputs)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -3,8 +3,7 @@
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException
 
+from bench.machine.children import child_environment, environment
 from models.errors import BenchError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def launch(
 
     before = set(multiprocessing.active_children())
     # Of its own accord Fabric would take the tasks of a Slurm job for the processes.
-    with _environment(_variables(place, count)):
+    with environment(_variables(place, count) | child_environment()):
         fabric = Fabric(
             accelerator=device.type,
             devices=count,
@@ -121,25 +121,6 @@ def _variables(place: Place, count: int) -> dict[str, str | None]:
         "MASTER_PORT": None if place.port is None else str(place.port),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
     }
-
-
-@contextmanager
-def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables, or with None unset them, for the time of the block."""
-    earlier = {name: os.environ.get(name) for name in values}
-    _set(values)
-    try:
-        yield
-    finally:
-        _set(earlier)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 def _last_line(traceback: str) -> str:
