@@ -6,7 +6,7 @@ from functools import lru_cache
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any
 
-from models.errors import BenchError
+from models.errors import BenchError, first_mistake
 from models.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:  # listing the methods must not import torch
@@ -89,12 +89,11 @@ def make_method(config: Mapping[str, Any]) -> "Method":
     try:
         return _adapter(cls).validate_python(parameters)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        where = ".".join(["method", *map(str, first["loc"])])
-        if first["type"] == "value_error":
-            raise BenchError(f"method {cls.name!r}: {message}") from error
-        raise BenchError(f"{where}={first['input']!r}: {message}") from error
+        key, value, message = first_mistake(error)
+        words = message.removeprefix("Value error, ")
+        if words != message:
+            raise BenchError(f"method {cls.name!r}: {words}") from error
+        raise BenchError(f"method.{key}{value}: {message}") from error
 
 
 @lru_cache(maxsize=32)

@@ -35,7 +35,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from bench.cells.request import digest
 from bench.cli import main
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose_with_hydra
 from bench.config.files import options
 from bench.config.plain import Composer
 from bench.config.schema import read_config
@@ -283,7 +283,7 @@ def test_every_preset_has_its_ids_kept() -> None:
 @pytest.mark.parametrize("name", ["default", "method/coquant", "qat/adabits", "bf16, heeded"])
 def test_hydra_composes_the_same_ids(name: str, photos: Path) -> None:
     kept = _kept_ids()[name]
-    config = read_config(compose_raw([*kept["typed"], "tracking=none"]))
+    config = read_config(compose_with_hydra([*kept["typed"], "tracking=none"]))
     assert (request_id(config), plan(config).id) == (kept["ids"]["request_id"], kept["ids"]["id"])
 
 

@@ -3,10 +3,9 @@
 from argparse import Namespace
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from bench.cells.store import Store
-from bench.config.experiments import compose_raw, outputs_of
+from bench.config.compose import compose
+from bench.config.experiments import outputs_of
 from bench.config.files import options
 from bench.console import say
 
@@ -56,8 +55,7 @@ def differences(first: dict[str, str], second: dict[str, str]) -> list[tuple[str
 
 def _find(name: str, arguments: Namespace) -> dict[str, Any]:
     if name in options("recipe", arguments.config_dir):
-        composed = compose_raw([f"recipe={name}"], user_configs=arguments.config_dir)
-        quantizer: Any = OmegaConf.to_container(composed.quant, resolve=True)
+        quantizer = compose([f"recipe={name}"], arguments.config_dir)["quant"]
         return {k: v for k, v in quantizer.items() if k not in ("w_bits", "a_bits")}
     return Store(outputs_of(arguments.overrides)).find(name).recipe
 

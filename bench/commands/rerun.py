@@ -12,6 +12,7 @@ from bench.cells.store import Store
 from bench.config.experiments import outputs_of
 from bench.config.schema import Config, read_config
 from bench.console import say, show_log
+from bench.files.yaml_files import read_yaml
 from bench.measure.clock import Clock
 from bench.measure.phases import measure
 from bench.measure.resources import Resources
@@ -31,7 +32,7 @@ def rerun(options: Namespace) -> int:
         raise BenchError(f"cell {recorded.id} is {recorded.status}: {recorded.reason}")
     path = store.folder(recorded.id) / "config.yaml"
     try:
-        config = read_config(yaml.safe_load(path.read_text()))
+        config = read_config(read_yaml(path))
     except (OSError, yaml.YAMLError) as error:
         raise BenchError(f"cannot read {path}: {type(error).__name__}; measure again") from error
     here = config.paths.model_copy(update={"outputs": store.root})

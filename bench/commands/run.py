@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.config.experiments import check_one_experiment, compose_errors, explain
+from bench.config.compose import compose_errors, explain
+from bench.config.experiments import check_one_experiment
 from bench.config.files import check_user_configs, config_folder
 from bench.config.grids import with_choices
 from bench.config.plugins import register_methods

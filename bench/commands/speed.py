@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.console import say, show_log
 from bench.files.whole import write_whole
@@ -39,7 +39,7 @@ def speed(arguments: Namespace) -> int:
     for override in arguments.overrides:
         if not override.startswith("runtime."):
             raise BenchError(f"bench speed takes no {override!r}; give runtime.* only")
-    runtime = read_config(compose_raw(arguments.overrides)).runtime
+    runtime = read_config(compose(arguments.overrides)).runtime
     resources = Resources()
     device = prepare_device(runtime, resources.gpus)
     if arguments.gpu and device.device.type != "cuda":

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose_training
 from bench.config.schema import RuntimeConfig
 from bench.console import say, show_log
 from bench.data import (
@@ -30,7 +29,7 @@ from bench.statistics.intervals import wilson_interval
 from bench.training.from_scratch import save_weights
 from bench.training.from_scratch import train as train_network
 from methods.training.schedule import Schedule
-from models.errors import BenchError
+from models.errors import BenchError, first_mistake
 from models.registry import did_you_mean
 from models.zoo import entry
 
@@ -41,7 +40,7 @@ def train(arguments: Namespace) -> int:
     Raises BenchError when the data set does not fit the network.
     """
     show_log()
-    config: Any = OmegaConf.to_container(compose_raw(arguments.overrides, name="train"))
+    config = compose_training(arguments.overrides)
     runtime, recipe, seed = _checked(config)
     model = entry(config["model"]["name"])
     preprocessing = model.preprocessing
@@ -101,6 +100,5 @@ def _checked(config: dict[str, Any]) -> tuple[RuntimeConfig, Schedule, int]:
             TypeAdapter(NonNegativeInt).validate_python(config["seed"]),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "seed"
-        raise BenchError(f"{where}={first['input']!r}: {first['msg']}") from error
+        key, value, message = first_mistake(error)
+        raise BenchError(f"{key or 'seed'}{value}: {message}") from error

@@ -14,7 +14,7 @@ from bench.config.experiments import outputs_of
 from bench.config.schema import TrackingConfig
 from bench.console import put, say, write
 from bench.tables.collect import collect
-from models.errors import BenchError
+from models.errors import BenchError, first_line
 
 
 def report(arguments: Namespace) -> int:
@@ -38,9 +38,9 @@ def report(arguments: Namespace) -> int:
         page.save()
         view.save()
     except Exception as error:  # whatever a service out of reach makes of a request
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = first_line(error) or type(error).__name__
         raise BenchError(
-            f"W&B took no report: {lines[0]}; --dry-run writes what would be sent"
+            f"W&B took no report: {reason}; --dry-run writes what would be sent"
         ) from error
     say(f"report     {page.url}\nworkspace  {view.url}")
     return 0

@@ -10,6 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import OmegaConf
 
+from models.errors import first_line
 from models.registry import namesake
 
 EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "joblib": ""}
@@ -62,7 +63,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
 
 def missing_launcher(error: Exception) -> str | None:
     """Return what to install where Hydra finds no launcher of the name given, else None."""
-    first = next(iter(str(error).splitlines()), "")
+    first = first_line(error)
     for name, extra in EXTRAS.items():
         if first.endswith(f"Could not find 'hydra/launcher/{name}'"):
             wanted = f"quantization-bench[{extra}]" if extra else "quantization-bench"
@@ -79,9 +80,9 @@ def lost_by_launcher(error: BaseException) -> str | None:
     plugin = next((name for name in plugins if name.endswith("_launcher")), None)
     if plugin is None:
         return None
-    said = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+    reason = first_line(error) or "no reason given"
     name = plugin.removeprefix("hydra_").removesuffix("_launcher")
-    line = f"the {name} launcher stopped: {type(error).__name__}: {said}"
+    line = f"the {name} launcher stopped: {type(error).__name__}: {reason}"
     # Some workers look for modules in the folder where the command was typed first.
     hidden = namesake("bench")
     return line if hidden is None else f"{line} ({hidden} may hide this project there; rename it)"

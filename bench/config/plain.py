@@ -15,6 +15,7 @@ import yaml
 
 from bench.config.files import config_folder
 from bench.config.grids import written
+from bench.files.yaml_files import parse_yaml
 
 _Tree = dict[str, Any]
 _Path = tuple[str, ...]
@@ -22,9 +23,8 @@ _Path = tuple[str, ...]
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)\s*$", re.MULTILINE)
 _NESTED = re.compile(r"/(\w+)@(\w+)")
 _REFERENCE = re.compile(r"\$\{(\.?)([\w.]+)\}")
+_MISSING = "???"  # of a value that has to be given
 _WORDS = {"null": None, "True": True, "False": False}
-# libyaml, where PyYAML was built with it, is ten times as fast.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class NotPlain(Exception):
@@ -185,7 +185,7 @@ class Composer:
 def _read(path: Path) -> _File:
     text = path.read_text()
     try:
-        content = yaml.load(text, _Loader) or {}
+        content = parse_yaml(text) or {}
     except yaml.YAMLError as error:
         raise NotPlain(str(path)) from error
     if not isinstance(content, dict) or not _is_plain_yaml(content):
@@ -204,7 +204,7 @@ def _is_plain_yaml(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_plain_yaml, value))
     if isinstance(value, str):
-        return not re.fullmatch(r"(?=.*\d)[-+.\d][\d_.eE+-]*", value)
+        return value != _MISSING and not re.fullmatch(r"(?=.*\d)[-+.\d][\d_.eE+-]*", value)
     return value is None or isinstance(value, bool | int | float)
 
 

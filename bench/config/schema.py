@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from models.errors import BenchError
+from models.errors import BenchError, first_mistake
 from models.quantize.spec import OF_MIXED, QuantSpec
 from models.registry import did_you_mean
 
@@ -144,10 +144,8 @@ def read_config(composed: "DictConfig | dict[str, Any]") -> Config:
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f"={first['input']!r}"
-        raise BenchError(f"config {where}{given}: {first['msg']}") from error
+        key, value, message = first_mistake(error)
+        raise BenchError(f"config {key}{value}: {message}") from error
     if config.shard is not None:
         raise BenchError(f"shard={config.shard} divides a sweep, not one cell; list values with -m")
     if not isinstance(config.method.get("name"), str):

@@ -10,6 +10,7 @@ from bench.cells.request import normalised
 from bench.config.schema import read_config
 from bench.dashboard.command import command
 from bench.dashboard.labels import Presets
+from bench.files.yaml_files import read_yaml
 from models.errors import BenchError
 
 # What is not of its type may fail wherever it is first used.
@@ -44,8 +45,7 @@ def read_asked(folder: Path, known: Presets) -> Asked:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast
-    said = yaml.load(path.read_text(), loader)
+    said = read_yaml(path)
     if not isinstance(said, dict):
         raise BenchError("it is no mapping")
     return said

@@ -5,9 +5,8 @@ from functools import cache
 from typing import Any
 
 from bench.cells.result import Result
-from bench.config.experiments import compose_raw
+from bench.config.compose import Configs
 from bench.config.files import options
-from bench.config.plain import Composer, NotPlain
 from models.quantize.spec import MIXED
 
 Presets = Mapping[str, Mapping[str, Any]]
@@ -25,19 +24,13 @@ _BITS = ("w_bits", "a_bits", "w_candidates", "size_mb", "mean_bits")
 
 @cache
 def composed(*overrides: str) -> dict[str, Any]:
-    """Return what `overrides` compose to, by Hydra only where nothing faster can."""
-    try:
-        return _composer().compose(overrides)
-    except NotPlain:
-        from omegaconf import OmegaConf
-
-        plain: Any = OmegaConf.to_container(compose_raw(overrides), resolve=True)
-        return plain
+    """Return what `overrides` compose to."""
+    return _configs().compose(overrides)
 
 
 @cache
-def _composer() -> Composer:
-    return Composer()
+def _configs() -> Configs:
+    return Configs()
 
 
 def presets() -> Presets:

@@ -12,7 +12,7 @@ import torch
 
 from bench.config.schema import RuntimeConfig
 from bench.machine.share import GpuClaim, cpu_threads
-from models.errors import BenchError
+from models.errors import BenchError, first_line
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def prepare_device(runtime: RuntimeConfig, gpus: GpuClaim) -> Device:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise _unusable(runtime.device, str(error).splitlines()[0]) from error
+        raise _unusable(runtime.device, first_line(error)) from error
     if runtime.precision == "tf32" and not _has_tf32(device):
         raise BenchError(
             f"runtime.precision=tf32: {device_name(device)} has none; give a GPU of compute "

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.machine.memory import out_of_memory
-from models.errors import BenchError
+from models.errors import BenchError, first_line
 from models.inference import with_fixed_batchnorm
 from models.quantize.activation import weighted_layers
 from models.tracing import traced
@@ -117,7 +117,7 @@ def checked(network: nn.Module, batch: Tensor, wish: Wish) -> Callable[[Tensor],
             raise
         # Whatever a compiler may raise; the eager network runs, or says what is wrong itself.
         cause = getattr(error, "inner_exception", error)
-        why = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        why = first_line(cause) or type(cause).__name__
         advice = "install a C++ compiler, or give runtime.compile=false"
         if wish is True:
             raise BenchError(f"cannot compile the network: {why}; {advice}") from error

@@ -24,7 +24,7 @@ from bench.measure.mixed import save_mixed
 from bench.measure.phases import Measurement, measure
 from bench.measure.resources import Resources
 from bench.plots.training import save_training
-from models.errors import BenchError, NotApplicable
+from models.errors import BenchError, NotApplicable, first_line
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +170,8 @@ def _float_reference(cell: Cell, resources: Resources) -> dict[str, Any]:
 
 
 def _one_line(error: Exception) -> str:
-    first = (str(error).splitlines() or [""])[0]
-    return first if isinstance(error, BenchError) else f"{type(error).__name__}: {first}"
+    line = first_line(error)
+    return line if isinstance(error, BenchError) else f"{type(error).__name__}: {line}"
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.errors import BenchError
+from bench.files.yaml_files import read_yaml
+from models.errors import BenchError, first_mistake
 from models.registry import did_you_mean
 
 TABLES = Path(__file__).parent / "tables"
@@ -67,16 +68,14 @@ def load_definition(name: str) -> Definition:
     if name not in table_names():
         raise BenchError(f"unknown table {name!r}; {did_you_mean(name, table_names())}")
     path = TABLES / f"{name}.yaml"
-    # libyaml, where PyYAML was built with it, is ten times as fast.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return Definition.model_validate(yaml.load(path.read_text(), loader))
+        return Definition.model_validate(read_yaml(path))
     except (yaml.YAMLError, ValidationError) as error:
         raise BenchError(f"{path} is no definition of a table: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        key, _, message = first_mistake(error)
+        return f"{key}: {message}"
     return " ".join(str(error).split())

@@ -23,7 +23,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.errors import BenchError
+from bench.files.yaml_files import read_yaml
+from models.errors import BenchError, first_mistake
 from models.registry import did_you_mean
 
 REFERENCES = Path(__file__).parent / "references"
@@ -150,8 +151,7 @@ def conflicts(published: Iterable[Published]) -> list[Conflict]:
 
 def _read(file: Path) -> Iterator[Published]:
     try:
-        # libyaml, where PyYAML was built with it, is ten times as fast.
-        content = yaml.load(file.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = read_yaml(file)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BenchError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     top = _mapping(content, f"{file}")
@@ -196,9 +196,8 @@ def _entry(*layers: Mapping[str, Any], where: str) -> Published:
     try:
         return Published(**{**fields, "recipe": _recipes(at, *layers)})
     except ValidationError as error:
-        first = error.errors()[0]
-        given = "" if first["type"] == "missing" else f"={first['input']!r}"
-        raise BenchError(f"{at}: {first['loc'][0]}{given}: {first['msg']}") from error
+        key, value, message = first_mistake(error)
+        raise BenchError(f"{at}: {key.partition('.')[0]}{value}: {message}") from error
 
 
 def _only(given: Iterable[str], known: Iterable[str], where: str) -> None:

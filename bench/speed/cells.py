@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from bench.cells.cell import plan
 from bench.cells.request import request_of
 from bench.cells.result import Result
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.measure.run import run_cell
 from bench.speed.ratio import Ratio, Side
@@ -35,7 +35,7 @@ def cell(place: Workplace, bits: tuple[int, int], precision: str = "fp32") -> Ti
     bits: of weights and activations. Raises BenchError when the cell fails.
     """
     quant = (f"quant.w_bits={bits[0]}", f"quant.a_bits={bits[1]}")
-    config = read_config(compose_raw([*_CELL, *quant, f"paths.outputs={place.outputs}"]))
+    config = read_config(compose([*_CELL, *quant, f"paths.outputs={place.outputs}"]))
     runtime = place.runtime.model_copy(update={"precision": precision})
     begun = time.perf_counter()
     request = request_of(config.model_copy(update={"runtime": runtime}))

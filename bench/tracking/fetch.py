@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from bench.cells.result import Result
 from bench.cells.store import Found
 from bench.tracking.record import read_record
-from models.errors import BenchError
+from models.errors import BenchError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -59,5 +59,5 @@ def fetch_runs(project: str) -> list[Run]:
         runs = wandb.Api().runs(project, per_page=500, lazy=False)
         return [Run("/".join(run.path), run.config) for run in runs]
     except Exception as error:  # whatever a service out of reach makes of a request
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise BenchError(f"W&B gives no runs of {project}: {lines[0]}") from error
+        reason = first_line(error) or type(error).__name__
+        raise BenchError(f"W&B gives no runs of {project}: {reason}") from error

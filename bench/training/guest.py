@@ -19,7 +19,7 @@ from torch.distributed import TCPStore
 from bench.machine.share import cpu_threads
 from bench.training.host import Address, about
 from bench.training.processes import Place, check_processes, launch
-from models.errors import BenchError
+from models.errors import BenchError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +139,8 @@ def _train(store: TCPStore, number: int, task: dict[str, Any], place: Place) -> 
             call = pickle.loads(b"".join(pieces))
             refusal = ""
         except Exception as error:  # whatever an import on this machine may raise
-            first = (str(error).splitlines() or [""])[0]
-            refusal = first if isinstance(error, BenchError) else f"{type(error).__name__}: {first}"
+            line = first_line(error)
+            refusal = line if isinstance(error, BenchError) else f"{type(error).__name__}: {line}"
         store.set(f"answer/{number}/{place.machine}", refusal)
         while not store.check([f"go/{number}"]):
             time.sleep(_POLL_SECONDS)

@@ -13,9 +13,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
+from bench.config.compose import Configs
 from bench.config.files import config_folder
 from bench.config.grids import jobs_of_sweep
-from bench.config.plain import Composer, NotPlain
 
 if TYPE_CHECKING:
     from bench.sweep.session import Session
@@ -41,7 +41,7 @@ class GridsSweeper(BasicSweeper):
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self._session: Session = task_function  # what `bench run` has given Hydra
-        self._composer = _composer(config)
+        self._configs = _configs(config)
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Run what is left of the sweep, in batches of at most `max_batch_size`.
@@ -66,7 +66,7 @@ class GridsSweeper(BasicSweeper):
 
     def _left(self, jobs: list[list[str]]) -> list[list[str]]:
         """Note the jobs whose cells are finished, and return the others."""
-        trees = [self._composed(job) for job in jobs]
+        trees = [self._configs.plain(job) if self._configs else None for job in jobs]
         self.validate_batch_is_legal([j for j, tree in zip(jobs, trees, strict=True) if not tree])
         self._session.expect(len(jobs))
         return [
@@ -75,18 +75,11 @@ class GridsSweeper(BasicSweeper):
             if not tree or not self._session.known(tree, job)
         ]
 
-    def _composed(self, job: Sequence[str]) -> dict[str, Any] | None:
-        """Return what a job composes to, or None where only Hydra can tell."""
-        try:
-            return self._composer.compose(job) if self._composer else None
-        except NotPlain:
-            return None
 
-
-def _composer(config: DictConfig) -> Composer | None:
+def _configs(config: DictConfig) -> Configs | None:
     """Return what composes as Hydra does here; None where Hydra looks into more folders."""
     files = {s.provider: s.path for s in config.hydra.runtime.config_sources if s.schema == "file"}
     user_configs = files.pop("command-line", None)
     if files != {"main": str(config_folder())} or config.hydra.job.config_name != "config":
         return None
-    return Composer(None if user_configs is None else Path(user_configs))
+    return Configs(None if user_configs is None else Path(user_configs))

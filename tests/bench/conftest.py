@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 
 import bench.data.mnist5k
 from bench.cells.result import Result
 from bench.cli import main
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import Config, read_config
 from bench.sweep.journal import Journal
 
@@ -52,8 +51,7 @@ def _digits_read_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _default() -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(compose_raw([]), resolve=True)
-    return plain
+    return compose([])
 
 
 @pytest.fixture

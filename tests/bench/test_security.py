@@ -4,16 +4,14 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import Config
 from bench.files.checksum import CHECKSUMS, checksums
 from bench.training.checkpoint import OnDisk
@@ -124,7 +122,7 @@ def cells(make_config: Callable[..., Config]) -> list[Config]:
     """Return cells that fill every cache there is: with mixed bits, and with a training."""
 
     def cell(*overrides: str) -> Config:
-        plain: Any = OmegaConf.to_container(compose_raw([*overrides]), resolve=True)
+        plain = compose(overrides)
         changes = {name: plain[name] for name in ("data", "method", "quant")}
         return make_config(changes | {"force": True})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cells.store import Store
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import Config, read_config
 from bench.data import scan
 from tests.bench.cells_of import run_cell
@@ -128,7 +128,7 @@ def test_sensitivities(make_fast: Make, outputs: Path, caplog: pytest.LogCapture
 def test_trained_networks(outputs: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     short = (*SMALL, "method.schedule.epochs=1", "data.subset=20", "data.limit=20")
     line = (*short, "method=individual", "quant=w4a4", f"paths.outputs={outputs}")
-    lines = heals(read_config(compose_raw(line)), f"training/*/{name}", caplog)
+    lines = heals(read_config(compose(line)), f"training/*/{name}", caplog)
     folder = only(outputs / "cache" / "training", "*")
     assert set(lines) == {f"warning: the trained network in {folder} is damaged; trained again"}
 

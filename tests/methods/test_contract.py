@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from methods.base import Calibration, Context, Method
 from methods.registry import METHODS, make_method, method_class
 from models.errors import BenchError
@@ -39,7 +38,7 @@ def default(field: "Field[Any]") -> Any:
 
 @pytest.mark.parametrize("name", METHODS_WITH_IMAGES)
 def test_config_file_equals_the_defaults(name: str) -> None:
-    composed = OmegaConf.to_container(compose_raw([f"method={name}"]).method)
+    composed = compose([f"method={name}"])["method"]
     assert composed == {"name": name, **{f.name: default(f) for f in fields(method_class(name))}}
     assert (CONFIGS / f"{name}.yaml").read_text().startswith("# ")
 

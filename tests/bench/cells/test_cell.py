@@ -236,8 +236,8 @@ def test_a_request_for_a_subset_needs_no_torch(method: str) -> None:
     code = (
         "import sys; from bench.cells.request import request_of\n"
         "from bench.config.schema import read_config\n"
-        "from bench.config.experiments import compose_raw\n"
-        f"print(request_of(read_config(compose_raw(['data.subset=50', 'method={method}']))).id)\n"
+        "from bench.config.compose import compose\n"
+        f"print(request_of(read_config(compose(['data.subset=50', 'method={method}']))).id)\n"
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

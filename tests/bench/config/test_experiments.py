@@ -1,49 +1,11 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench.config.experiments import compose_raw, experiment_jobs, outputs_of
+from bench.config.experiments import experiment_jobs, outputs_of
 from bench.config.files import options
 from models.errors import BenchError
 from tests.bench.cells_of import request_id
-
-
-def test_the_default_cell_composes() -> None:
-    composed = compose_raw([])
-    assert composed.model.name == "resnet20"
-    assert composed.quant.w_bits == composed.quant.a_bits == 8
-    assert "hydra" not in composed
-
-
-def test_activations_follow_the_weights_unless_said() -> None:
-    assert compose_raw(["quant.w_bits=3"]).quant.a_bits == 3
-    assert compose_raw(["quant=w4a8"]).quant.a_bits == 8
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("model=resnet21", "unknown model 'resnet21'; did you mean 'resnet20'?"),
-        ("method=gausian", "unknown method 'gausian'; did you mean 'gaussian'?"),
-        ("recipe=all_input", "unknown recipe 'all_input'; did you mean 'all_inputs'?"),
-        ("quant.w_bit=4", "unknown config value 'quant.w_bit'; did you mean 'quant.w_bits'?"),
-        ("sed=1", "unknown config value 'sed'; did you mean 'seed'?"),
-    ],
-)
-def test_what_does_not_exist(override: str, message: str) -> None:
-    with pytest.raises(BenchError) as error:
-        compose_raw([override])
-    assert str(error.value) == message
-
-
-@pytest.mark.parametrize("override", ["foo", "quant={", "seed=", "nogroup=a", "seed=,"])
-def test_nonsense_is_one_line_or_a_null(override: str) -> None:
-    try:
-        compose_raw([override])
-    except BenchError as error:
-        assert str(error)
-        assert "\n" not in str(error)
 
 
 def test_the_demo_has_27_cells() -> None:
@@ -91,13 +53,3 @@ def test_outputs_of() -> None:
     assert outputs_of([]) == Path("outputs")
     assert outputs_of(["seed=1", "paths.outputs=/a/b=c"]) == Path("/a/b=c")
     assert outputs_of(["paths.outputs=a", "paths.outputs=b"]) == Path("b")
-
-
-def test_composing_leaves_hydra_as_it_was(make_config: Callable[..., object]) -> None:
-    from hydra.core.global_hydra import GlobalHydra
-
-    compose_raw([])
-    with pytest.raises(BenchError):
-        compose_raw(["model=nope"])
-    assert not GlobalHydra.instance().is_initialized()
-    assert make_config()

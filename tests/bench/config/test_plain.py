@@ -5,17 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
-from bench.config.experiments import compose_raw, experiment_jobs
+from bench.config.compose import compose_with_hydra
+from bench.config.experiments import experiment_jobs
 from bench.config.files import options
 from bench.config.plain import Composer, NotPlain
 
 
 def by_hydra(overrides: Sequence[str], own: Path | None = None) -> str:
-    return json.dumps(
-        OmegaConf.to_container(compose_raw(overrides, user_configs=own), resolve=True)
-    )
+    return json.dumps(compose_with_hydra(overrides, own))
 
 
 def composed(overrides: Sequence[str], own: Path | None = None) -> str:
@@ -94,6 +92,7 @@ def test_a_folder_of_the_users_own(tmp_path: Path) -> None:
         "day: 2001-01-01\n",
         "rate: ${oc.env:HOME}\n",
         "rate: a${seed}\n",
+        "rate: ???\n",
         "rate: ${nowhere}\n",
         "# @package a.b\nx: 1\n",
         "defaults:\n  - /quant: w4a4\n",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hydra.core.config_store import ConfigStore
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.plugins import default_config, register_methods
 from bench.config.schema import read_config
 from methods.registry import make_method
@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def method_config(*overrides: str) -> dict[str, object]:
-    return read_config(compose_raw([*overrides, "tracking=none"])).method
+    return read_config(compose([*overrides, "tracking=none"])).method
 
 
 def test_default_config(folder: Path) -> None:
@@ -50,9 +50,7 @@ def test_default_config(folder: Path) -> None:
 
 
 def test_by_module_path(folder: Path) -> None:
-    overrides = [f"method={PATH}", "method.coarse=2"]
-    register_methods(overrides)
-    config = method_config(*overrides)
+    config = method_config(f"method={PATH}", "method.coarse=2")
     assert config == {"name": PATH, "images": 64, "coarse": 2}
     made = make_method(config)
     assert (made.name, made.images) == ("smooth_noise", 64)
@@ -64,9 +62,9 @@ def test_in_a_sweep(folder: Path) -> None:
     assert method_config("method=gaussian") == {"name": "gaussian", "images": 64}
 
 
-def test_without_registration_it_is_unknown(folder: Path) -> None:
-    with pytest.raises(BenchError, match=f"unknown method '{PATH}'"):
-        method_config(f"method={PATH}")
+def test_without_its_place_or_an_entry_point_it_is_unknown(folder: Path) -> None:
+    with pytest.raises(BenchError, match="unknown method 'smooth_noise'"):
+        method_config("method=smooth_noise")
 
 
 def test_by_entry_point(folder: Path) -> None:
@@ -75,7 +73,6 @@ def test_by_entry_point(folder: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: smooth\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[quantization_bench.methods]\nsmooth_noise = {PATH}\n")
     importlib.invalidate_caches()
-    register_methods([])
     config = method_config("method=smooth_noise")
     assert config == {"name": "smooth_noise", "images": 64, "coarse": 4}
     assert make_method(config).name == "smooth_noise"

@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from bench.cells.request import normalised
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.dashboard.command import command
 from bench.dashboard.labels import presets
@@ -26,17 +26,17 @@ from tests.bench.cells_of import request_id
     ],
 )
 def test_what_is_said_measures_the_same_cell(overrides: str) -> None:
-    asked = read_config(compose_raw(overrides.split()))
+    asked = read_config(compose(overrides.split()))
     said = command(normalised(asked), presets())
     assert said is not None
     words = shlex.split(said)
     assert words[:2] == ["bench", "run"]
-    assert request_id(read_config(compose_raw(words[2:]))) == request_id(asked)
+    assert request_id(read_config(compose(words[2:]))) == request_id(asked)
 
 
 def test_it_is_short_and_names_no_folder() -> None:
     asked = ("model=efficientnet_lite0", "data=imagenet", "data.root=/home/someone/images")
-    config = normalised(read_config(compose_raw([*asked, "recipe=all_inputs", "quant=w4a8"])))
+    config = normalised(read_config(compose([*asked, "recipe=all_inputs", "quant=w4a8"])))
     assert command(config, presets()) == (
         "bench run model=efficientnet_lite0 data=imagenet method=zeroq recipe=all_inputs "
         "quant.w_bits=4 quant.a_bits=8 data.root=FOLDER"
@@ -57,7 +57,7 @@ def test_it_is_short_and_names_no_folder() -> None:
     ],
 )
 def test_of_a_file_of_weights_only_its_name_is_said(weights: str, said: str) -> None:
-    config = normalised(read_config(compose_raw(["quant=w4a8"])))
+    config = normalised(read_config(compose(["quant=w4a8"])))
     own = config.model_copy(update={"model": config.model.model_copy(update={"weights": weights})})
     assert command(own, presets()) == (
         f"bench run model=resnet20 data=mnist5k method=zeroq quant.w_bits=4 quant.a_bits=8 {said}"
@@ -65,14 +65,14 @@ def test_of_a_file_of_weights_only_its_name_is_said(weights: str, said: str) -> 
 
 
 def test_what_does_not_ship_has_no_command() -> None:
-    config = read_config(compose_raw([]))
+    config = read_config(compose([]))
     own = config.model_copy(update={"method": {"name": "mine", "images": 16}})
     assert command(own, presets()) is None
 
 
 def test_odd_values_are_quoted_for_hydra_and_for_the_shell() -> None:
-    asked = read_config(compose_raw(["data=folder", "data.root=/x", "data.label='it\\'s, $HOME'"]))
+    asked = read_config(compose(["data=folder", "data.root=/x", "data.label='it\\'s, $HOME'"]))
     said = command(normalised(asked), presets())
     assert said is not None
-    again = read_config(compose_raw(shlex.split(said)[2:]))
+    again = read_config(compose(shlex.split(said)[2:]))
     assert again.data["label"] == asked.data["label"] == "it's, $HOME"

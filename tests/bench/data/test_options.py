@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.data import DATASETS, scan
 from bench.data.options import read_options
 from models.errors import BenchError
@@ -70,9 +70,7 @@ def test_every_data_set_has_a_described_configuration_with_exactly_its_options(n
 
 def test_cifar10_as_jpeg_is_a_folder_with_a_name_of_its_own(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "unpacked", {"train/cat": 2, "test/cat": 1})
-    composed = compose_raw(["data=cifar10_jpeg", f"data.root={root}"]).data
-    config = OmegaConf.to_container(composed)
-    assert isinstance(config, dict)
+    config = compose(["data=cifar10_jpeg", f"data.root={root}"])["data"]
     assert set(config) == {"name", "root", "label", "limit", "subset", "skip_bad"}
     assert scan(config, "eval").name == "cifar10-jpeg"
     assert len(scan(config, "train")) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import Config, read_config
 from bench.files import caches
 from bench.files.caches import clean, entries
@@ -199,7 +199,7 @@ def test_cells_lock_what_is_counted_here_and_make_it_again(
     training = (*short, "method=individual", "quant=w4a4", f"paths.outputs={outputs}")
     wanted = [
         make_fast({"method": zeroq, "quant": mixed, "data.limit": 20}),
-        read_config(compose_raw(training)),
+        read_config(compose(training)),
     ]
     before = [run_cell(config).result for config in wanted]
     found = entries(outputs / "cache")

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 import bench.measure.facts
 import bench.measure.run
 from bench.cells.request import float_config
 from bench.cells.store import Store
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import Config
 from bench.measure.resources import Resources
 from bench.statistics.intervals import wilson_interval
@@ -348,7 +347,7 @@ RECIPES = ["zeroq_release", "all_inputs", "dsg_release", "deploy", "dfq", "integ
 def test_every_recipe_measures_against_the_same_float_cell(
     make_fast: Make, make_config: Make, recipe: str
 ) -> None:
-    quant: Any = OmegaConf.to_container(compose_raw([f"recipe={recipe}"]).quant, resolve=True)
+    quant = compose([f"recipe={recipe}"])["quant"]
     result = run_cell(make_fast({"quant": quant})).result
     assert result is not None
     assert (result.status, result.reason) == ("done", None)

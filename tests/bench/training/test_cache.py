@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.data import ImageCache, ImageSet, decode, feed, scan
 from bench.training import run as training_run
@@ -29,7 +29,7 @@ SMALL = (
 
 
 def config(outputs: Path, *overrides: str) -> Any:
-    return read_config(compose_raw([*overrides, *SMALL, f"paths.outputs={outputs}"]))
+    return read_config(compose([*overrides, *SMALL, f"paths.outputs={outputs}"]))
 
 
 def key(outputs: Path, *overrides: str) -> str:
@@ -300,14 +300,14 @@ def test_what_is_refused_before_training(
     small = [each for each in SMALL if not overrides[0].endswith("zeroq") or "schedule" not in each]
     given = [*small, *overrides]
     with pytest.raises(BenchError) as caught:
-        plan(read_config(compose_raw([*given, f"paths.outputs={tmp_path}"])))
+        plan(read_config(compose([*given, f"paths.outputs={tmp_path}"])))
     assert message in str(caught.value)
 
 
 def test_from_scratch_without_weights(tmp_path: Path) -> None:
     scratch = ("method.init=scratch", "model.weights=none", "method.schedule.epochs=1")
     given = [*SMALL, "method=individual", "quant=w4a4", *scratch, f"paths.outputs={tmp_path}"]
-    result = run_cell(read_config(compose_raw(given))).result
+    result = run_cell(read_config(compose(given))).result
     assert result is not None and result.status == "done", result
     assert result.fp32_top1 is None and result.weights_sha256 is None
 

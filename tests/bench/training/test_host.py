@@ -14,7 +14,7 @@ import torch
 from torch.distributed import TCPStore
 
 from bench.cli import main
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import RuntimeConfig, read_config
 from bench.training import guest, processes
 from bench.training import host as host_module
@@ -331,9 +331,9 @@ def test_the_first_machine_is_asked_once_a_command(
 
 def test_an_address_is_not_recorded_and_machines_change_no_id() -> None:
     given = ["method=dq", "quant=w8a8"]
-    one = read_config(compose_raw(given))
+    one = read_config(compose(given))
     machines = ["runtime.processes=2", "runtime.machines=2", "runtime.address=secret.host:29400"]
-    two = read_config(compose_raw([*given, *machines]))
+    two = read_config(compose([*given, *machines]))
     assert two.runtime.address == "secret.host:29400"
     assert two.runtime.model_dump()["machines"] == 2
     assert "secret.host" not in two.model_dump_json()

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.config.experiments import compose_raw
+from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.training.processes import Place, launch
 from models.errors import BenchError
@@ -28,7 +28,7 @@ def trained(outputs: Path, processes: int, *overrides: str) -> tuple[Any, dict[s
         *("tracking=none", "data.subset=60", "data.limit=20", "method.images=8"),
         *("method.schedule.epochs=2", "runtime.threads=1", f"paths.outputs={outputs}"),
     ]
-    config = read_config(compose_raw([*given, f"runtime.processes={processes}", *overrides]))
+    config = read_config(compose([*given, f"runtime.processes={processes}", *overrides]))
     result = run_cell(config).result
     assert result is not None and result.status == "done", result
     (folder,) = (outputs / "cache" / "training").iterdir()
