@@ -49,10 +49,15 @@ def experiment_jobs(
         raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, known)}")
     configs = Configs(user_configs)
     jobs = _jobs_of(configs.sweeper(name, overrides), overrides)
-    return [
-        Job(job, read_config(configs.compose(job)))
-        for job in ([f"experiment={name}", *job] for job in jobs)
-    ]
+    return [_job([f"experiment={name}", *job], configs) for job in jobs]
+
+
+def _job(overrides: list[str], configs: Configs) -> Job:
+    composed = configs.compose(overrides)
+    try:
+        return Job(overrides, read_config(composed))
+    except BenchError as error:  # which of many cells has it
+        raise BenchError(f"{' '.join(overrides)}: {error}") from error
 
 
 def check_one_experiment(overrides: Sequence[str]) -> None:
