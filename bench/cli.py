@@ -1,8 +1,6 @@
 """The `bench` command. Nothing heavy is imported before a sub-command needs it."""
 
 import argparse
-import contextlib
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.config.files import check_user_configs
-from bench.console import flush
+from bench.console import flush, flush_or_drop
 from bench.machine.children import import_last_from
 from models.errors import BenchError
 
@@ -22,25 +20,11 @@ _EPILOG = """examples:
 Every command takes config overrides such as paths.outputs=DIR; `bench run --help` lists them."""
 
 
-_READING = {"cite", "compare", "ledger", "ls", "recipe", "status", "table"}
-
-
 def command() -> NoReturn:
-    """Run the process's own command line and end the process: what the installed `bench` calls.
-
-    A command that only reads lives half a second. Another eighth would go into collecting garbage
-    while modules load, and into freeing them one by one at the end.
-    """
-    reads = sys.argv[1:2] and sys.argv[1] in _READING
-    if reads:
-        gc.disable()
+    """Run the process's own command line and end the process: what the installed `bench` calls."""
     status = main()
-    if not reads or "wandb" in sys.modules:  # which has something to do at the end
-        sys.exit(status)
-    # After an error something may be kept back still; a reader such as head may have gone away.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    os._exit(status)
+    flush_or_drop()
+    sys.exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -38,6 +38,14 @@ def flush() -> None:
         sys.stdout.flush()
 
 
+def flush_or_drop() -> None:
+    """Write what stdout still keeps back after an error; where that cannot be, forget it."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _drop_stdout()
+
+
 def put(text: str, file: Path | None) -> None:
     """Print `text`, lines with their ends, or write it to `file` and say so.
 
@@ -74,9 +82,13 @@ def _stdout() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # Python would try once more at its end, and say so in three lines.
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        _drop_stdout()
         raise BenchError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _drop_stdout() -> None:
+    # Python would try once more at its end, and say so in three lines.
+    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
 class _TerminalHandler(logging.Handler):
