@@ -41,11 +41,11 @@ class Cell:
 
     @property
     def spec(self) -> QuantSpec:
-        return self.request.config.quant
+        return self.request.effective.quant
 
     @property
     def seed(self) -> int:
-        return self.request.config.seed
+        return self.request.effective.seed
 
     @property
     def precision(self) -> str:
@@ -96,7 +96,7 @@ class Cell:
     def as_float(self) -> "Cell":
         """Return the cell of the float network with the same weights, on the same images."""
         request = self.request.as_float()
-        return Cell(request, make_method(request.config.method), self.listing, None)
+        return Cell(request, make_method(request.effective.method), self.listing, None)
 
 
 def plan(request: Request, listings: Listings) -> Cell:
@@ -104,8 +104,8 @@ def plan(request: Request, listings: Listings) -> Cell:
 
     Raises BenchError for what does not exist.
     """
-    method = make_method(request.config.method)
-    data = request.config.data
+    method = make_method(request.effective.method)
+    data = request.effective.data
     cell = Cell(
         request=request,
         method=method,

@@ -32,14 +32,14 @@ def digest(content: Any) -> str:
 class Request:
     """A cell that is asked for.
 
-    given: the configuration as it was given. config: with everything that has no effect at its
+    config: the configuration as it was given. effective: with everything that has no effect at its
         bit-widths set to nothing.
     precision: the one that matters to the number, fp32 where none other does.
     overrides: what to type after `bench run` for it, where it is one of an experiment.
     """
 
-    given: Config
     config: Config
+    effective: Config
     entry: ZooEntry
     weights: Weights
     precision: str
@@ -51,13 +51,15 @@ class Request:
 
         No method is imported for it, but for a training subset where the method is no built-in.
         """
+        config = self.effective
+        data = _requested_data(config) | {"label": reported_name(config.data)}
         return digest(
             {
                 **self.model_identity(),
-                "data": _requested_data(self.config) | {"label": reported_name(self.config.data)},
-                "method": {key: _integral(value) for key, value in self.config.method.items()},
-                "quant": self.config.quant.identity(),
-                "seed": self.config.seed,
+                "data": data,
+                "method": {key: _integral(value) for key, value in config.method.items()},
+                "quant": config.quant.identity(),
+                "seed": config.seed,
                 **self.unusual_precision(),
             }
         )
@@ -79,12 +81,12 @@ class Request:
 
     def as_float(self) -> "Request":
         """Return the request for the float network with the same weights, on the same images."""
-        config = float_config(self.given)
+        config = float_config(self.config)
         words = [word for word in self.overrides if not word.startswith(("quant=", "quant."))]
         return replace(
             self,
-            given=config,
             config=config,
+            effective=config,
             precision=_identifying_precision(config),
             overrides=(*words, "quant=fp32") if self.overrides else (),
         )
@@ -98,8 +100,8 @@ def request_of(config: Config, overrides: Sequence[str] = ()) -> Request:
     model = entry(config.model.name)
     effective = normalised(config)
     return Request(
-        given=config,
-        config=effective,
+        config=config,
+        effective=effective,
         entry=model,
         weights=choose_weights(model, config.model.weights),
         precision=_identifying_precision(effective),

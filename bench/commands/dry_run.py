@@ -72,7 +72,7 @@ def _earlier(stores: set[Path]) -> list[Result]:
 
 
 def _outputs(cell: Cell) -> Path:
-    return cell.request.given.paths.outputs
+    return cell.request.config.paths.outputs
 
 
 def _failed(cell: Cell) -> bool:

@@ -25,7 +25,7 @@ def facts_before(cell: Cell) -> dict[str, Any]:
         "w_bits": cell.spec.w_bits,
         "a_bits": cell.spec.a_bits,
         "seed": cell.seed,
-        "group": cell.request.given.group,
+        "group": cell.request.config.group,
         "fp32_expected": cell.expected_top1,
         "weights_sha256": cell.weights.sha256,
         "recipe": recipe(cell),

@@ -63,7 +63,7 @@ def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False)
 
 
 def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Measurement:
-    config = cell.request.given
+    config = cell.request.config
     device = prepare_device(config.runtime, resources.gpus)
     caches = config.paths.outputs / "cache"
     with clock.phase("load"):

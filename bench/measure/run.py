@@ -49,7 +49,7 @@ def run_cell(cell: Cell, resources: Resources, wait: bool = True) -> Outcome:
 
     Raises BenchError when its result cannot be written.
     """
-    store = Store(cell.request.given.paths.outputs)
+    store = Store(cell.request.config.paths.outputs)
     if known := known_result(cell):
         return Outcome("found", cell, known)
     try:
@@ -71,7 +71,7 @@ def known_result(cell: Cell) -> Result | None:
 
     A number without some of the images is found only where that may be (data.skip_bad).
     """
-    config = cell.request.given
+    config = cell.request.config
     if config.force:
         return None
     result = Store(config.paths.outputs).finished(cell.id)
@@ -82,7 +82,7 @@ def known_result(cell: Cell) -> Result | None:
 
 
 def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
-    config, clock = cell.request.given, Clock()
+    config, clock = cell.request.config, Clock()
     device = prepare_device(config.runtime, resources.gpus).device
     reset_peak_memory(device)
     known: dict[str, Any] = facts_before(cell)
@@ -149,7 +149,7 @@ def _in_time(
     cell: Cell, resources: Resources, clock: Clock, unfinished: Callable[[], Unfinished]
 ) -> Measurement:
     try:
-        with time_limit(cell.request.given.runtime.limit_s, clock, unfinished):
+        with time_limit(cell.request.config.runtime.limit_s, clock, unfinished):
             return measure(cell, resources, clock)
     except TimeLimit:
         resources.networks.forget()  # it may have been in the middle of changing one
@@ -157,7 +157,7 @@ def _in_time(
 
 
 def _float_reference(cell: Cell, resources: Resources) -> dict[str, Any]:
-    config, float_cell = cell.request.given, cell.as_float()
+    config, float_cell = cell.request.config, cell.as_float()
     key = config.paths.outputs, float_cell.id
     reference = resources.failed_floats.get(key) or run_cell(float_cell, resources).result
     if reference is None or reference.status != "done":

@@ -113,7 +113,7 @@ class Session:
             return False  # the job itself says what is wrong
         if result is None:
             return False
-        self._clean(cell.request.given.paths.outputs)
+        self._clean(cell.request.config.paths.outputs)
         self._take(Outcome("found", cell, result), _label(overrides))
         return True
 
@@ -170,7 +170,7 @@ class Session:
         log.info("%s%s", position, describe(entry, result))
 
     def _track(self, result: Result, request: Request) -> None:
-        config = request.given
+        config = request.config
         wanted = config.tracking.mode
         if wanted not in self._modes:
             self._modes[wanted] = effective_mode(wanted)
@@ -181,7 +181,7 @@ class Session:
         if mode != "none" and result.fp32_id not in (None, result.id):
             reference = Store(config.paths.outputs).finished(str(result.fp32_id))
             if reference is not None:
-                pairs.append((reference, request.as_float().given))
+                pairs.append((reference, request.as_float().config))
         for one, its_config in pairs:
             run: Path | None = track(one, its_config, mode)
             if run is None or wanted != "online":

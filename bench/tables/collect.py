@@ -38,11 +38,11 @@ def collect(
     found = newest(results)
     cells: dict[tuple[str, str], Request] = {}
     for request in requests:
-        cells.setdefault((request.id, request.config.runtime.precision), request)
+        cells.setdefault((request.id, request.effective.runtime.precision), request)
     rows = []
     for (id, _), request in cells.items():
         command = {"command": run_command(request.overrides, user_configs)}
-        rows.append({**_asked(request.config), **_found(found.get(id)), **command})
+        rows.append({**_asked(request.effective), **_found(found.get(id)), **command})
     unsaid = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
         unsaid.append("quant.w_candidates")

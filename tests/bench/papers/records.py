@@ -12,7 +12,7 @@ FLOAT_CORRECT = 35_735  # 71.47 % of 50,000
 
 def record(job: Request, correct: int, total: int = 50_000, **changes: Any) -> Result:
     """Return what `bench run` records for `job` when `correct` of `total` images are right."""
-    config = job.config
+    config = job.effective
     method, quant = config.method, config.quant.as_dict()
     name = "float" if quant["w_bits"] == quant["a_bits"] == 32 else method["name"]
     low, high = wilson_interval(correct, total)
