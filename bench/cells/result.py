@@ -6,9 +6,10 @@
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from bench.cells.migrations import SCHEMA_VERSION
+from bench.cells.recipe import Recipe
 from models.quantize.spec import w_label
 
 Percent = float
@@ -71,7 +72,7 @@ class Result(BaseModel):
         description="Of the weights file, or of the state dict as such a file where the weights "
         "come with a network. Null where a cell ended before weights to be fetched were there."
     )
-    recipe: dict[str, Any] = Field(description="Everything the number depends on, in words.")
+    recipe: Recipe = Field(description="Everything the number depends on, in words.")
     calibration_key: str | None = Field(
         None, description="Folder of the calibration preview and curve under cache/calibration."
     )
@@ -94,6 +95,10 @@ class Result(BaseModel):
         "result files.",
     )
 
+    @field_serializer("recipe")
+    def _without_what_does_not_apply(self, recipe: Recipe) -> dict[str, Any]:
+        return recipe.as_dict()
+
     @property
     def label(self) -> str:
         """Readable name, such as `resnet20 mnist5k zeroq W4A4 seed 0`."""
@@ -102,7 +107,7 @@ class Result(BaseModel):
     @property
     def bits(self) -> str:
         """Short form such as `W4A8`, or with mixed precision `MP4/A8`."""
-        quantizer = self.recipe.get("quantizer", {})
+        quantizer = self.recipe.quantizer
         budget = quantizer.get("size_mb"), quantizer.get("mean_bits")
         return f"{w_label(self.w_bits, *budget)}A{self.a_bits}"
 

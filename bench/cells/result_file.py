@@ -1,6 +1,7 @@
 """`result.json`: written with the checksums of a cell, and read where they fit."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ def write_result(folder: Path, result: Result) -> Result:
     return result.model_copy(update={"checksum": json.loads(text)["checksum"]})
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: str) -> Result:
     """Return the record in a file, one of an earlier version as one of the present.
 
     Records of version 1 have no checksum, and are believed.
@@ -39,7 +40,8 @@ def read_result(path: Path) -> Result:
     altered one, and BenchError when it cannot be read or is of a later version of the project.
     """
     try:
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            content = file.read()
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
@@ -47,8 +49,12 @@ def read_result(path: Path) -> Result:
     whole = fits(content)
     if whole is False:
         raise Damaged(f"{path} was altered: its checksum does not fit; {AGAIN}")
+    if whole:
+        with suppress(ValidationError):  # what is wrong is said below
+            # Without a mapping in between, which takes half as long again.
+            return Result.model_validate_json(content)
     try:
-        record = from_json(content)  # twice as fast as json.loads
+        record = from_json(content)
     except ValueError as error:
         raise Damaged(f"{path} is not whole; {AGAIN}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None

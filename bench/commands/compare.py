@@ -58,11 +58,11 @@ def _measured(store: Store, prefix: str) -> Result:
 
 
 def _cells(first: Result, second: Result, store: Store) -> list[str]:
-    images = [r.recipe["evaluation"]["fingerprint"] for r in (first, second)]
+    images = [r.recipe.evaluation.fingerprint for r in (first, second)]
     if images[0] != images[1]:
         raise BenchError(
             f"cells {first.id} and {second.id} were measured on different images "
-            f"({images[0][:12]} and {images[1][:12]}), so they cannot be compared"
+            f"({images[0]!s:.12} and {images[1]!s:.12}), so they cannot be compared"
         )
     a, b = (store.correctness(result.id)["top1"] for result in (first, second))
     return [
@@ -75,7 +75,7 @@ def _cells(first: Result, second: Result, store: Store) -> list[str]:
 
 
 def _recipes(first: Result, second: Result) -> list[str]:
-    rows = differences(flat(first.recipe), flat(second.recipe))
+    rows = differences(flat(first.recipe.as_dict()), flat(second.recipe.as_dict()))
     if not rows:
         return ["the same recipe"]
     table = [(key, _short(a), _short(b)) for key, a, b in rows]

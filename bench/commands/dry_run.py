@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cells.cell import Cell, plan
-from bench.cells.recipe import recipe
+from bench.cells.recipe import recipe_of
 from bench.cells.request import request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
@@ -92,11 +92,10 @@ def _references(left: Sequence[Cell]) -> list[Cell]:
 
 
 def _wanted(cell: Cell, earlier: Sequence[Result]) -> Wanted:
-    said = recipe(cell)
     name = f"{cell.entry.name} {cell.listing.name} {cell.method.name}"
     bits = cell.spec.w_bits, cell.spec.a_bits
     shared = _shared(cell, _outputs(cell) / "cache", earlier)
-    return Wanted(cell.id, name, kind_of(cell.entry.name, said), bits, shared)
+    return Wanted(cell.id, name, kind_of(cell.entry.name, recipe_of(cell)), bits, shared)
 
 
 def _shared(cell: Cell, caches: Path, earlier: Sequence[Result]) -> dict[str, str | None]:

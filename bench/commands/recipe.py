@@ -57,7 +57,7 @@ def _find(name: str, arguments: Namespace) -> dict[str, Any]:
     if name in options("recipe", arguments.config_dir):
         quantizer = compose([f"recipe={name}"], arguments.config_dir)["quant"]
         return {k: v for k, v in quantizer.items() if k not in ("w_bits", "a_bits")}
-    return Store(outputs_of(arguments.overrides)).find(name).recipe
+    return Store(outputs_of(arguments.overrides)).find(name).recipe.as_dict()
 
 
 def _say_rows(rows: list[Any]) -> None:

@@ -35,7 +35,7 @@ def calibrations(results: Iterable[Result], cache: Path, budget_bytes: int) -> d
             continue
         entry = CacheEntry(cache, CALIBRATION, key)
         said: dict[str, Any] = {"curve": _curve(entry.file(CURVE))}
-        if "set" in result.recipe.get("calibration", {}):
+        if result.recipe.calibration.set is not None:
             said["photographs"] = True
         elif (shown := _picture(entry.file(PREVIEW))) is not None:
             if len(shown["picture"]) <= budget_bytes:

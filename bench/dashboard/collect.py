@@ -93,7 +93,7 @@ def _cell(result: Result, values: Pool) -> dict[str, Any]:
     cell = {key: getattr(result, key) for key in _COPIED}
     cell |= {key: cell[key] and without_folders(cell[key]) for key in ("reason", "traceback")}
     cell |= {"low": result.ci_low, "high": result.ci_high, "bits_order": bits_order(result)}
-    cell["card"] = {topic: values.add(said) for topic, said in result.recipe.items()}
+    cell["card"] = {topic: values.add(said) for topic, said in result.recipe.as_dict().items()}
     cell["runtime"], cell["versions"] = values.add(result.runtime), values.add(result.versions)
     return cell
 
@@ -104,7 +104,7 @@ def _context(result: Result) -> dict[str, Any]:
         "model": result.model,
         "weights_sha256": result.weights_sha256,
         "data": result.data,
-        "fingerprint": result.recipe.get("evaluation", {}).get("fingerprint"),
+        "fingerprint": result.recipe.evaluation.fingerprint,
     }
 
 
@@ -140,7 +140,7 @@ def _image_sets(results: Sequence[Result], asked: Sequence[Asked]) -> dict[str, 
     tried: set[tuple[str, str]] = set()
     left = NAMED_IMAGES
     for result, said in zip(results, asked, strict=True):
-        fingerprint = result.recipe.get("evaluation", {}).get("fingerprint")
+        fingerprint = result.recipe.evaluation.fingerprint
         if said.data is None or fingerprint is None or fingerprint in found:
             continue
         if (result.total or 0) > left:

@@ -57,10 +57,10 @@ def nearest_preset(quantizer: Mapping[str, Any], known: Presets) -> tuple[str, d
 def recipe_label(result: Result, known: Presets) -> str:
     """Return such as `default` or `all_inputs, a_range mse`; nothing for a usual float cell."""
     words = []
-    quantizer = result.recipe.get("quantizer")
+    quantizer = result.recipe.quantizer
     if result.method != "float" and quantizer:
         words += _quantizer_words(quantizer, result.w_bits == MIXED, known)
-    if (products := result.recipe.get("matrix_products")) is not None:
+    if (products := result.recipe.matrix_products) is not None:
         words.append(f"matrix_products {products}")
     return ", ".join(words)
 
@@ -108,13 +108,10 @@ def method_labels(results: Sequence[Result], contexts: Sequence[int], known: Pre
 
 def _parameters(result: Result, known: Presets) -> dict[str, Any]:
     """Return the parameters of a method, and what else is no part of a recipe preset."""
-    method = {
-        k: v for k, v in result.recipe.get("method", {}).items() if k not in ("name", "variant")
-    }
-    quantizer = result.recipe.get("quantizer", {})
-    trained = quantizer if _is_trained(quantizer, known) else {}
-    calibration = result.recipe.get("calibration", {})
-    others = {k: calibration[k] for k in ("synthesis_precision", "set") if k in calibration}
+    recipe = result.recipe
+    method = {k: v for k, v in recipe.method.items() if k not in ("name", "variant")}
+    trained = recipe.quantizer if _is_trained(recipe.quantizer, known) else {}
+    others = {k: getattr(recipe.calibration, k) for k in ("synthesis_precision", "set")}
     said = dict(leaves(method)) | {k: v for k, v in trained.items() if k not in _BITS} | others
     return {key: value for key, value in said.items() if value is not None}
 
@@ -139,9 +136,8 @@ def bits_order(result: Result) -> float:
     """Return the mean of weight and activation bits: few bits come first."""
     weights: float
     if result.w_bits == MIXED:
-        quantizer = result.recipe.get("quantizer", {})
-        layers = list(result.recipe.get("weight_bits", {}).values()) or [8]
-        weights = quantizer.get("mean_bits") or sum(layers) / len(layers)
+        layers = list((result.recipe.weight_bits or {}).values()) or [8]
+        weights = result.recipe.quantizer.get("mean_bits") or sum(layers) / len(layers)
     else:
         weights = result.w_bits
     return (weights + result.a_bits) / 2

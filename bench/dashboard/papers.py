@@ -34,7 +34,7 @@ def paper_differences(
     for place, group in enumerate(groups):
         result = results[group["cells"][0]]
         same = by_label.get((result.model, result.data, result.method, result.bits), [])
-        if not same or not result.recipe.keys() >= _NEEDED:
+        if not same or not result.recipe.model_fields_set >= _NEEDED:
             continue
         if IMAGES.get(result.data) not in (None, result.total):
             part += 1

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells.cell import Cell
-from bench.cells.recipe import recipe
+from bench.cells.recipe import Observations, recipe_of
 from bench.config.schema import Config
 from bench.machine.versions import git_sha, versions
 from bench.measure.phases import Measurement
@@ -28,7 +28,7 @@ def facts_before(cell: Cell) -> dict[str, Any]:
         "group": cell.request.config.group,
         "fp32_expected": cell.expected_top1,
         "weights_sha256": cell.weights.sha256,
-        "recipe": recipe(cell),
+        "recipe": recipe_of(cell),
         "versions": versions(),
         "git_sha": git_sha(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -52,19 +52,22 @@ def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "ci_high": high,
         "size_mb": measured.size_mb,
         "weights_sha256": measured.weights_sha256,
-        "recipe": recipe(
-            cell,
-            measured.calibration_images,
-            measured.indices,
-            measured.weights_sha256,
-            measured.mixed and measured.mixed["bits"],
-            measured.evaluated,
-            measured.calibrated,
-        ),
+        "recipe": recipe_of(cell, _observations(measured)),
     }
     if cell.spec.is_float:
         return numbers | {"fp32_top1": numbers["top1"], "fp32_id": cell.id}
     return numbers | {"calibration_key": cell.calibration_key}
+
+
+def _observations(measured: Measurement) -> Observations:
+    return Observations(
+        images=measured.calibration_images,
+        indices=measured.indices,
+        weights_sha256=measured.weights_sha256,
+        weight_bits=measured.mixed and measured.mixed["bits"],
+        evaluated=measured.evaluated,
+        calibrated=measured.calibrated,
+    )
 
 
 def portable(config: Config) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def known_result(cell: Cell) -> Result | None:
     result = Store(config.paths.outputs).finished(cell.id)
     if result is None or config.data.get("skip_bad"):
         return result
-    parts = (result.recipe.get(part, {}) for part in ("evaluation", "calibration"))
-    return None if any(part.get("left_out") for part in parts) else result
+    recipe = result.recipe
+    return None if recipe.evaluation.left_out or recipe.calibration.left_out else result
 
 
 def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:

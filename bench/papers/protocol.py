@@ -1,6 +1,5 @@
 """In what a published number and a measured one were made differently."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bench.cells.result import Result
@@ -15,12 +14,8 @@ FLOAT_TOLERANCE = 0.1
 
 UNKNOWN = "unknown"
 
-# What a paper's recipe calls otherwise than a record does: the way to it in the record's recipe.
-_ELSEWHERE = {
-    "images": ("calibration", "images"),
-    "batch": ("method", "schedule", "batch_size"),
-    "epochs": ("method", "schedule", "epochs"),
-}
+# What a paper's recipe calls otherwise than the schedule of a training does.
+_OF_SCHEDULE = {"batch": "batch_size", "epochs": "epochs"}
 # Terms of a loss that a paper has or has not, and the weight that a record gives them.
 _TERMS = {"label": "label_weight", "image_prior": "prior_weight"}
 # Of a table's row, not of how a number is made.
@@ -45,7 +40,7 @@ def differences(published: Published, result: Result, float_top1: float | None) 
     found = [*_images(published, result), *_weights(published, result)]
     if float_top1 is not None and not _is_float(result):
         found += _float_top1(float_top1, result.fp32_top1)
-    scratch = result.recipe["method"].get("init") == "scratch"
+    scratch = result.recipe.method.get("init") == "scratch"
     unknown = ["weights"] if published.weights == UNKNOWN and not scratch else []
     for key, there in published.recipe.items():
         if key in _NO_RECIPE:
@@ -61,30 +56,24 @@ def differences(published: Published, result: Result, float_top1: float | None) 
 
 def stated(result: Result, key: str) -> tuple[bool, Any]:
     """Return whether a record says what a paper's recipe calls `key`, and what it says."""
-    recipe = result.recipe
-    quantizer, method = recipe["quantizer"], recipe["method"]
+    quantizer, method = result.recipe.quantizer, result.recipe.method
+    calibration = result.recipe.calibration
     if key == "no_data":
-        return True, "set" not in recipe["calibration"]
+        return True, calibration.set is None
     if key == "no_finetuning":
         return True, "schedule" not in method
     if key in _TERMS:
         return True, bool(method.get(_TERMS[key], 0))
     if key in ("first_bits", "last_bits") and key in quantizer:
         return True, quantizer[key] or quantizer["w_bits"]
-    if key in _ELSEWHERE:
-        return _at(recipe, _ELSEWHERE[key])
+    if key == "images":
+        return calibration.images is not None, calibration.images
+    if key in _OF_SCHEDULE:
+        value = (method.get("schedule") or {}).get(_OF_SCHEDULE[key])
+        return value is not None, value
     if key in quantizer:
         return True, quantizer[key]
     return key in method, method.get(key)
-
-
-def _at(recipe: Mapping[str, Any], path: tuple[str, ...]) -> tuple[bool, Any]:
-    value: Any = recipe
-    for key in path:
-        if not isinstance(value, Mapping) or value.get(key) is None:
-            return False, None
-        value = value[key]
-    return True, value
 
 
 def _images(published: Published, result: Result) -> list[str]:
@@ -104,7 +93,7 @@ def _float_top1(there: float, here: float | None) -> list[str]:
 
 def _weights(published: Published, result: Result) -> list[str]:
     there, here = published.weights, result.weights
-    trained = "schedule" in result.recipe["method"]
+    trained = "schedule" in result.recipe.method
     if there == UNKNOWN or trained or _same_weights(there, here):
         return []
     return [f"weights {here}, there {there}"]
@@ -134,7 +123,7 @@ def _is_float(result: Result) -> bool:
 
 def _asked(result: Result) -> list[str]:
     """Return what a reader would want to know of the published number's recipe."""
-    quantizer = result.recipe["quantizer"]
+    quantizer = result.recipe.quantizer
     idle = [*_NOT_ASKED]
     for bits, parts in (("w_bits", ("w_", "rounding")), ("a_bits", ("a_", "sites"))):
         if quantizer[bits] == FLOAT_BITS:

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bench.cells.recipe import Recipe
 from bench.cells.result import Result
 
 
@@ -41,7 +42,7 @@ class Estimate(NamedTuple):
     basis: str
 
 
-def kind_of(model: str, recipe: Mapping[str, Any]) -> str:
+def kind_of(model: str, recipe: Recipe) -> str:
     """Return what cells have in common that take about equally long.
 
     These are the network, the method with its version and parameters, the images evaluated, the
@@ -50,17 +51,16 @@ def kind_of(model: str, recipe: Mapping[str, Any]) -> str:
 
     recipe: of a result, or of a cell before it is measured (`bench.cells.recipe`).
     """
-    quantizer = recipe["quantizer"]
-    said = {
+    common = {
         "model": model,
-        "method": recipe["method"],
-        "evaluation": recipe["evaluation"]["fingerprint"],
-        "precision": recipe["calibration"].get("synthesis_precision"),
-        "matrix_products": recipe.get("matrix_products"),
-        "rounding": quantizer.get("rounding"),
-        "searched": quantizer["w_bits"] == "mixed",
+        "method": recipe.method,
+        "evaluation": recipe.evaluation.fingerprint,
+        "precision": recipe.calibration.synthesis_precision,
+        "matrix_products": recipe.matrix_products,
+        "rounding": recipe.quantizer.get("rounding"),
+        "searched": recipe.quantizer.get("w_bits") == "mixed",
     }
-    return json.dumps(said, sort_keys=True)
+    return json.dumps(common, sort_keys=True)
 
 
 def forecast(wanted: Iterable[Wanted], results: Iterable[Result]) -> list[Estimate]:

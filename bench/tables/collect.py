@@ -86,6 +86,6 @@ def _w_text(quant: dict[str, Any]) -> int | str:
 def _found(result: Result | None) -> dict[str, Any]:
     if result is None:
         return {"status": "missing", "images": None} | dict.fromkeys(_MEASURED)
-    images = result.recipe["evaluation"]["fingerprint"]
+    images = result.recipe.evaluation.fingerprint
     measured = {key: getattr(result, key) for key in _MEASURED}
     return {"status": result.status, "images": images} | measured

@@ -60,20 +60,19 @@ def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
 
 
 def _recipe_lines(result: Result) -> list[str]:
-    recipe: dict[str, Any] = result.recipe
-    weights, quantizer = recipe["weights"], recipe["quantizer"]
+    recipe, weights = result.recipe, result.recipe.weights
     unsaid = ("w_bits", "a_bits", "fold", "size_mb", "mean_bits")
-    shared = {k: v for k, v in quantizer.items() if k not in unsaid and v is not None}
-    network = f"{result.model}: {weights['source']}" + _sha256(weights["sha256"])
+    shared = {k: v for k, v in recipe.quantizer.items() if k not in unsaid and v is not None}
+    network = f"{result.model}: {weights.source}" + _sha256(weights.sha256)
     without = [f"{result.data}: {result.left_out:,} images cannot be decoded and are left out"]
     images = without if result.left_out else []
     # Said where it is not float32.
-    if "matrix_products" in recipe:
-        images.append(f"matrix products in {recipe['matrix_products']}")
+    if recipe.matrix_products is not None:
+        images.append(f"matrix products in {recipe.matrix_products}")
     if (result.w_bits, result.a_bits) == (FLOAT_BITS, FLOAT_BITS):
         return [network, *images]
-    parameters = {k: v for k, v in recipe["method"].items() if k not in _METHOD_WORDS}
-    precision = recipe.get("calibration", {}).get("synthesis_precision")
+    parameters = {k: v for k, v in recipe.method.items() if k not in _METHOD_WORDS}
+    precision = recipe.calibration.synthesis_precision
     if precision is not None:
         parameters["synthesis_precision"] = precision
     # What several methods share, such as the schedule of a training, is a line of its own.
@@ -82,7 +81,7 @@ def _recipe_lines(result: Result) -> list[str]:
     return [
         network,
         *images,
-        f"quantizer: {_pairs(_with_effect(shared))}; BatchNorm {recipe['batchnorm']}",
+        f"quantizer: {_pairs(_with_effect(shared))}; BatchNorm {recipe.batchnorm}",
         *(f"{name}: {_pairs(values)}" for name, values in parts.items()),
         f"{result.method}: {_pairs(own)}",
     ]

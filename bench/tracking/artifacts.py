@@ -40,7 +40,7 @@ def calibration(result: Result, store: Store) -> Made | None:
         return None
     files = CacheEntry(store.root / "cache", CALIBRATION, result.calibration_key).existing_files()
     keys = ("model", "weights", "weights_sha256", "method", "variant", "seed")
-    said = {key: getattr(result, key) for key in keys} | {"recipe": result.recipe.get("method")}
+    said = {key: getattr(result, key) for key in keys} | {"recipe": result.recipe.method}
     return Made(f"calibration-{result.calibration_key}", "calibration-images", files, said)
 
 
@@ -50,8 +50,8 @@ def correctness(result: Result, store: Store) -> Made | None:
     files = [folder / name for name in ("correct.npz", "result.json")]
     if not all(file.exists() for file in files):
         return None
-    evaluation = result.recipe.get("evaluation", {})
-    said = {"cell": result.label, "top1": result.top1, "fingerprint": evaluation.get("fingerprint")}
+    fingerprint = result.recipe.evaluation.fingerprint
+    said = {"cell": result.label, "top1": result.top1, "fingerprint": fingerprint}
     return Made(f"correct-{result.id}", "correctness", files, said)
 
 

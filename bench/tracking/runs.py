@@ -152,7 +152,7 @@ def run_config(result: Result, config: Config) -> dict[str, Any]:
     resolved = config.model_dump(mode="json", exclude={"tracking", "paths", "force"})
     return {
         **resolved,
-        "recipe": result.recipe,
+        "recipe": result.recipe.as_dict(),
         "cell_id": result.id,
         RECORD: record_text(result),
         "weights_sha256": result.weights_sha256,

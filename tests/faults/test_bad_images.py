@@ -56,7 +56,7 @@ def test_ids_are_the_same_whether_bad_images_may_be_left_out_or_not(
     first, second = run(asked[0]), run_cell(asked[1])
     assert second.kind == "found", "the number is one of all images"
     assert (first.total, first.left_out) == (40, 0)
-    assert "left_out" not in first.recipe["evaluation"]
+    assert "left_out" not in first.recipe.as_dict()["evaluation"]
 
 
 def test_a_bad_image_ends_the_cell_and_is_named(make_fast: Make, tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_bad_images_are_left_out_named_and_counted(
     ]
     assert (result.status, result.total, result.left_out) == ("done", 38, 2)
     assert result.classes == 10
-    evaluation = result.recipe["evaluation"]
-    assert (evaluation["images"], evaluation["left_out"]) == (38, list(BAD))
-    assert evaluation["fingerprint"] != scan(lenient.data, "eval").fingerprint
+    evaluation = result.recipe.evaluation
+    assert (evaluation.images, evaluation.left_out) == (38, list(BAD))
+    assert evaluation.fingerprint != scan(lenient.data, "eval").fingerprint
     store = Store(outputs)
     right = store.correctness(result.id)["top1"]
     assert len(right) == 38
@@ -117,7 +117,7 @@ def test_bitmaps_of_two_cells_stay_aligned(make_fast: Make, tmp_path: Path, outp
     cells = [
         run(configured(make_fast, root, skip_bad=True, **{"quant.w_bits": bits})) for bits in (8, 2)
     ]
-    fingerprints = {cell.recipe["evaluation"]["fingerprint"] for cell in cells}
+    fingerprints = {cell.recipe.evaluation.fingerprint for cell in cells}
     assert len(fingerprints) == 1
     bitmaps = [Store(outputs).correctness(cell.id)["top1"] for cell in cells]
     assert [len(bitmap) for bitmap in bitmaps] == [38, 38]
@@ -143,10 +143,10 @@ def test_bad_training_images_are_no_calibration_images(make_fast: Make, tmp_path
     assert strict.status == "failed"
     result = run(configured(make_fast, root, skip_bad=True, **real))
     assert (result.status, result.total, result.left_out) == ("done", 40, 0)
-    calibration = result.recipe["calibration"]
-    assert calibration["left_out"] == list(BAD)
-    assert calibration["set"] == "toy, training side, 38 images"
-    assert sorted(calibration["indices"]) == list(range(38))
+    calibration = result.recipe.calibration
+    assert calibration.left_out == list(BAD)
+    assert calibration.set == "toy, training side, 38 images"
+    assert sorted(calibration.indices or ()) == list(range(38))
     assert run_cell(configured(make_fast, root, **real)).kind == "measured"
 
 

@@ -82,7 +82,7 @@ def test_a_first_version_with_a_checksum_is_none(store: Store) -> None:
     text = path.read_text().replace('"schema_version": 2', '"schema_version": 1')
     path.write_text(text)
     with pytest.raises(Damaged, match="was altered: its checksum does not fit"):
-        read_result(path)
+        read_result(str(path))
 
 
 def test_a_run_of_the_first_version_is_read() -> None:

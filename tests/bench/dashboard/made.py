@@ -24,7 +24,8 @@ QUANTIZER = {
 def made(id: str, right: np.ndarray | None = None, **changes: Any) -> Result:
     """Return a plausible record; its counts are those of `right`, (images,) bool.
 
-    Keys of `changes` that are topics of the recipe are merged into these.
+    Keys of `changes` that are topics of the recipe are merged into these, `matrix_products` and
+    `weight_bits` among them.
     """
     done = right is not None
     recipe: dict[str, Any] = {
@@ -39,6 +40,9 @@ def made(id: str, right: np.ndarray | None = None, **changes: Any) -> Result:
     for topic in recipe:
         if isinstance(recipe[topic], dict) and isinstance(changes.get(topic), dict):
             recipe[topic] = recipe[topic] | changes.pop(topic)
+    for topic in ("weight_bits", "matrix_products"):
+        if topic in changes:
+            recipe[topic] = changes.pop(topic)
     known: dict[str, Any] = {
         **{"id": id, "request_id": f"asked {id}", "status": "done" if done else "failed"},
         **{"model": "resnet20", "weights": "mnist5k", "method": "gaussian", "data": "mnist5k"},

@@ -109,9 +109,7 @@ def test_cells_of_other_candidates_or_products_are_no_seeds_of_each_other(store:
         budget = {"mean_bits": 6.0, "w_candidates": candidates}
         write(store, made(id * 16, RIGHT, w_bits="mixed", quantizer=budget), RIGHT)
     for id, seed in (("c", 0), ("d", 1)):
-        result = made(id * 16, RIGHT, seed=seed)
-        result.recipe["matrix_products"] = "tf32"
-        write(store, result, RIGHT)
+        write(store, made(id * 16, RIGHT, seed=seed, matrix_products="tf32"), RIGHT)
     write(store, made("e" * 16, RIGHT, seed=2), RIGHT)
     groups = {tuple(g["cells"]): (g["recipe"], g["bits"]) for g in collected(store)["groups"]}
     assert groups == {

@@ -63,8 +63,7 @@ def test_other_candidates_of_mixed_precision_are_another_recipe(
     ],
 )
 def test_the_precision_of_matrix_products_is_part_of_a_recipe(changes: dict, label: str) -> None:
-    result = made("a", **changes)
-    result.recipe["matrix_products"] = "tf32"
+    result = made("a", matrix_products="tf32", **changes)
     assert recipe_label(result, presets()) == label
 
 
@@ -77,7 +76,9 @@ def test_methods_are_told_apart_by_what_varies() -> None:
     zeroq = {"method": "zeroq", "variant": "release"}
     assert labels({}, {}, zeroq) == ["gaussian", "gaussian", "zeroq (release)"]
     more = [made("0", method="zeroq"), made("1", method="zeroq")]
-    more[1].recipe["method"]["images"] = 64
+    method = more[1].recipe.method | {"images": 64}
+    recipe = more[1].recipe.model_copy(update={"method": method})
+    more[1] = more[1].model_copy(update={"recipe": recipe})
     assert method_labels(more, [0, 0], presets()) == ["zeroq (images 16)", "zeroq (images 64)"]
     assert method_labels(more, [0, 1], presets()) == ["zeroq", "zeroq"]
 
@@ -104,6 +105,5 @@ def test_few_bits_come_first() -> None:
     assert bits_order(made("a")) == 6  # W4A8
     mixed = {"w_bits": "mixed", "a_bits": 8}
     assert bits_order(made("a", quantizer={"mean_bits": 3.0}, **mixed)) == 5.5
-    sized = made("a", quantizer={"size_mb": 0.1}, **mixed)
-    sized.recipe["weight_bits"] = {"a": 2, "b": 4}
+    sized = made("a", quantizer={"size_mb": 0.1}, weight_bits={"a": 2, "b": 4}, **mixed)
     assert bits_order(sized) == 5.5

@@ -69,7 +69,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         **{"versions": {"WANDB_API_KEY": KEY}, "traceback": f"api_key='{KEY[::-1]}' {MARKUP}"},
     }
     right = made("a" * 16, RIGHT, **changes)
-    right.recipe["method"] = method
+    recipe = right.recipe.model_copy(update={"method": method})
+    right = right.model_copy(update={"recipe": recipe})
     config = config_of("data.limit=2") | {"group": MARKUP}
     write(store, right, RIGHT, config)
     (store.cells / MARKUP.replace("/", "_")).mkdir()

@@ -23,7 +23,7 @@ def test_the_record_says_each_layers_bits(make_fast: MakeConfig, outputs: Path) 
     result = run_cell(make_fast(mixed(mean_bits=4))).result
     assert result is not None
     assert (result.status, result.w_bits, result.bits) == ("done", "mixed", "MP4/A8")
-    bits = result.recipe["weight_bits"]
+    bits = result.recipe.weight_bits
     assert len(bits) == 22  # convolutions of resnet20 with two projections, and its last layer
     assert set(bits.values()) == {2, 4, 8}
     folder = outputs / "cells" / result.id

@@ -13,7 +13,7 @@ from torch import nn
 
 import models.zoo.catalogue
 import models.zoo.pytorchcv
-from bench.cells.recipe import recipe
+from bench.cells.recipe import recipe_of
 from bench.config.schema import Config
 from models.zoo import entry, sha256_of
 from models.zoo.fetch import FOLDER_VARIABLE
@@ -52,7 +52,7 @@ def test_ids_are_known_without_the_weights(
     ]
     ids = [plan(make_config(change)).id for change in asked]
     assert len(set(ids)) == len(ids)
-    assert recipe(plan(make_config(asked[0])))["weights"]["sha256"] is None
+    assert recipe_of(plan(make_config(asked[0]))).weights.sha256 is None
     same = make_config(model("resnet50", "pytorchcv-latest"))
     assert plan(same).id == ids[1]
     assert request_id(same) == request_id(make_config(model("resnet50")))
@@ -89,7 +89,7 @@ def test_a_record_has_the_sha256_of_the_fetched_file(
     assert done is not None
     assert (done.status, done.reason) == ("done", None)
     assert done.id == failed.id
-    assert done.weights_sha256 == done.recipe["weights"]["sha256"] == sha256_of(file)
+    assert done.weights_sha256 == done.recipe.weights.sha256 == sha256_of(file)
     assert done.fp32_expected is None  # published for ImageNet, not for digits
     assert (done.model, done.weights) == ("shufflenet", "pytorchcv-0.0.51")
 
@@ -108,7 +108,7 @@ def test_a_network_of_timm(make_fast: Make, monkeypatch: pytest.MonkeyPatch) -> 
     assert (done.status, done.reason) == ("done", None)
     assert (done.model, done.weights) == ("timm/mobilenetv3_small_050", name)
     assert done.weights_sha256 is not None
-    assert done.recipe["preprocessing"]["interpolation"] == "bicubic"
+    assert done.recipe.preprocessing["interpolation"] == "bicubic"
 
 
 def test_a_network_of_your_own_from_the_command_line(

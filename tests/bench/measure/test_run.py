@@ -131,10 +131,10 @@ def test_a_float_cell(make_fast: Make, outputs: Path) -> None:
 def test_real_names_its_training_images(make_fast: Make) -> None:
     outcome = run_cell(make_fast({"method": {"name": "real", "images": 20}}))
     assert outcome.result is not None
-    calibration = outcome.result.recipe["calibration"]
-    assert calibration["images"] == 20
-    assert len(set(calibration["indices"])) == 20
-    assert all(0 <= index < 4000 for index in calibration["indices"])
+    calibration = outcome.result.recipe.calibration
+    assert calibration.images == 20
+    assert calibration.indices is not None and len(set(calibration.indices)) == 20
+    assert all(0 <= index < 4000 for index in calibration.indices)
 
 
 def test_a_failure_is_recorded_and_tried_again(

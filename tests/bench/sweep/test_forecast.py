@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from bench.cells.recipe import Recipe
 from bench.cells.result import Result
 from bench.sweep.forecast import Estimate, Wanted, forecast, kind_of
 
 GB = 10**9
 
 
-def recipe(**changes: Any) -> dict[str, Any]:
+def recipe(**changes: Any) -> Recipe:
     """As a result has it; `changes` by topic are merged into it."""
     known: dict[str, Any] = {
         "quantizer": {"w_bits": 4, "a_bits": 4, "rounding": "nearest"},
@@ -20,8 +21,12 @@ def recipe(**changes: Any) -> dict[str, Any]:
         "evaluation": {"fingerprint": "f" * 64},
         "seed": 0,
     }
-    return {topic: value | changes.get(topic, {}) if isinstance(value, dict) else value
-            for topic, value in known.items()}  # fmt: skip
+    return Recipe.model_validate(
+        {
+            topic: value | changes.get(topic, {}) if isinstance(value, dict) else value
+            for topic, value in known.items()
+        }
+    )
 
 
 KIND = kind_of("resnet20", recipe())

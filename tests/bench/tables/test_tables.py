@@ -179,20 +179,23 @@ def test_heading_names_images_float_and_seeds(jobs, results):
 
 
 def test_heading_warns_of_different_images(jobs, results):
-    recipe = {**results[1].recipe, "evaluation": {"fingerprint": "other"}}
+    recipe = {**results[1].recipe.as_dict(), "evaluation": {"fingerprint": "other"}}
     mixed = [results[0], record(jobs[1], 180, recipe=recipe)]
     assert "WARNING: these cells were measured on different images" in heading(collect(jobs, mixed))
 
 
 def test_footnotes_say_a_precision_that_is_not_float32(jobs, results):
-    recipe = {**results[0].recipe, "calibration": {"images": 16, "synthesis_precision": "bf16"}}
+    recipe = {
+        **results[0].recipe.as_dict(),
+        "calibration": {"images": 16, "synthesis_precision": "bf16"},
+    }
     odd = record(jobs[0], 180, recipe=recipe)
     assert "gaussian: images 16, synthesis_precision bf16" in footnotes([odd], collect(jobs, [odd]))
 
 
 def test_footnotes_say_nested_parameters_and_no_quantizer_of_a_float_network(jobs, results):
-    method = {**results[0].recipe["method"], "schedule": {"epochs": 2, "lr": 0.1}}
-    trained = record(jobs[0], 180, recipe={**results[0].recipe, "method": method})
+    method = {**results[0].recipe.method, "schedule": {"epochs": 2, "lr": 0.1}}
+    trained = record(jobs[0], 180, recipe={**results[0].recipe.as_dict(), "method": method})
     notes = footnotes([trained], collect(jobs, [trained]))
     assert {"gaussian: images 16", "schedule: epochs 2, lr 0.1"} <= set(notes)
     floats = record(jobs[0], 190, w_bits=32, a_bits=32)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 import bench.tracking.fetch
+from bench.cells.recipe import Recipe
 from bench.cells.result import Result
 from bench.tracking.fetch import Run, results_of_runs
 from bench.tracking.record import RECORD, read_record, record_text
@@ -98,5 +99,6 @@ def test_records_keep_every_number() -> None:
 
 def record_of_awkward_numbers() -> Result:
     result = long_results()[0]
-    recipe = {**result.recipe, "tiny": 1e-300, "nested": {"a.b": [1, 2.5, None, True]}}
+    awkward = {"tiny": 1e-300, "nested": {"a.b": [1, 2.5, None, True]}}
+    recipe = Recipe.model_validate(result.recipe.as_dict() | awkward)
     return result.model_copy(update={"recipe": recipe, "top1": 1 / 3})

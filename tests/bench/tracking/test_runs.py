@@ -67,7 +67,7 @@ def test_the_config_of_a_run_is_the_resolved_one(measured: tuple[Result, Config]
     assert found["quant"]["a_bits"] == 8
     assert found["method"] == {"name": "gaussian", "images": 8}
     assert found["cell_id"] == result.id
-    assert found["recipe"] == result.recipe
+    assert found["recipe"] == result.recipe.as_dict()
     assert found["weights_sha256"] == result.weights_sha256
     assert "paths" not in found
     assert "tracking" not in found

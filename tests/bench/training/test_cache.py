@@ -106,8 +106,8 @@ def test_one_training_serves_every_bit_width(tmp_path: Path, trainings: list[Tra
     ]
     result = found[1]
     assert result is not None
-    assert result.recipe["quantizer"]["weight_quantizer"] == "lsq"
-    assert result.recipe["batchnorm"] == "private, float"
+    assert result.recipe.quantizer["weight_quantizer"] == "lsq"
+    assert result.recipe.batchnorm == "private, float"
     said = json.loads((tmp_path / "cells" / result.id / "training.json").read_bytes())
     assert said["key"] == folder.name
     assert [record["epoch"] for record in said["epochs"]] == [1, 2]
