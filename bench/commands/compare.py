@@ -94,19 +94,19 @@ def _top1(name: str, result: Result) -> str:
     return f"{name}  {result.top1:.2f} % [{low:.2f}, {high:.2f}]  {counts}  {result.label}"
 
 
-def _verdict(found: Difference, a: np.ndarray, b: np.ndarray) -> list[str]:
-    p = _p(found.p)
+def _verdict(difference: Difference, a: np.ndarray, b: np.ndarray) -> list[str]:
+    p = _p(difference.p)
     only_a, only_b = discordant(a, b)
     images, differ = len(a), 100 * (only_a + only_b) / len(a)
     paired = smallest_paired_difference(images, differ)
     resolves = "no difference" if paired is None else f"{paired:.2f} points"
     unpaired = smallest_unpaired_difference(images, 50 * (a.mean() + b.mean()))
     return [
-        f"A - B  {found.points:+.2f} points [{found.low:+.2f}, {found.high:+.2f}], "
+        f"A - B  {difference.points:+.2f} points [{difference.low:+.2f}, {difference.high:+.2f}], "
         "95 % by paired bootstrap over images",
         f"images that only A has right: {only_a:,}, only B: {only_b:,}; exact McNemar p "
         f"{p if p.startswith('<') else f'= {p}'}",
-        _who(found, only_a + only_b),
+        _who(difference, only_a + only_b),
         "",
         f"{images:,} images of which {differ:.2f} % tell A and B apart resolve {resolves} "
         f"(unpaired {unpaired:.2f}), at 95 % with a power of 80 %",
@@ -114,13 +114,13 @@ def _verdict(found: Difference, a: np.ndarray, b: np.ndarray) -> list[str]:
     ]
 
 
-def _who(found: Difference, differ: int) -> str:
+def _who(difference: Difference, differ: int) -> str:
     if not differ:
         return "equal: A and B are right on the same images"
-    leader = "A" if found.points > 0 else "B"
-    if found.p < ALPHA:
+    leader = "A" if difference.points > 0 else "B"
+    if difference.p < ALPHA:
         return f"{leader} wins: resolved at 95 %"
-    if found.points == 0:
+    if difference.points == 0:
         return "a draw"
     return f"{leader} is ahead, but unresolved: these images do not tell A and B apart"
 
@@ -160,10 +160,10 @@ def _style(to: str) -> dict[str, Any]:
 def _shown(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the table that people read: texts."""
     numbers = pairs.columns[list(pairs.columns).index("first") :]
-    asked = pairs.drop(columns=[*numbers, "w_bits", "a_bits"]).astype(object).map(as_given)
+    conditions = pairs.drop(columns=[*numbers, "w_bits", "a_bits"]).astype(object).map(as_given)
     rows = [_texts(row) for row in pairs.to_dict("records")]
-    said = asked.rename(columns=lambda key: key.split(".")[-1]).astype(str)
-    return pd.concat([said, pd.DataFrame(rows, index=pairs.index)], axis=1)
+    table = conditions.rename(columns=lambda key: key.split(".")[-1]).astype(str)
+    return pd.concat([table, pd.DataFrame(rows, index=pairs.index)], axis=1)
 
 
 def _texts(row: Mapping[Any, Any]) -> dict[str, str]:

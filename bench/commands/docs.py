@@ -22,12 +22,12 @@ def docs(arguments: Namespace) -> int:
     pages = {page: page.read_text() for page in _PAGES}
     names = dict.fromkeys(name for page in pages.values() for name in shown_names(page))
     tables = {name: kept_table(_RESULTS, name) for name in names}
-    wanted = {page: fill(text, tables.__getitem__) for page, text in pages.items()}
-    wanted |= {_RESULTS / f"{name}.md": table for name, table in tables.items()}
-    stale = [file for file, text in wanted.items() if file.read_text() != text]
+    content = {page: fill(text, tables.__getitem__) for page, text in pages.items()}
+    content |= {_RESULTS / f"{name}.md": table for name, table in tables.items()}
+    stale = [file for file, text in content.items() if file.read_text() != text]
     for file in stale:
         if not arguments.check:
-            write_whole(file, wanted[file])
+            write_whole(file, content[file])
         say(f"{file} is stale; `bench docs` writes it" if arguments.check else f"wrote {file}")
     if not stale:
         say(f"{len(tables)} tables are those of {_RESULTS}")

@@ -18,7 +18,7 @@ from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, TRAINING
 from bench.machine.device import check_device
 from bench.measure.run import known_result
-from bench.sweep.forecast import Estimate, Wanted, forecast, kind_of
+from bench.sweep.forecast import Estimate, Planned, forecast, kind_of
 from bench.sweep.journal import readable
 from bench.training.host import check_machines
 from models.errors import BenchError
@@ -42,24 +42,24 @@ def dry_run(args: Sequence[str]) -> int:
         try:
             config = read_config(composed)
             cell = plan(request_of(config), listings)
-            known = known_result(cell)
-            if known is None:
+            result = known_result(cell)
+            if result is None:
                 check_machines(config.runtime)
                 check_device(config.runtime.device)
         except (BenchError, OSError) as error:
             refused.setdefault(str(error), []).append(" ".join(job))
             continue
-        if known is None:
+        if result is None:
             left.append(cell)
-        counts["left" if known is None else known.status] += 1
+        counts["left" if result is None else result.status] += 1
     earlier = _earlier({_outputs(cell) for cell in left})
     failed = sum(map(_failed, left))
     references = _references(left)
     impossible = sum(map(len, refused.values()))
     for line in _summary(counts, failed, impossible, len(references)):
         say(line)
-    wanted = [_wanted(cell, earlier) for cell in [*references, *left]]
-    for line in _costs(forecast(wanted, earlier)):
+    planned = [_planned(cell, earlier) for cell in [*references, *left]]
+    for line in _costs(forecast(planned, earlier)):
         say(line)
     for reason, jobs in refused.items():
         several = f"{len(jobs)} cells, the first: " if len(jobs) > 1 else ""
@@ -91,11 +91,11 @@ def _references(left: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in floats.values() if known_result(cell) is None]
 
 
-def _wanted(cell: Cell, earlier: Sequence[Result]) -> Wanted:
+def _planned(cell: Cell, earlier: Sequence[Result]) -> Planned:
     name = f"{cell.entry.name} {cell.listing.name} {cell.method.name}"
     bits = cell.spec.w_bits, cell.spec.a_bits
     shared = _shared(cell, _outputs(cell) / "cache", earlier)
-    return Wanted(cell.id, name, kind_of(cell.entry.name, recipe_of(cell)), bits, shared)
+    return Planned(cell.id, name, kind_of(cell.entry.name, recipe_of(cell)), bits, shared)
 
 
 def _shared(cell: Cell, caches: Path, earlier: Sequence[Result]) -> dict[str, str | None]:
@@ -134,9 +134,9 @@ def _costs(estimates: Sequence[Estimate]) -> list[str]:
     """Return a line on the time of all and one on memory, then one a kind."""
     if not estimates:
         return []
-    known = [seconds for one in estimates if (seconds := _seconds(one)) is not None]
+    costs = [seconds for one in estimates if (seconds := _seconds(one)) is not None]
     unknown = sum(one.cells for one in estimates if one.cells_seconds is None)
-    time = f"{'at least' if unknown else 'about'} {readable(sum(known))}" if known else "unknown"
+    time = f"{'at least' if unknown else 'about'} {readable(sum(costs))}" if costs else "unknown"
     peaks = [one.peak_memory_bytes for one in estimates if one.peak_memory_bytes is not None]
     memory = f"up to {max(peaks) / 2**30:.1f} GiB" if peaks else "unknown"
     return [

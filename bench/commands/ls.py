@@ -18,16 +18,16 @@ _GROUPS = {
 
 def ls(arguments: Namespace) -> int:
     """Print one name a line, with what it is."""
-    found = options(_GROUPS[arguments.what], arguments.config_dir)
+    names = options(_GROUPS[arguments.what], arguments.config_dir)
     if arguments.what == "methods":
         from methods.registry import METHODS
 
-        found |= {name: f"installed: {path}" for name, path in METHODS.installed().items()}
+        names |= {name: f"installed: {path}" for name, path in METHODS.installed().items()}
     if arguments.what == "tables":
         from bench.papers.definition import load_definition, table_names
 
-        found |= {name: load_definition(name).title for name in table_names()}
-    width = max(map(len, found), default=0)
-    for name, description in sorted(found.items()):
+        names |= {name: load_definition(name).title for name in table_names()}
+    width = max(map(len, names), default=0)
+    for name, description in sorted(names.items()):
         say(f"{name:<{width}}  {description}".rstrip())
     return 0

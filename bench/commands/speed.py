@@ -60,10 +60,10 @@ def speed(arguments: Namespace) -> int:
     return 0
 
 
-def keep(found: dict[str, Any], ratios: Sequence[Ratio], out: Path) -> None:
+def keep(measured: dict[str, Any], ratios: Sequence[Ratio], out: Path) -> None:
     """Write what was measured into the folder `out`, and add it to the history there."""
-    write_whole(out / "speed.json", json.dumps(found, indent=1) + "\n")
+    write_whole(out / "speed.json", json.dumps(measured, indent=1) + "\n")
     plot(ratios, out / "speed.png")
-    so_far = history.added(history.read(out / "speed_history.csv"), history.rows(found))
+    so_far = history.added(history.read(out / "speed_history.csv"), history.rows(measured))
     write_whole(out / "speed_history.csv", history.text(so_far))
     history.plot(so_far, out / "speed_history.png")

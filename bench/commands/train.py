@@ -89,10 +89,10 @@ def train(arguments: Namespace) -> int:
 
 
 def _checked(config: dict[str, Any]) -> tuple[RuntimeConfig, Schedule, int]:
-    known = [field.name for field in fields(Schedule)]
+    parameters = [field.name for field in fields(Schedule)]
     for key in config["train"]:
-        if key not in known:
-            raise BenchError(f"train has no key {key!r}; {did_you_mean(key, known)}")
+        if key not in parameters:
+            raise BenchError(f"train has no key {key!r}; {did_you_mean(key, parameters)}")
     try:
         return (
             RuntimeConfig(**config["runtime"]),

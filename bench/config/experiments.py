@@ -44,9 +44,9 @@ def experiment_jobs(
 
     Raises BenchError for an unknown experiment or a cell that does not compose.
     """
-    known = options("experiment", user_configs)
-    if name not in known:
-        raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, known)}")
+    experiments = options("experiment", user_configs)
+    if name not in experiments:
+        raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, experiments)}")
     configs = Configs(user_configs)
     jobs = _jobs_of(configs.sweeper(name, overrides), overrides)
     return [_job([f"experiment={name}", *job], configs) for job in jobs]

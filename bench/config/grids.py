@@ -43,9 +43,13 @@ def jobs_of_grids(grids: Sequence[Mapping[str, Any]], overrides: Sequence[str]) 
     """
     if any(grid.keys() != grids[0].keys() for grid in grids):
         raise BenchError("the grids of an experiment must all have the same keys")
-    own = [_choices([f"{key}={value}" for key, value in grid.items()]) for grid in grids]
+    by_grid = [_choices([f"{key}={value}" for key, value in grid.items()]) for grid in grids]
     typed = _choices(overrides)
-    jobs = [job for choices in own for job in itertools.product(*_typed_into(choices, typed, own))]
+    jobs = [
+        job
+        for choices in by_grid
+        for job in itertools.product(*_typed_into(choices, typed, by_grid))
+    ]
     return [list(job) for job in dict.fromkeys(jobs)]
 
 
@@ -87,12 +91,12 @@ def with_choices(args: Sequence[str]) -> list[str]:
 def _typed_into(
     choices: dict[str, list[str]], typed: dict[str, list[str]], grids: list[dict[str, list[str]]]
 ) -> list[list[str]]:
-    known = {value for grid in grids for values in grid.values() for value in values}
+    listed = {value for grid in grids for values in grid.values() for value in values}
     kept = {
         key: [
             value
             for value in values
-            if key not in choices or value in choices[key] or value not in known
+            if key not in choices or value in choices[key] or value not in listed
         ]
         for key, values in typed.items()
     }
@@ -110,12 +114,12 @@ def _choices(lines: Sequence[str]) -> dict[str, list[str]]:
 
 def _plain(line: str) -> tuple[str, list[str]] | None:
     """Return the key and the values of `key=word,word`; None for anything else."""
-    found = _LINE.fullmatch(line)
-    if found is None:
+    match = _LINE.fullmatch(line)
+    if match is None:
         return None
-    values = [written(word) for word in found["values"].split(",")]
-    known = [value for value in values if value is not None]
-    return (found["key"], known) if len(known) == len(values) else None
+    values = [written(word) for word in match["values"].split(",")]
+    plain = [value for value in values if value is not None]
+    return (match["key"], plain) if len(plain) == len(values) else None
 
 
 def written(word: str) -> str | None:

@@ -26,10 +26,10 @@ def prefer_own_defaults() -> None:
     store = ConfigStore.instance()
     for name, values in _defaults().items():
         try:
-            known = store.load(f"hydra/launcher/{name}.yaml").node
+            default = store.load(f"hydra/launcher/{name}.yaml").node
         except ConfigLoadError:  # not installed
             continue
-        node = OmegaConf.merge(known, values)
+        node = OmegaConf.merge(default, values)
         store.store(group="hydra/launcher", name=name, node=node, provider="quantization-bench")
 
 
@@ -66,8 +66,8 @@ def missing_launcher(error: Exception) -> str | None:
     first = first_line(error)
     for name, extra in EXTRAS.items():
         if first.endswith(f"Could not find 'hydra/launcher/{name}'"):
-            wanted = f"quantization-bench[{extra}]" if extra else "quantization-bench"
-            return f"hydra/launcher={name} is not installed; pip install '{wanted}'"
+            package = f"quantization-bench[{extra}]" if extra else "quantization-bench"
+            return f"hydra/launcher={name} is not installed; pip install '{package}'"
     return None
 
 

@@ -73,10 +73,10 @@ class Composer:
         Raises NotPlain for anything else.
         """
         hydra = self._file(f"experiment/{experiment}").content.get("hydra", {})
-        found = hydra.get("sweeper", {})
-        if not (hydra.keys() <= {"mode", "sweeper"} and found.keys() <= {"params", "grids"}):
+        sweeper_node = hydra.get("sweeper", {})
+        if not (hydra.keys() <= {"mode", "sweeper"} and sweeper_node.keys() <= {"params", "grids"}):
             raise NotPlain(f"hydra of {experiment}")
-        return found
+        return sweeper_node
 
     def compose(self, overrides: Iterable[str]) -> _Tree:
         """Return what `bench run` composes `overrides` to, without `hydra`, references resolved.
@@ -133,12 +133,12 @@ class Composer:
         file = self._file(f"experiment/{experiment}")
         if file.package != "_global_":
             raise NotPlain(f"package of {experiment}")
-        found: dict[str, str] = {}
+        chosen: dict[str, str] = {}
         for item in file.defaults:
             if not isinstance(item, dict) or not all(k.startswith("override /") for k in item):
                 raise NotPlain(f"defaults of {experiment}")
-            found |= {key.removeprefix("override /"): option for key, option in item.items()}
-        return {key: option for key, option in found.items() if not key.startswith("hydra/")}
+            chosen |= {key.removeprefix("override /"): option for key, option in item.items()}
+        return {key: option for key, option in chosen.items() if not key.startswith("hydra/")}
 
     def _option(self, group: str, option: str, place: _Path, chosen: dict[str, str]) -> _Tree:
         """Return what an option of a group adds to the config.
@@ -166,10 +166,10 @@ class Composer:
     def _nested(self, item: dict[str, str], place: _Path, chosen: dict[str, str]) -> _Tree:
         """Return what an option of another group adds below `place`, such as `/qat@qat: lsq`."""
         (key, option), *rest = item.items()
-        found = _NESTED.fullmatch(key)
-        if rest or found is None:
+        match = _NESTED.fullmatch(key)
+        if rest or match is None:
             raise NotPlain(f"default {item}")
-        group, place = found[1], (*place, found[2])
+        group, place = match[1], (*place, match[2])
         return self._option(group, chosen.pop(f"{group}@{'.'.join(place)}", option), place, chosen)
 
     def _file(self, name: str) -> _File:
@@ -260,8 +260,8 @@ def _named(tree: _Tree, path: _Path) -> Any:
         value = value[key]
     if "${" not in str(value):
         return value
-    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
         raise NotPlain(f"reference {value}")
-    beside = path[:-1] if found[1] else ()
-    return _named(tree, (*beside, *found[2].split(".")))
+    beside = path[:-1] if match[1] else ()
+    return _named(tree, (*beside, *match[2].split(".")))

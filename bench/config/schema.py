@@ -115,9 +115,9 @@ class Config(_Strict):
         """Raises BenchError for a quantizer that does not exist."""
         if isinstance(value, QuantSpec):
             return value
-        known = QuantSpec.__dataclass_fields__
-        for key in value.keys() - known.keys():
-            raise BenchError(f"quant has no key {key!r}; {did_you_mean(key, known)}")
+        fields = QuantSpec.__dataclass_fields__
+        for key in value.keys() - fields.keys():
+            raise BenchError(f"quant has no key {key!r}; {did_you_mean(key, fields)}")
         for key in ("w_bits", "a_bits"):
             if key not in value:
                 raise BenchError(f"quant.{key} is missing; add it to the config of this quant")

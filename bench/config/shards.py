@@ -40,8 +40,8 @@ def without_shard(overrides: Iterable[str]) -> tuple[list[str], Shard | None]:
 
 
 def _read(text: str) -> Shard:
-    found = _SHARD.fullmatch(text.strip("'\""))
-    shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
+    match = _SHARD.fullmatch(text.strip("'\""))
+    shard = Shard(int(match[1]), int(match[2])) if match else Shard(0, 0)
     if not 1 <= shard.number <= shard.parts:
         raise BenchError(
             f"shard={text} is no part of a sweep; give shard=I/N with I from 1 to N, such as "

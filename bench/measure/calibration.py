@@ -146,9 +146,9 @@ def preview(images: Tensor, preprocessing: Preprocessing) -> Image.Image:
 
     What lies outside the range of pixels is clipped.
     """
-    shown = images[:_PREVIEW_IMAGES]
+    first = images[:_PREVIEW_IMAGES]
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    pixels = ((shown * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels = ((first * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
     columns = min(4, len(pixels))
     rows = -(-len(pixels) // columns)
     blank = pixels.new_zeros(rows * columns - len(pixels), *pixels.shape[1:])

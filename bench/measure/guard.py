@@ -13,13 +13,13 @@ import select
 import signal
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Busy, Store
+from bench.machine.processes import descendants, kill
 
 
 def main(stacks: int, watched: int, until: float, grace: float) -> None:
@@ -65,43 +65,6 @@ def _wait_for_end(process: int, until: float) -> None:
 def reason(limit: float, phase: str) -> str:
     """Return what a cell is recorded with that took more than `limit` seconds."""
     return f"time limit: {limit:g} s passed in phase {phase}"
-
-
-def descendants(process: int) -> list[tuple[int, str]]:
-    """Return the processes that `process` has started, and theirs, without this one.
-
-    Each as its number and its start time, which a later one of the same number does not have. On
-    Linux; elsewhere none are known.
-    """
-    parents: dict[int, list[tuple[int, str]]] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        if (found := _stat(int(path.name))) is not None:
-            parent, started = found
-            parents.setdefault(parent, []).append((int(path.name), started))
-    below: list[tuple[int, str]] = []
-    wanted = [process]
-    while wanted:
-        children = [c for c in parents.get(wanted.pop(), []) if c[0] != os.getpid()]
-        below += children
-        wanted += [number for number, _ in children]
-    return below
-
-
-def kill(process: tuple[int, str]) -> None:
-    """End one of the `descendants`, if it is still there."""
-    number, started = process
-    if (found := _stat(number)) is not None and found[1] == started:
-        with suppress(OSError):
-            os.kill(number, signal.SIGKILL)
-
-
-def _stat(process: int) -> tuple[int, str] | None:
-    """Return the parent of a process and when it started, in ticks since the machine did."""
-    try:
-        words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return int(words[1]), words[19]
 
 
 def _record(orders: dict[str, Any], phase: str, where: str, seconds_past: float) -> None:

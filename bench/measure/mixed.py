@@ -72,8 +72,9 @@ def _load(path: Path) -> dict[str, dict[int, float]]:
     TypeError, AttributeError or LookupError for one that is damaged.
     """
     content = path.read_bytes()
-    known, whole = json.loads(content), fits(content)
-    layers = known["layers"] if whole else known
+    whole, layers = fits(content), json.loads(content)
+    if whole:
+        layers = layers["layers"]
     if whole is False or "checksum" in layers:
         raise ValueError(f"{path} does not fit its checksum")
     return {layer: {int(b): float(v) for b, v in of.items()} for layer, of in layers.items()}

@@ -50,12 +50,12 @@ def run_cell(cell: Cell, resources: Resources, wait: bool = True) -> Outcome:
     Raises BenchError when its result cannot be written.
     """
     store = Store(cell.request.config.paths.outputs)
-    if known := known_result(cell):
-        return Outcome("found", cell, known)
+    if result := known_result(cell):
+        return Outcome("found", cell, result)
     try:
         with store.lock(cell.id, wait):
-            if known := known_result(cell):
-                return Outcome("found", cell, known)
+            if result := known_result(cell):
+                return Outcome("found", cell, result)
             return Outcome("measured", cell, _measure_into(store, cell, resources))
     except Busy:
         return Outcome("busy", cell, None)
@@ -85,7 +85,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
     config, clock = cell.request.config, Clock()
     device = prepare_device(config.runtime, resources.gpus).device
     reset_peak_memory(device)
-    known: dict[str, Any] = facts_before(cell)
+    facts: dict[str, Any] = facts_before(cell)
     ran: dict[str, Any] = {}
     earlier = store.finished(cell.id)
     with (
@@ -96,7 +96,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
 
         def record(outcome: dict[str, Any]) -> Result:
             return Result(
-                **{**known, **outcome},
+                **{**facts, **outcome},
                 seconds=clock.rounded(),
                 peak_memory_bytes=peak_memory_bytes(device),
                 runtime=config.runtime.model_dump()
@@ -111,7 +111,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
         try:
             if cell.needs_float:
                 with clock.phase("float"):
-                    known |= _float_reference(cell, resources)
+                    facts |= _float_reference(cell, resources)
             measured = _in_time(cell, resources, clock, unfinished)
             ran = {
                 "batch_size": measured.evaluation.batch_size,

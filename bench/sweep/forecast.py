@@ -9,7 +9,7 @@ from bench.cells.recipe import Recipe
 from bench.cells.result import Result
 
 
-class Wanted(NamedTuple):
+class Planned(NamedTuple):
     """A cell to be measured.
 
     name: of its kind, for people. kind: see `kind_of`. bits: of weights and activations.
@@ -63,8 +63,8 @@ def kind_of(model: str, recipe: Recipe) -> str:
     return json.dumps(common, sort_keys=True)
 
 
-def forecast(wanted: Iterable[Wanted], results: Iterable[Result]) -> list[Estimate]:
-    """Return an estimate for each kind among the `wanted` cells, in their order.
+def forecast(planned: Iterable[Planned], results: Iterable[Result]) -> list[Estimate]:
+    """Return an estimate for each kind among the `planned` cells, in their order.
 
     A cell counts once. It takes the median of the earlier cells of its kind at its bits, or at all
     bits where none has its own; the float cell it needs and the shared phases are left out. A
@@ -72,8 +72,8 @@ def forecast(wanted: Iterable[Wanted], results: Iterable[Result]) -> list[Estima
     the others read what it kept. Of earlier cells those count that are of the device which measured
     the kind last.
     """
-    kinds: dict[str, list[Wanted]] = {}
-    for cell in {cell.id: cell for cell in wanted}.values():
+    kinds: dict[str, list[Planned]] = {}
+    for cell in {cell.id: cell for cell in planned}.values():
         kinds.setdefault(cell.kind, []).append(cell)
     earlier: dict[str, list[Result]] = {kind: [] for kind in kinds}
     for result in results:
@@ -82,15 +82,15 @@ def forecast(wanted: Iterable[Wanted], results: Iterable[Result]) -> list[Estima
     return [_estimate(cells, _on_one_device(earlier[kind])) for kind, cells in kinds.items()]
 
 
-def _estimate(cells: Sequence[Wanted], earlier: Sequence[Result]) -> Estimate:
+def _estimate(cells: Sequence[Planned], earlier: Sequence[Result]) -> Estimate:
     name, phases = cells[0].name, list(cells[0].shared)
     keys = {phase: {cell.shared[phase] for cell in cells} - {None} for phase in phases}
     shared = {phase: len(keys[phase]) for phase in phases if keys[phase]}
     if not earlier:
         return Estimate(name, len(cells), shared, None, None, None, "no earlier cell of this kind")
-    own = [(_bits(result), _own_seconds(result, phases)) for result in earlier]
+    alone = [(_bits(result), _seconds_alone(result, phases)) for result in earlier]
     cells_seconds = sum(
-        median([seconds for bits, seconds in own if bits == cell.bits] or [s for _, s in own])
+        median([seconds for bits, seconds in alone if bits == cell.bits] or [s for _, s in alone])
         for cell in cells
     )
     shared_seconds = sum(
@@ -103,7 +103,7 @@ def _estimate(cells: Sequence[Wanted], earlier: Sequence[Result]) -> Estimate:
     return Estimate(name, len(cells), shared, cells_seconds, shared_seconds, peak or None, basis)
 
 
-def _own_seconds(result: Result, phases: Iterable[str]) -> float:
+def _seconds_alone(result: Result, phases: Iterable[str]) -> float:
     seconds = result.seconds
     return seconds["total"] - sum(seconds.get(phase, 0.0) for phase in ("float", *phases))
 

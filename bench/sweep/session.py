@@ -162,21 +162,21 @@ class Session:
         journal = self._journal
         if journal is not None:
             # One mistake in a sweep is one line: the summary says how often.
-            said = entry.status == "refused" and journal.has_refusal(str(entry.reason))
+            is_repeated = entry.status == "refused" and journal.has_refusal(str(entry.reason))
             journal.add(entry)
-            if said:
+            if is_repeated:
                 return
         position = f"{journal.position()} " if journal else ""
         log.info("%s%s", position, describe(entry, result))
 
     def _track(self, result: Result, request: Request) -> None:
         config = request.config
-        wanted = config.tracking.mode
-        if wanted not in self._modes:
-            self._modes[wanted] = effective_mode(wanted)
-            if (wanted, self._modes[wanted]) == ("online", "offline") and not self._in_worker:
+        requested = config.tracking.mode
+        if requested not in self._modes:
+            self._modes[requested] = effective_mode(requested)
+            if (requested, self._modes[requested]) == ("online", "offline") and not self._in_worker:
                 log.info("W&B: no key configured, runs are kept offline (see the README to sync)")
-        mode = self._modes[wanted]
+        mode = self._modes[requested]
         pairs = [(result, config)]
         if mode != "none" and result.fp32_id not in (None, result.id):
             reference = Store(config.paths.outputs).finished(str(result.fp32_id))
@@ -184,7 +184,7 @@ class Session:
                 pairs.append((reference, request.as_float().config))
         for one, its_config in pairs:
             run: Path | None = track(one, its_config, mode)
-            if run is None or wanted != "online":
+            if run is None or requested != "online":
                 continue
             if self._in_worker and self._journal is not None:
                 # A worker may go as soon as its job is done: who started the sweep uploads.

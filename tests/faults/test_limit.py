@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from hydra.core.config_store import ConfigStore
@@ -22,8 +23,8 @@ import bench.measure.run
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
+from bench.machine.processes import descendants
 from bench.measure.clock import Clock
-from bench.measure.guard import descendants, kill
 from bench.measure.limit import TimeLimit, Unfinished, time_limit
 from bench.training.processes import launch
 from models.errors import BenchError
@@ -90,7 +91,7 @@ def unfinished(folder: Path, result: Result) -> Callable[[], Unfinished]:
     return lambda: Unfinished(folder, folder / "pending", "a: 1\n", result)
 
 
-def children() -> list[tuple[int, str]]:
+def children() -> list[psutil.Process]:
     return descendants(os.getpid())
 
 
@@ -344,7 +345,7 @@ def test_a_process_that_is_stopped_or_killed(
     errors = process.stderr.read()
     process.stdout.close()
     process.stderr.close()
-    assert ended(guard[0])
+    assert ended(guard.pid)
     found = records(tmp_path)
     if number == signal.SIGKILL:
         assert (errors, found) == ("", {})
@@ -387,16 +388,6 @@ def test_the_processes_of_a_training_end_with_the_time(tmp_path: Path) -> None:
     assert len(started) == 2
     assert ended(*started)
     assert multiprocessing.active_children() == []
-
-
-def test_only_the_process_that_was_found_is_ended() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
-        (found,) = [child for child in children() if child[0] == process.pid]
-        kill((process.pid, "0"))  # another of the same number
-        assert process.poll() is None
-        kill(found)
-        assert process.wait(10) == -signal.SIGKILL
-    kill(found)  # gone
 
 
 def test_a_record_says_what_its_limit_was(make_fast: Make, outputs: Path) -> None:

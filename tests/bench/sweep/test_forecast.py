@@ -7,7 +7,7 @@ import pytest
 
 from bench.cells.recipe import Recipe
 from bench.cells.result import Result
-from bench.sweep.forecast import Estimate, Wanted, forecast, kind_of
+from bench.sweep.forecast import Estimate, Planned, forecast, kind_of
 
 GB = 10**9
 
@@ -50,8 +50,8 @@ def earlier(make_result: Callable[..., Result]) -> Callable[..., Result]:
     return make
 
 
-def wanted(id: str, bits: int = 4, **shared: str | None) -> Wanted:
-    return Wanted(id, "resnet20 digits zeroq", KIND, (bits, bits), shared)
+def planned(id: str, bits: int = 4, **shared: str | None) -> Planned:
+    return Planned(id, "resnet20 digits zeroq", KIND, (bits, bits), shared)
 
 
 def test_the_shared_phase_is_paid_once(earlier: Callable[..., Result]) -> None:
@@ -62,11 +62,11 @@ def test_the_shared_phase_is_paid_once(earlier: Callable[..., Result]) -> None:
         earlier(4, {"float": 0.0, "synthesise": 0.2, "evaluate": 9.0, "total": 9.4}),
     ]
     cells = [
-        wanted("a", 4, synthesise="seed 0"),  # 4.2, the median of 2.2, 4.2 and 9.2
-        wanted("b", 8, synthesise="seed 0"),  # 4.0
-        wanted("c", 3, synthesise="seed 1"),  # none at 3 bits: 4.1, the median of all four
-        wanted("d", 8, synthesise=None),  # its images are kept: 4.0
-        wanted("a", 4, synthesise="seed 0"),  # the same cell again
+        planned("a", 4, synthesise="seed 0"),  # 4.2, the median of 2.2, 4.2 and 9.2
+        planned("b", 8, synthesise="seed 0"),  # 4.0
+        planned("c", 3, synthesise="seed 1"),  # none at 3 bits: 4.1, the median of all four
+        planned("d", 8, synthesise=None),  # its images are kept: 4.0
+        planned("a", 4, synthesise="seed 0"),  # the same cell again
     ]
     (found,) = forecast(cells, results)
     assert found.cells == 4
@@ -78,7 +78,7 @@ def test_the_shared_phase_is_paid_once(earlier: Callable[..., Result]) -> None:
 
 def test_a_method_that_keeps_nothing_pays_each_time(earlier: Callable[..., Result]) -> None:
     results = [earlier(4, {"synthesise": 2.0, "evaluate": 1.0, "total": 3.5})]
-    (found,) = forecast([wanted("a"), wanted("b")], results)
+    (found,) = forecast([planned("a"), planned("b")], results)
     assert (found.shared, found.cells_seconds, found.shared_seconds) == ({}, 7.0, 0)
     assert found.basis == "1 earlier cell on a processor"
 
@@ -90,8 +90,8 @@ def test_memory_is_the_most_that_one_took(earlier: Callable[..., Result]) -> Non
         earlier(8, seconds, peak_memory_bytes=3 * GB),
         earlier(8, seconds, peak_memory_bytes=None),
     ]
-    assert forecast([wanted("a")], results)[0].peak_memory_bytes == 3 * GB
-    assert forecast([wanted("a")], results[2:])[0].peak_memory_bytes is None
+    assert forecast([planned("a")], results)[0].peak_memory_bytes == 3 * GB
+    assert forecast([planned("a")], results[2:])[0].peak_memory_bytes is None
 
 
 def test_the_device_that_measured_last_counts(earlier: Callable[..., Result]) -> None:
@@ -104,7 +104,7 @@ def test_the_device_that_measured_last_counts(earlier: Callable[..., Result]) ->
             started_at="2026-01-02T03:04:05+00:00",
         ),
     ]
-    (found,) = forecast([wanted("a")], results)
+    (found,) = forecast([planned("a")], results)
     assert (found.cells_seconds, found.basis) == (8.0, "1 earlier cell on new")
 
 
@@ -114,7 +114,7 @@ def test_nothing_is_made_up(earlier: Callable[..., Result]) -> None:
         earlier(4, {"total": 1.0}, model="resnet18"),
         earlier(4, {"total": 1.0}, recipe=recipe(method={"iterations": 5})),
     ]
-    assert forecast([wanted("a", synthesise="x")], results) == [
+    assert forecast([planned("a", synthesise="x")], results) == [
         Estimate(
             name="resnet20 digits zeroq",
             cells=1,
@@ -146,8 +146,8 @@ def test_what_takes_equally_long(changes: dict[str, Any], alike: bool) -> None:
 
 
 def test_kinds_come_in_the_order_of_the_cells() -> None:
-    other = Wanted("z", "other", "another kind", (8, 8), {})
-    assert [one.name for one in forecast([other, wanted("a")], [])] == [
+    other = Planned("z", "other", "another kind", (8, 8), {})
+    assert [one.name for one in forecast([other, planned("a")], [])] == [
         "other",
         "resnet20 digits zeroq",
     ]
