@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import _parser, main
-from bench.papers.pages import shown_names
+from bench.papers.pages import table_names_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -67,13 +67,13 @@ def test_tables_are_those_of_the_kept_results(
     monkeypatch.chdir(ROOT)
     status = main(["docs", "--check"])
     assert (status, capsys.readouterr().out.count("stale")) == (0, 0)
-    assert shown_names(README) == ["demo"]
-    assert "efficientnet_lite0_photos" in shown_names((ROOT / "docs" / "results.md").read_text())
+    assert table_names_in(README) == ["demo"]
+    assert "efficientnet_lite0_photos" in table_names_in((ROOT / "docs" / "results.md").read_text())
 
 
 def test_the_results_page_says_how_each_table_is_made() -> None:
     page = (ROOT / "docs" / "results.md").read_text()
-    names = shown_names(page)
+    names = table_names_in(page)
     assert len(names) >= 7
     for name in names:
         assert f"bench run -m experiment={name}" in page

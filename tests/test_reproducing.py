@@ -47,7 +47,7 @@ def test_every_experiment_it_names_is_there(name: str) -> None:
 
 def test_the_spread_it_quotes_is_published() -> None:
     label = {"model": "resnet18", "method": "zeroq", "w_bits": 4, "a_bits": 4, "data": "imagenet"}
-    known = {p.value for p in filter(printable, select(load_published(), **label))}
+    known = {p.value for p in filter(printable, select(load_published(), label))}
     paragraph = PAGE[PAGE.index("**26.04 %") : PAGE.index("- Several numbers")]
     assert {float(n) for n in re.findall(r"\d+\.\d\d", paragraph)} == known
 

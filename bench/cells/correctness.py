@@ -26,7 +26,7 @@ def save_correctness(folder: Path, top1: "np.ndarray", top5: "np.ndarray") -> No
 
 
 def check_correctness(folder: Path, result: Result) -> None:
-    """Check the bitmap of a cell against the checksum in its record, where it has one.
+    """Check the bitmap of a cell against the checksum in its result, where it has one.
 
     Raises Damaged when the bitmap is another one, or is not there.
     """
@@ -45,7 +45,7 @@ def check_correctness(folder: Path, result: Result) -> None:
 def read_correctness(folder: Path, result: Result) -> "dict[str, np.ndarray]":
     """Return boolean arrays `top1` and `top5`, one value an image.
 
-    Raises Damaged when the bitmap cannot be read, was altered, or does not add up to the record.
+    Raises Damaged when the bitmap cannot be read, was altered, or does not add up to the result.
     """
     import numpy as np
 
@@ -59,10 +59,10 @@ def read_correctness(folder: Path, result: Result) -> "dict[str, np.ndarray]":
     except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise Damaged(f"cannot read {path}: {type(error).__name__}; {AGAIN}") from error
     counts = *(int(np.count_nonzero(right[top])) for top in ("top1", "top5")), total
-    said = result.correct, result.correct_top5, result.total
-    if counts != said:
+    counts_in_result = result.correct, result.correct_top5, result.total
+    if counts != counts_in_result:
         raise Damaged(
             f"{path} has {counts[0]} (top-5: {counts[1]}) of {total} images right and its record "
-            f"{said[0]} ({said[1]}) of {said[2]}; {AGAIN}"
+            f"{counts_in_result[0]} ({counts_in_result[1]}) of {counts_in_result[2]}; {AGAIN}"
         )
     return right

@@ -16,9 +16,9 @@ KINDS: tuple[Kind, ...] = ("copied", "replaced", "known", "conflict", "busy", "s
 
 
 class Step(NamedTuple):
-    """What becomes of one record, and where that needs words, a line.
+    """What becomes of one result, and where that needs words, a line.
 
-    copied: absent before. replaced: instead of a failed record. known: the same number is there,
+    copied: absent before. replaced: instead of a failed result. known: the same number is there,
     or it failed and something is there. conflict: the target has another number and keeps it.
     busy: another process is measuring the cell. skipped: one of both is not a whole result.
     """
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What became of the records of one source, and how many cache entries came along."""
+    """What became of the results of one source, and how many cache entries came along."""
 
     source: Store
     counts: Counter[str]
@@ -47,11 +47,11 @@ def merge(sources: Sequence[Store], target: Store, dry_run: bool) -> list[Merged
     would_be_in: dict[str, Store] = {}  # of cells that a dry run does not copy
     every = []
     for source in sources:
-        found = source.found()
-        counts = Counter({"skipped": len(found.left_out)})  # the store has warned of each
+        inventory = source.inventory()
+        counts = Counter({"skipped": len(inventory.left_out)})  # the store has warned of each
         lines: list[str] = []
         cache_entries = 0
-        for result in found.results:
+        for result in inventory.results:
             step = _decide(result, source, would_be_in.get(result.id, target))
             if step.kind in ("copied", "replaced"):
                 if dry_run:
@@ -66,44 +66,44 @@ def merge(sources: Sequence[Store], target: Store, dry_run: bool) -> list[Merged
     return every
 
 
-def _decide(theirs: Result, source: Store, kept: Store) -> Step:
-    """Return what is to become of a record of `source`; kept: where the one that stays would be."""
+def _decide(theirs: Result, source: Store, holder: Store) -> Step:
+    """Return what is to become of a result of `source`; holder: of the one that stays."""
     id = theirs.id
     try:
         if any(path.is_symlink() for path in source.folder(id).rglob("*")):
             return Step("skipped", f"{source.folder(id)} holds a symbolic link")
         if theirs.status == "done":
             source.correctness(id)  # what is damaged is not spread
-        ours = kept.read(id)
-        if ours is None and kept.folder(id).exists():
-            return Step("skipped", f"{kept.folder(id)} holds no result.json; move it away")
+        ours = holder.read(id)
+        if ours is None and holder.folder(id).exists():
+            return Step("skipped", f"{holder.folder(id)} holds no result.json; move it away")
         if ours is None:
             return Step("copied")
         if theirs.status == "failed":
             return Step("known")
         if ours.status == "failed":
             return Step("replaced")
-        difference = _difference(ours, kept, theirs, source)
+        difference = _difference(ours, holder, theirs, source)
     except BenchError as error:
         return Step("skipped", str(error))
     return Step("known") if difference is None else Step("conflict", difference)
 
 
-def _difference(ours: Result, kept: Store, theirs: Result, source: Store) -> str | None:
-    """Return in words where two records of a cell have other numbers; None when they agree."""
+def _difference(ours: Result, holder: Store, theirs: Result, source: Store) -> str | None:
+    """Return in words where two results of a cell have other numbers; None when they agree."""
     import numpy as np
 
-    values = f"{_value(ours)} in {kept.root}, {_value(theirs)} in {source.root}"
-    said = f"{ours.id} {ours.label}: {values}"
+    values = f"{_value(ours)} in {holder.root}, {_value(theirs)} in {source.root}"
+    text = f"{ours.id} {ours.label}: {values}"
     if _numbers(ours) != _numbers(theirs):
-        return said
+        return text
     if ours.status != "done":
         return None
-    one, other = kept.correctness(ours.id), source.correctness(ours.id)
+    one, other = holder.correctness(ours.id), source.correctness(ours.id)
     if any(one[top].shape != other[top].shape for top in one):
-        return f"{said}: not as many images"
+        return f"{text}: not as many images"
     top1, top5 = (int(np.count_nonzero(one[top] != other[top])) for top in ("top1", "top5"))
-    return f"{said}: {top1} images differ in top-1, {top5} in top-5" if top1 or top5 else None
+    return f"{text}: {top1} images differ in top-1, {top5} in top-5" if top1 or top5 else None
 
 
 def _numbers(result: Result) -> tuple[str, int | None, int | None, int | None]:

@@ -1,6 +1,6 @@
 """Records of earlier versions of the schema, brought to the present one when they are read.
 
-The files stay as they are. Whoever changes what a record holds raises `SCHEMA_VERSION` and adds the
+The files stay as they are. Whoever changes what a result holds raises `SCHEMA_VERSION` and adds the
 step that leads there.
 """
 
@@ -9,22 +9,22 @@ from typing import Any, Literal
 
 SCHEMA_VERSION: Literal[2] = 2
 
-Record = dict[str, Any]
+Content = dict[str, Any]
 
 
-def _to_2(record: Record) -> Record:
+def _to_2(content: Content) -> Content:
     """No checksums, and no image was left out: an unreadable one ended the cell."""
-    return record | {"left_out": 0, "correct_sha256": None, "checksum": None}
+    return content | {"left_out": 0, "correct_sha256": None, "checksum": None}
 
 
-STEPS: Mapping[int, Callable[[Record], Record]] = {1: _to_2}
-"""From each earlier version to the next: given a record, it returns another."""
+STEPS: Mapping[int, Callable[[Content], Content]] = {1: _to_2}
+"""From each earlier version to the next: given the content of a result.json, it returns another."""
 
 
-def migrated(record: Record) -> Record:
-    """Return `record` as one of the present version; as it is where its version is unknown."""
-    version = record.get("schema_version")
+def migrated(content: Content) -> Content:
+    """Return `content` as one of the present version; as it is where its version is unknown."""
+    version = content.get("schema_version")
     while isinstance(version, int) and version in STEPS:
-        record = STEPS[version](record) | {"schema_version": version + 1}
+        content = STEPS[version](content) | {"schema_version": version + 1}
         version += 1
-    return record
+    return content

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what reads results needs neither images nor methods
 
 
 class _Part(BaseModel):
-    """Keys that do not apply to a cell are absent from its record; unknown ones are kept."""
+    """Keys that do not apply to a cell are absent from its result; unknown ones are kept."""
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
@@ -61,7 +61,7 @@ class EvaluationRecipe(_Part):
 class Recipe(_Part):
     """What the number of a cell depends on, by topic.
 
-    A topic that a record does not have reads as one of which nothing is known.
+    A topic that a result does not have reads as one of which nothing is known.
     """
 
     weights: WeightsRecipe = WeightsRecipe()

@@ -1,4 +1,4 @@
-"""The record of one cell: what every key of `result.json` means.
+"""The result of one cell: what every key of `result.json` means.
 
 `docs/result.schema.json` is this class as JSON Schema.
 """

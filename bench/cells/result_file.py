@@ -22,7 +22,7 @@ class Damaged(BenchError):
 
 
 def write_result(folder: Path, result: Result) -> Result:
-    """Write the record of a cell to its folder, after the bitmap; return it with the checksums."""
+    """Write the result of a cell to its folder, after the bitmap; return it with the checksums."""
     bitmap = folder / CORRECT
     sha256 = sha256_of(bitmap) if bitmap.exists() else None
     result = result.model_copy(update={"correct_sha256": sha256})
@@ -32,7 +32,7 @@ def write_result(folder: Path, result: Result) -> Result:
 
 
 def read_result(path: str) -> Result:
-    """Return the record in a file, one of an earlier version as one of the present.
+    """Return the result in a file, one of an earlier version as one of the present.
 
     Records of version 1 have no checksum, and are believed.
 
@@ -54,10 +54,10 @@ def read_result(path: str) -> Result:
             # Without a mapping in between, which takes half as long again.
             return Result.model_validate_json(content)
     try:
-        record = from_json(content)
+        values = from_json(content)
     except ValueError as error:
         raise Damaged(f"{path} is not whole; {AGAIN}") from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
+    version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BenchError(
             f"{path} is of a newer version of this project (schema {version}, known is "
@@ -66,7 +66,7 @@ def read_result(path: str) -> Result:
     if version == SCHEMA_VERSION and whole is None:
         raise Damaged(f"{path} was altered: its checksum is gone; {AGAIN}")
     try:
-        return Result.model_validate(migrated(record) if isinstance(record, dict) else record)
+        return Result.model_validate(migrated(values) if isinstance(values, dict) else values)
     except ValidationError as error:
         raise Damaged(
             f"{path} is not a result file of this version ({error.error_count()} keys do not "

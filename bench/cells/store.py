@@ -30,8 +30,8 @@ class Busy(Exception):
     """Another process is measuring the cell."""
 
 
-class Found(NamedTuple):
-    """The records of a store in the order of their ids, and a line on each entry that is none."""
+class Inventory(NamedTuple):
+    """The results of a store in the order of their ids, and a line on each entry that is none."""
 
     results: list[Result]
     left_out: list[str]
@@ -59,7 +59,7 @@ class Store:
         return self.cells / id
 
     def read(self, id: str) -> Result | None:
-        """Return the record of a cell, or None when there is none. The bitmap is not looked at.
+        """Return the result of a cell, or None when there is none. The bitmap is not looked at.
 
         Raises Damaged when the file is there and is not as it was written, and BenchError when it
         cannot be read or is of a later version of the project.
@@ -74,9 +74,9 @@ class Store:
         return result
 
     def finished(self, id: str) -> Result | None:
-        """Return the record of a cell that need not be measured again: done or skipped, and whole.
+        """Return the result of a cell that need not be measured again: done or skipped, and whole.
 
-        Raises BenchError for a record of a later version of the project.
+        Raises BenchError for a result of a later version of the project.
         """
         try:
             result = self.read(id)
@@ -88,11 +88,11 @@ class Store:
         return result
 
     def results(self) -> list[Result]:
-        """Return every readable record, in the order of ids; what is none is warned of."""
-        return self.found().results
+        """Return every readable result, in the order of ids; what is none is warned of."""
+        return self.inventory().results
 
-    def found(self) -> Found:
-        """Return every record and what else lies among them; warn of each of the latter.
+    def inventory(self) -> Inventory:
+        """Return every result and what else lies among them; warn of each of the latter.
 
         Entries whose name begins with a dot are none of the project's and are passed over.
         """
@@ -117,12 +117,12 @@ class Store:
                 left_out.append(f"{self.folder(name)} is no folder of a cell")
         for line in left_out:
             log.warning("warning: not counted: %s", line)
-        return Found(results, left_out)
+        return Inventory(results, left_out)
 
     def find(self, prefix: str) -> Result:
-        """Return the record whose id starts with `prefix`.
+        """Return the result whose id starts with `prefix`.
 
-        Raises BenchError when no record or more than one does.
+        Raises BenchError when no result or more than one does.
         """
         every = [path.name for path in self.cells.glob("*")]
         ids = sorted(id for id in every if prefix and id.startswith(prefix))
@@ -140,7 +140,7 @@ class Store:
     def correctness(self, id: str) -> "dict[str, np.ndarray]":
         """Return boolean arrays `top1` and `top5`, one value an image, in evaluation order.
 
-        Raises BenchError when there is no record, and Damaged when the record or the bitmap is not
+        Raises BenchError when there is no result, and Damaged when the result or the bitmap is not
         as it was written, or one does not belong to the other.
         """
         result = self.read(id)
@@ -199,8 +199,8 @@ class Store:
             self._altered.mkdir(parents=True, exist_ok=True)
             taken = len([*self._altered.glob(f"{id}*")])
             place = self._altered / (f"{id}.{taken + 1}" if taken else id)
-            said = str(error).removesuffix(f"; {AGAIN}")
-            log.warning("warning: %s; measured again, the altered one is in %s", said, place)
+            reason = str(error).removesuffix(f"; {AGAIN}")
+            log.warning("warning: %s; measured again, the altered one is in %s", reason, place)
             return place
 
     def scratch(self, id: str, purpose: str) -> Path:

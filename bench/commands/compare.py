@@ -10,7 +10,7 @@ import pandas as pd
 from bench.cells.request import experiment_requests
 from bench.cells.result import Result
 from bench.cells.store import Store
-from bench.commands.recipe import differences, flat
+from bench.commands.recipe import differing_rows, flat
 from bench.config.experiments import outputs_of
 from bench.console import put
 from bench.statistics.intervals import wilson_interval
@@ -22,9 +22,9 @@ from bench.statistics.significance import (
     smallest_paired_difference,
     smallest_unpaired_difference,
 )
-from bench.tables.collect import collect
+from bench.tables.cell_rows import cell_rows
 from bench.tables.pairs import EQUAL, UNRESOLVED, compare_methods
-from bench.tables.summarise import as_given
+from bench.tables.summarise import parameter_value
 from models.errors import BenchError
 
 _FORMATS = {"text": "simple", "md": "github"}
@@ -75,7 +75,7 @@ def _cells(first: Result, second: Result, store: Store) -> list[str]:
 
 
 def _recipes(first: Result, second: Result) -> list[str]:
-    rows = differences(flat(first.recipe.as_dict()), flat(second.recipe.as_dict()))
+    rows = differing_rows(flat(first.recipe.as_dict()), flat(second.recipe.as_dict()))
     if not rows:
         return ["the same recipe"]
     table = [(key, _short(a), _short(b)) for key, a, b in rows]
@@ -127,7 +127,7 @@ def _who(difference: Difference, differ: int) -> str:
 
 def _experiment(arguments: Namespace, store: Store) -> str:
     requests = experiment_requests(arguments.first, arguments.overrides, arguments.config_dir)
-    cells = collect(requests, store.results())
+    cells = cell_rows(requests, store.results())
     pairs = compare_methods(cells, lambda id: store.correctness(id)["top1"])
     if pairs.empty:
         raise BenchError(
@@ -160,10 +160,11 @@ def _style(to: str) -> dict[str, Any]:
 def _shown(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the table that people read: texts."""
     numbers = pairs.columns[list(pairs.columns).index("first") :]
-    conditions = pairs.drop(columns=[*numbers, "w_bits", "a_bits"]).astype(object).map(as_given)
+    conditions = pairs.drop(columns=[*numbers, "w_bits", "a_bits"])
     rows = [_texts(row) for row in pairs.to_dict("records")]
-    table = conditions.rename(columns=lambda key: key.split(".")[-1]).astype(str)
-    return pd.concat([table, pd.DataFrame(rows, index=pairs.index)], axis=1)
+    texts = conditions.astype(object).map(parameter_value).astype(str)
+    named = texts.rename(columns=lambda key: key.split(".")[-1])
+    return pd.concat([named, pd.DataFrame(rows, index=pairs.index)], axis=1)
 
 
 def _texts(row: Mapping[Any, Any]) -> dict[str, str]:

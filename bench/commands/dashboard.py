@@ -13,7 +13,7 @@ from bench.cells.result import Result, newest
 from bench.cells.store import Store
 from bench.config.experiments import DEFAULT_OUTPUTS, outputs_of, run_command
 from bench.console import say, write
-from bench.dashboard.collect import collect
+from bench.dashboard.document import make_document
 from bench.dashboard.folders import without_folders, word_without_folders
 from bench.dashboard.page import page
 from bench.papers.published import load_published
@@ -25,14 +25,14 @@ def dashboard(arguments: Namespace) -> int:
     Raises BenchError for an unknown experiment, and when the file cannot be written.
     """
     store = Store(outputs_of(arguments.overrides))
-    found = store.found()
-    results = found.results
+    inventory = store.inventory()
+    results = inventory.results
     missing: list[str] = []
     if arguments.experiment:
         results, missing = _of_experiment(results, arguments)
     title = arguments.experiment or "All results"
-    document = collect(store, results, load_published())
-    document["warnings"] += map(without_folders, found.left_out)
+    document = make_document(store, results, load_published())
+    document["warnings"] += map(without_folders, inventory.left_out)
     document["about"] = _about(title, missing, store)
     out: Path = arguments.out or store.root / "dashboard.html"
     text = page(title, document)

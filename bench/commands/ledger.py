@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from bench.commands.table import results_of, show
+from bench.commands.table import results_of, show, table_source
 from bench.papers.ledger import make_ledger
 from bench.papers.published import load_published
 
@@ -12,8 +12,6 @@ def ledger(arguments: Namespace) -> int:
 
     Raises BenchError for W&B runs that cannot be read, and for a file that cannot be written.
     """
-    found = results_of(arguments)
-    overrides, user_configs = arguments.overrides, arguments.config_dir
-    return show(
-        make_ledger(load_published(), overrides, found.results, user_configs), found, arguments
-    )
+    inventory = results_of(arguments)
+    content = make_ledger(load_published(), table_source(inventory, arguments))
+    return show(content, inventory, arguments)

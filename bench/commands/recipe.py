@@ -27,7 +27,7 @@ def recipe(arguments: Namespace) -> int:
     if len(cards) == 1:
         _say_rows([(key, value) for key, value in cards[0].items()])
         return 0
-    rows = differences(*cards)
+    rows = differing_rows(*cards)
     if not rows:
         say("the same recipe")
         return 0
@@ -46,7 +46,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return rows
 
 
-def differences(first: dict[str, str], second: dict[str, str]) -> list[tuple[str, str, str]]:
+def differing_rows(first: dict[str, str], second: dict[str, str]) -> list[tuple[str, str, str]]:
     """Return (key, value in first, value in second) where they differ, in order of appearance."""
     keys = dict.fromkeys([*first, *second])
     rows = [(key, first.get(key, _ABSENT), second.get(key, _ABSENT)) for key in keys]

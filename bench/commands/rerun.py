@@ -38,12 +38,12 @@ def rerun(options: Namespace) -> int:
     here = config.paths.model_copy(update={"outputs": store.root})
     config = config.model_copy(update={"paths": here})
     say(f"{recorded.label}: recorded {recorded.correct}/{recorded.total}")
-    same, line = compare(store, recorded, config)
+    same, line = repeat(store, recorded, config)
     say(line)
     return 0 if same else 1
 
 
-def compare(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
+def repeat(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
     """Measure `config` again, synthesis included; say whether every image comes out as recorded."""
     resources = Resources()
     cell = plan(request_of(config), resources.listings)

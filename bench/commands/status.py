@@ -12,12 +12,12 @@ from bench.console import say
 
 def status(arguments: Namespace) -> int:
     """Print counts by status, then what is missing or failed; always returns 0."""
-    found = Store(outputs_of(arguments.overrides)).found()
+    inventory = Store(outputs_of(arguments.overrides)).inventory()
     if arguments.experiment:
-        _of_experiment(arguments, found.results)
+        _of_experiment(arguments, inventory.results)
     else:
-        _of_everything(found.results)
-    if (note := found.note()) is not None:
+        _of_everything(inventory.results)
+    if (note := inventory.note()) is not None:
         say(note)
     return 0
 

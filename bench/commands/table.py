@@ -2,12 +2,12 @@
 
 from argparse import Namespace
 
-from bench.cells.store import Found, Store
+from bench.cells.store import Inventory, Store
 from bench.config.experiments import outputs_of
 from bench.console import put
 from bench.papers.table import make_table
 from bench.tables.render import render
-from bench.tables.table import Table
+from bench.tables.table import Table, TableSource
 
 
 def table(arguments: Namespace) -> int:
@@ -16,30 +16,34 @@ def table(arguments: Namespace) -> int:
     Raises BenchError for an unknown table, for W&B runs that cannot be read, and for a file that
     cannot be written.
     """
-    found = results_of(arguments)
-    made = make_table(arguments.name, arguments.overrides, found.results, arguments.config_dir)
+    inventory = results_of(arguments)
+    content = make_table(arguments.name, table_source(inventory, arguments))
     if not arguments.missing:
-        return show(made, found, arguments)
-    put("".join(f"{command}\n" for command in made.missing), arguments.out)
+        return show(content, inventory, arguments)
+    put("".join(f"{command}\n" for command in content.missing), arguments.out)
     return 0
 
 
-def results_of(arguments: Namespace) -> Found:
-    """Return what a table or the ledger is made of: the local result files, or W&B runs."""
+def results_of(arguments: Namespace) -> Inventory:
+    """Return the results that are typed for: those in local files, or in W&B runs."""
     if arguments.source is None:
-        return Store(outputs_of(arguments.overrides)).found()
+        return Store(outputs_of(arguments.overrides)).inventory()
     from bench.tracking.fetch import results_of_runs
 
     return results_of_runs(arguments.source)
 
 
-def show(made: Table, found: Found, arguments: Namespace) -> int:
+def table_source(inventory: Inventory, arguments: Namespace) -> TableSource:
+    """Return what a table or the ledger is made of, as typed."""
+    return TableSource(inventory.results, arguments.overrides, arguments.config_dir)
+
+
+def show(content: Table, inventory: Inventory, arguments: Namespace) -> int:
     """Print a table in the asked format, or write it; return 0.
 
     Raises BenchError for a file that cannot be written.
     """
-    uncounted = found.note()
-    notes = made.notes if uncounted is None else [*made.notes, uncounted]
-    text = render(made.shown, made.rows, made.heading, notes, arguments.format, made.best)
-    put(text, arguments.out)
+    uncounted = inventory.note()
+    notes = content.notes if uncounted is None else [*content.notes, uncounted]
+    put(render(content._replace(notes=notes), arguments.format), arguments.out)
     return 0

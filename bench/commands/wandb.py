@@ -13,7 +13,7 @@ from bench.cells.store import Store
 from bench.config.experiments import outputs_of
 from bench.config.schema import TrackingConfig
 from bench.console import put, say, write
-from bench.tables.collect import collect
+from bench.tables.cell_rows import cell_rows
 from models.errors import BenchError, first_line
 
 
@@ -90,7 +90,7 @@ def _measured(arguments: Namespace) -> _Known:
     store = Store(outputs_of(arguments.overrides))
     requests = experiment_requests(arguments.name, arguments.overrides, arguments.config_dir)
     results = store.results()
-    cells = collect(requests, results)
+    cells = cell_rows(requests, results)
     cells = cells[cells["status"] == "done"]
     if cells.empty:
         raise BenchError(
@@ -103,12 +103,14 @@ def _measured(arguments: Namespace) -> _Known:
 def _tables(arguments: Namespace, known: _Known) -> list[Path]:
     from bench.papers.table import make_table
     from bench.tables.render import render
+    from bench.tables.table import TableSource
 
     results = list(known.results.values())
-    made = make_table(arguments.name, arguments.overrides, results, arguments.config_dir)
+    source = TableSource(results, arguments.overrides, arguments.config_dir)
+    content = make_table(arguments.name, source)
     files = [known.store.root / "reports" / f"{arguments.name}.{to}" for to in ("md", "csv")]
     for file in files:
-        write(render(made.shown, made.rows, made.heading, made.notes, file.suffix[1:]), file)
+        write(render(content, file.suffix[1:]), file)
     return files
 
 

@@ -1,1 +1,1 @@
-"""All results as one HTML file: `collect` makes plain values of them, `page` text of those."""
+"""All results as one HTML file: `document` has them as plain values, `page` as text."""

@@ -28,23 +28,23 @@ def calibrations(results: Iterable[Result], cache: Path, budget_bytes: int) -> d
 
     Photographs of a training set are not shown: a page is passed on where a data set must not be.
     """
-    found: dict[str, Any] = {}
+    by_key: dict[str, Any] = {}
     for result in results:
         key = result.calibration_key
-        if key is None or key in found or not is_key(key):
+        if key is None or key in by_key or not is_key(key):
             continue
         entry = CacheEntry(cache, CALIBRATION, key)
-        said: dict[str, Any] = {"curve": _curve(entry.file(CURVE))}
+        content: dict[str, Any] = {"curve": _curve(entry.file(CURVE))}
         if result.recipe.calibration.set is not None:
-            said["photographs"] = True
-        elif (shown := _picture(entry.file(PREVIEW))) is not None:
-            if len(shown["picture"]) <= budget_bytes:
-                budget_bytes -= len(shown["picture"])
-                said |= shown
+            content["photographs"] = True
+        elif (picture := _picture(entry.file(PREVIEW))) is not None:
+            if len(picture["picture"]) <= budget_bytes:
+                budget_bytes -= len(picture["picture"])
+                content |= picture
             else:
-                said["left_out"] = True
-        found[key] = said
-    return found
+                content["left_out"] = True
+        by_key[key] = content
+    return by_key
 
 
 def _curve(path: Path) -> list[list[float]]:

@@ -10,17 +10,17 @@ from typing import Any
 from bench.config.files import options
 from bench.config.schema import Config
 from bench.dashboard.folders import FOLDER
-from bench.dashboard.labels import Presets, composed, leaves, nearest_preset
+from bench.dashboard.labels import Presets, composition, leaves, nearest_preset
 from models.quantize.spec import MIXED
 from models.zoo import FILE_SUFFIXES, TIMM
 
 _PLAIN = re.compile(r"[\w./:+-]+")
 
 
-def command(config: Config, known: Presets) -> str | None:
+def command(config: Config, recipes: Presets) -> str | None:
     """Return the `bench run` line for the normalised configuration of a cell.
 
-    known: the recipe presets, as of `labels.presets`. Returns None where a model, data set or
+    recipes: the presets, as of `labels.presets`. Returns None where a model, data set or
     method is not one of the shipped configs: only their owner can name them. `FOLDER` stands for
     where images lie, and the file of the weights.
     """
@@ -32,9 +32,9 @@ def command(config: Config, known: Presets) -> str | None:
     if any(name not in _shipped(group) for group, name in names.items()):
         return None
     words = [f"{group}={name}" for group, name in names.items()]
-    words += ["quant=fp32"] if is_float else _quantizer(config.quant.as_dict(), known)
+    words += ["quant=fp32"] if is_float else _quantizer(config.quant.as_dict(), recipes)
     for group, name in names.items():
-        words += _changes(group, chosen[group], composed(f"{group}={name}")[group])
+        words += _changes(group, chosen[group], composition(f"{group}={name}")[group])
     if config.seed:
         words.append(f"seed={config.seed}")
     if config.runtime.precision != "fp32":  # it matters to some methods only; to others it is idle
@@ -47,30 +47,30 @@ def _shipped(group: str) -> frozenset[str]:
     return frozenset(options(group))
 
 
-def _quantizer(quant: Mapping[str, Any], known: Presets) -> list[str]:
+def _quantizer(quant: Mapping[str, Any], recipes: Presets) -> list[str]:
     """Return the overrides for a quantizer: the preset that has most of it, and the rest."""
-    preset, _ = nearest_preset(quant, known)
-    words = [] if preset == next(iter(known)) else [f"recipe={preset}"]
-    base = dict(known[preset])
+    preset, _ = nearest_preset(quant, recipes)
+    words = [] if preset == next(iter(recipes)) else [f"recipe={preset}"]
+    base = dict(recipes[preset])
     if quant["w_bits"] == MIXED:
         words.append("quant=mixed")
-        base = composed("quant=mixed")["quant"] | base
+        base = composition("quant=mixed")["quant"] | base
     bits = {key: quant[key] for key in ("w_bits", "a_bits")}
     # What belongs to mixed precision is no key of other quantizers.
     rest = {k: v for k, v in quant.items() if k in base and k not in bits}
     return [*words, *_changes("quant", bits | rest, base)]
 
 
-def _changes(group: str, wanted: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
-    """Return the overrides that make `base`, an option of `group`, into `wanted`."""
-    words, there = [], dict(leaves(base))
-    for key, value in leaves(wanted):
+def _changes(group: str, values: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that make `base`, an option of `group`, into `values`."""
+    words, defaults = [], dict(leaves(base))
+    for key, value in leaves(values):
         if key == "root" and value is not None:
             words.append(f"{group}.root={FOLDER}")
         elif group == "model" and key == "weights" and _is_file(value):
             words.append(f"model.weights={_literal(f'{FOLDER}/{PurePath(value).name}')}")
-        elif key != "download" and _literal(there.get(key, ...)) != _literal(value):
-            new = "" if key in there or group == "quant" else "+"
+        elif key != "download" and _literal(defaults.get(key, ...)) != _literal(value):
+            new = "" if key in defaults or group == "quant" else "+"
             words.append(f"{new}{group}.{key}={_literal(value)}")
     return words
 

@@ -17,8 +17,8 @@ def without_folders(text: str) -> str:
     return _FOLDERS.sub(_shortened, text)
 
 
-def _shortened(found: re.Match[str]) -> str:
-    path = found[0]
+def _shortened(match: re.Match[str]) -> str:
+    path = match[0]
     private = _TELLING.match(path)
     return f"{FOLDER}/{path[private.end() :] if private else ''}"
 

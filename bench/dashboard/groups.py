@@ -20,12 +20,12 @@ def seed_groups(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Two cells of one seed differ in something that their labels do not say. Which of the cells under
     these labels belong together is then not known, and each is a group of its own.
     """
-    together: defaultdict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    alike: defaultdict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for cell in cells:
         if cell["status"] == "done":
-            together[tuple(cell[key] for key in _SAME)].append(cell)
+            alike[tuple(cell[key] for key in _SAME)].append(cell)
     groups = []
-    for members in together.values():
+    for members in alike.values():
         seeds = {cell["seed"] for cell in members}
         parts = [members] if len(seeds) == len(members) else [[cell] for cell in members]
         groups += [_group(part) for part in parts]

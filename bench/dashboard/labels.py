@@ -23,9 +23,9 @@ _BITS = ("w_bits", "a_bits", "w_candidates", "size_mb", "mean_bits")
 
 
 @cache
-def composed(*overrides: str) -> dict[str, Any]:
-    """Return what `overrides` compose to."""
-    return _configs().compose(overrides)
+def composition(choice: str) -> dict[str, Any]:
+    """Return what one override composes to."""
+    return _configs().compose([choice])
 
 
 @cache
@@ -36,48 +36,48 @@ def _configs() -> Configs:
 def presets() -> Presets:
     """Return the quantizer of each shipped recipe, without its bits."""
     names = sorted(options("recipe"), key=lambda name: (name != _FIRST, name))
-    quantizers = {name: composed(f"recipe={name}")["quant"] for name in names}
+    quantizers = {name: composition(f"recipe={name}")["quant"] for name in names}
     return {
         name: {k: v for k, v in of.items() if k not in _BITS} for name, of in quantizers.items()
     }
 
 
-def nearest_preset(quantizer: Mapping[str, Any], known: Presets) -> tuple[str, dict[str, Any]]:
-    """Return the preset of `known` that has most of `quantizer`, and what differs from it.
+def nearest_preset(quantizer: Mapping[str, Any], recipes: Presets) -> tuple[str, dict[str, Any]]:
+    """Return the preset of `recipes` that has most of `quantizer`, and what differs from it.
 
-    What a record does not say, because it has no effect on the cell, does not differ.
+    What a result does not say, because it has no effect on the cell, does not differ.
     """
-    found = [
+    changes = [
         (name, {k: v for k, v in quantizer.items() if k in preset and v != preset[k]})
-        for name, preset in known.items()
+        for name, preset in recipes.items()
     ]
-    return min(found, key=lambda pair: len(pair[1]))
+    return min(changes, key=lambda pair: len(pair[1]))
 
 
-def recipe_label(result: Result, known: Presets) -> str:
+def recipe_label(result: Result, recipes: Presets) -> str:
     """Return such as `default` or `all_inputs, a_range mse`; nothing for a usual float cell."""
     words = []
     quantizer = result.recipe.quantizer
     if result.method != "float" and quantizer:
-        words += _quantizer_words(quantizer, result.w_bits == MIXED, known)
+        words += _quantizer_words(quantizer, result.w_bits == MIXED, recipes)
     if (products := result.recipe.matrix_products) is not None:
         words.append(f"matrix_products {products}")
     return ", ".join(words)
 
 
-def _quantizer_words(quantizer: Mapping[str, Any], is_mixed: bool, known: Presets) -> list[str]:
-    if _is_trained(quantizer, known):
+def _quantizer_words(quantizer: Mapping[str, Any], is_mixed: bool, recipes: Presets) -> list[str]:
+    if _is_trained(quantizer, recipes):
         return [OF_ITS_METHOD]
-    name, rest = nearest_preset(quantizer, known)
+    name, rest = nearest_preset(quantizer, recipes)
     candidates = quantizer.get("w_candidates")
-    if is_mixed and candidates not in (None, composed("quant=mixed")["quant"]["w_candidates"]):
+    if is_mixed and candidates not in (None, composition("quant=mixed")["quant"]["w_candidates"]):
         rest["w_candidates"] = candidates
-    said = DEFAULT if name == next(iter(known)) else name
-    return [said, *(f"{key} {_word(value)}" for key, value in rest.items())]
+    label = DEFAULT if name == next(iter(recipes)) else name
+    return [label, *(f"{key} {_word(value)}" for key, value in rest.items())]
 
 
-def _is_trained(quantizer: Mapping[str, Any], known: Presets) -> bool:
-    return not quantizer.keys() <= {*next(iter(known.values())), *_BITS}
+def _is_trained(quantizer: Mapping[str, Any], recipes: Presets) -> bool:
+    return not quantizer.keys() <= {*next(iter(recipes.values())), *_BITS}
 
 
 def _word(value: Any) -> str:
@@ -86,34 +86,37 @@ def _word(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def method_labels(results: Sequence[Result], contexts: Sequence[int], known: Presets) -> list[str]:
+def method_labels(
+    results: Sequence[Result], contexts: Sequence[int], recipes: Presets
+) -> list[str]:
     """Return a label a result: method, variant, and the parameters in which its cells differ.
 
     contexts: of each result, the number of what it was measured on. Cells of one method and one
     context are compared.
     """
-    asked = [_parameters(result, known) for result in results]
+    parameters_of = [_parameters(result, recipes) for result in results]
     keys = [(result.method, context) for result, context in zip(results, contexts, strict=True)]
-    together: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for key, parameters in zip(keys, asked, strict=True):
-        together.setdefault(key, []).append(parameters)
-    varying = {key: _varying(rows) for key, rows in together.items()}
+    alike: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for key, parameters in zip(keys, parameters_of, strict=True):
+        alike.setdefault(key, []).append(parameters)
+    varying = {key: _varying(rows) for key, rows in alike.items()}
     labels = []
-    for key, result, parameters in zip(keys, results, asked, strict=True):
-        said = [f"{k} {_word(parameters[k])}" for k in varying[key] if k in parameters]
-        words = [*([result.variant] if result.variant else []), *said]
+    for key, result, parameters in zip(keys, results, parameters_of, strict=True):
+        pairs = [f"{k} {_word(parameters[k])}" for k in varying[key] if k in parameters]
+        words = [*([result.variant] if result.variant else []), *pairs]
         labels.append(f"{result.method} ({', '.join(words)})" if words else result.method)
     return labels
 
 
-def _parameters(result: Result, known: Presets) -> dict[str, Any]:
+def _parameters(result: Result, recipes: Presets) -> dict[str, Any]:
     """Return the parameters of a method, and what else is no part of a recipe preset."""
     recipe = result.recipe
     method = {k: v for k, v in recipe.method.items() if k not in ("name", "variant")}
-    trained = recipe.quantizer if _is_trained(recipe.quantizer, known) else {}
+    trained = recipe.quantizer if _is_trained(recipe.quantizer, recipes) else {}
     others = {k: getattr(recipe.calibration, k) for k in ("synthesis_precision", "set")}
-    said = dict(leaves(method)) | {k: v for k, v in trained.items() if k not in _BITS} | others
-    return {key: value for key, value in said.items() if value is not None}
+    quantizer = {k: v for k, v in trained.items() if k not in _BITS}
+    parameters = dict(leaves(method)) | quantizer | others
+    return {key: value for key, value in parameters.items() if value is not None}
 
 
 def leaves(tree: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:

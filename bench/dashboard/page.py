@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ _VEGA_NOTICE = (
 
 
 def page(title: str, document: Mapping[str, Any]) -> str:
-    """Return the page that shows `document`, JSON values as of `collect`, without secrets.
+    """Return the page that shows `document`, JSON values as of `make_document`, without secrets.
 
     Its content security policy lets the two scripts below run and nothing be fetched, so that no
     text of a result can become code, even if it were not escaped.
@@ -36,7 +36,7 @@ def page(title: str, document: Mapping[str, Any]) -> str:
     app = "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
     parts = {
         "title": escape(redact(title, environment_secrets())),
-        "policy": escape(_policy(app, vega)),
+        "policy": escape(_policy([app, vega])),
         "style": (ASSETS / "style.css").read_text(encoding="utf-8"),
         "data": json_for_html(redact(document, environment_secrets())),
         "app": app,
@@ -73,7 +73,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _policy(*scripts: str) -> str:
+def _policy(scripts: Sequence[str]) -> str:
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
     allowed = {
         "default-src": "'none'",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.cells.result import Result
-from bench.papers.protocol import IMAGES, differences
+from bench.papers.protocol import IMAGES, protocol_differences
 from bench.papers.published import Published, printable
 from models.quantize.spec import w_label
 
@@ -30,7 +30,7 @@ def paper_differences(
         if (bits := _bits(number)) is not None:
             label = (number.model, number.data, number.method, bits)
             by_label.setdefault(label, []).append(number)
-    found, part = [], 0
+    rows, part = [], 0
     for place, group in enumerate(groups):
         result = results[group["cells"][0]]
         same = by_label.get((result.model, result.data, result.method, result.bits), [])
@@ -39,8 +39,8 @@ def paper_differences(
         if IMAGES.get(result.data) not in (None, result.total):
             part += 1
             continue
-        found += [_difference(place, group["mean"], number, result, floats) for number in same]
-    return {"differences": found, "printed": len(numbers), "part": part}
+        rows += [_difference(place, group["mean"], number, result, floats) for number in same]
+    return {"differences": rows, "printed": len(numbers), "part": part}
 
 
 def _difference(
@@ -50,12 +50,13 @@ def _difference(
     result: Result,
     floats: Mapping[tuple[str, str, str], float],
 ) -> dict[str, Any]:
-    apart = differences(number, result, floats.get((number.paper, number.table, number.model)))
+    float_top1 = floats.get((number.paper, number.table, number.model))
+    protocol = protocol_differences(number, result, float_top1)
     copied = ("paper", "table", "row", "kind", "source", "note")
     return {
         **{"group": place, "points": mean - number.value, "value": number.value},
         **{key: getattr(number, key) for key in copied},
-        **{"differs": apart.found, "unknown": apart.unknown},
+        **{"differs": protocol.texts, "unknown": protocol.unknown},
     }
 
 

@@ -16,7 +16,7 @@ def bitmap(store: Store, result: Result) -> str:
     """Return whether the best class was right, one bit an image (the first is the highest bit of
     the first byte), in base 64.
 
-    Raises BenchError when the file is missing, damaged or not what the record says.
+    Raises BenchError when the file is missing, damaged or not what the result says.
     """
     right = store.correctness(result.id)["top1"]
     return base64.b64encode(np.packbits(right).tobytes()).decode()

@@ -14,11 +14,9 @@ from bench.cells.request import digest
 from bench.files.checksum import fits, sealed
 from bench.files.entry import CacheEntry
 from bench.files.whole import write_whole
-from bench.plots.mixed import save_mixed_plot
+from bench.plots.mixed import MIXED_PLOT, plot_mixed
 from methods.base import Progress
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
-
-MIXED_PLOT = "mixed.png"
 
 # Of a quantizer: what the sensitivity of a layer depends on.
 _OF_WEIGHTS = ("w_scheme", "w_granularity", "w_range", "w_candidates", "fold")
@@ -95,4 +93,4 @@ def choose(
 def save_mixed(folder: Path, choice: dict[str, Any]) -> None:
     """Write `mixed.json` and its plot to the folder of a cell."""
     write_whole(folder / "mixed.json", json.dumps(choice, indent=1))
-    save_mixed_plot(choice, folder / MIXED_PLOT)
+    plot_mixed(choice, folder / MIXED_PLOT)

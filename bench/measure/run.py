@@ -17,13 +17,13 @@ from bench.cells.store import Busy, Store
 from bench.machine.device import device_name, prepare_device
 from bench.machine.memory import peak_memory_bytes, reset_peak_memory
 from bench.measure.clock import Clock
+from bench.measure.course import save_course
 from bench.measure.facts import facts_before, facts_found, portable
 from bench.measure.gate import check_float
 from bench.measure.limit import TimeLimit, Unfinished, time_limit
 from bench.measure.mixed import save_mixed
 from bench.measure.phases import Measurement, measure
 from bench.measure.resources import Resources
-from bench.plots.training import save_training
 from models.errors import BenchError, NotApplicable, first_line
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
             if measured.mixed is not None:
                 save_mixed(folder, measured.mixed)
             if measured.training is not None:
-                save_training(folder, measured.training)
+                save_course(folder, measured.training)
             outcome = facts_found(cell, measured) | {"status": "done"}
         except NotApplicable as error:
             outcome = {"status": "skipped", "reason": str(error)}

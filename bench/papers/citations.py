@@ -12,7 +12,7 @@ from models.registry import did_you_mean
 from models.zoo import zoo
 
 # Names to keys in papers.bib. Papers whose method is here are cited by the method's own entry.
-PAPERS = {
+BIBTEX_KEYS = {
     "adaround": "nagel2020up",
     "aimet": "aimet",
     "ait": "choi2022its",
@@ -39,7 +39,7 @@ PAPERS = {
     "torchvision": "torchvision",
 }
 # First letters of a name to keys in papers.bib.
-KEYS: dict[str, dict[str, tuple[str, ...]]] = {
+KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
     "model": {
         "efficientnet_lite": ("tan2019efficientnet", "efficientnetlite"),
         "inceptionv3": ("szegedy2016rethinking",),
@@ -75,8 +75,8 @@ def cite_paper(name: str) -> str:
 
     Raises BenchError for an unknown name, and for a method that no paper is cited for.
     """
-    if name in PAPERS:
-        return _library()[PAPERS[name]]
+    if name in BIBTEX_KEYS:
+        return _library()[BIBTEX_KEYS[name]]
     if name not in METHODS.builtin:
         raise BenchError(f"no paper is called {name!r}; {did_you_mean(name, paper_names())}")
     if not method_class(name).bibtex:
@@ -86,7 +86,7 @@ def cite_paper(name: str) -> str:
 
 def paper_names() -> list[str]:
     """Return what a paper may be called: its name in the reference files, or its method's."""
-    return sorted({*PAPERS, *METHODS.builtin})
+    return sorted({*BIBTEX_KEYS, *METHODS.builtin})
 
 
 def cite_cells(configs: Iterable[Config]) -> tuple[list[str], list[str]]:
@@ -97,7 +97,7 @@ def cite_cells(configs: Iterable[Config]) -> tuple[list[str], list[str]]:
     Raises BenchError for an unknown method.
     """
     library = _library()
-    parts: dict[str, dict[str, None]] = {"method": {}, **{kind: {} for kind in KEYS}}
+    parts: dict[str, dict[str, None]] = {"method": {}, **{kind: {} for kind in KEYS_BY_PREFIX}}
     for config in configs:
         for kind, name in _parts(config):
             parts[kind][name] = None
@@ -106,11 +106,11 @@ def cite_cells(configs: Iterable[Config]) -> tuple[list[str], list[str]]:
     for kind, names in parts.items():
         for name in names:
             if kind == "method":
-                found = split_entries(method_class(name).bibtex)
+                cited = split_entries(method_class(name).bibtex)
             else:
-                found = _found(kind, name, library)
-            entries |= {key: text for key, text in found.items() if key not in entries}
-            if not found and kind in ("method", "model", "data"):
+                cited = _entries(kind, name, library)
+            entries |= {key: text for key, text in cited.items() if key not in entries}
+            if not cited and kind in ("method", "model", "data"):
                 without.append(f"{kind} {name}")
     return list(entries.values()), without
 
@@ -136,8 +136,8 @@ def _parts(config: Config) -> list[tuple[str, str]]:
     ]
 
 
-def _found(kind: str, name: str, library: Mapping[str, str]) -> dict[str, str]:
-    keys = (keys for start, keys in KEYS[kind].items() if name.startswith(start))
+def _entries(kind: str, name: str, library: Mapping[str, str]) -> dict[str, str]:
+    keys = (keys for start, keys in KEYS_BY_PREFIX[kind].items() if name.startswith(start))
     return {key: library[key] for key in next(keys, ())}
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 
 from bench.config.files import options
+from bench.papers.cells import interval
 from bench.papers.definition import Definition
-from bench.papers.protocol import differences
+from bench.papers.protocol import protocol_differences
 from bench.papers.published import Published, printable, select
 from bench.papers.verdict import Interval, Verdict, judge
 from bench.statistics.intervals import mean_and_spread
 from bench.tables.delta import REFERENCE, delta_b
-from bench.tables.measured import interval
 from methods.registry import METHODS
 from models.errors import BenchError
 from models.quantize.spec import MIXED, w_label
@@ -23,7 +23,7 @@ TOP1, DELTA_B = "top1", "delta_b"
 NO_METHOD = "no method here"
 
 
-def shown_numbers(definition: Definition, published: Sequence[Published]) -> list[Published]:
+def printable_numbers(definition: Definition, published: Sequence[Published]) -> list[Published]:
     """Return the published numbers that a table shows, in its order, without recalled ones.
 
     Raises BenchError for a field that `Published` does not have.
@@ -33,30 +33,30 @@ def shown_numbers(definition: Definition, published: Sequence[Published]) -> lis
 
 def selected(definition: Definition, published: Sequence[Published]) -> list[Published]:
     """Return the same with recalled ones."""
-    found: dict[int, Published] = {}
-    for wanted in definition.select:
-        sets = {k: frozenset(v) if isinstance(v, list) else v for k, v in wanted.items()}
-        found |= {id(p): p for p in select(published, **sets)}
-    return list(found.values())
+    numbers: dict[int, Published] = {}
+    for fields in definition.select:
+        sets = {k: frozenset(v) if isinstance(v, list) else v for k, v in fields.items()}
+        numbers |= {id(p): p for p in select(published, sets)}
+    return list(numbers.values())
 
 
-def compare(
+def compare_with_published(
     definition: Definition, published: Sequence[Published], cells: pd.DataFrame
 ) -> pd.DataFrame:
     """Return one row a published number, and one a cell where the table shows no number at all.
 
-    published: what the table shows. cells: as of `measured_cells`.
+    published: what the table shows. cells: as of `table_cells`.
     Columns: `published` (an object); the columns of `cells` (None or NaN where it has no cell);
     `mean`, `spread`, `low`, `high` and `interval` of what was measured; `difference`, measured
     minus published; `verdict`, `text` and `why` of its `Verdict`; `unknown` of its recipe.
 
     Raises BenchError when several cells fit one published number.
     """
-    known = cells.to_dict("records")
+    measured = cells.to_dict("records")
     numbers = pd.DataFrame(
         {
             "published": pd.Series(list(published), dtype=object),
-            "cell": pd.Series([_cell_of(p, definition, known) for p in published], dtype=float),
+            "cell": pd.Series([_cell_of(p, definition, measured) for p in published], dtype=float),
         }
     )
     joined = numbers.merge(cells, how="left" if definition.select else "right", on="cell")
@@ -67,7 +67,7 @@ def compare(
         for p in published
         if p.method == FLOAT and p.metric == TOP1
     }
-    return pd.DataFrame([row | _judged(row, definition, floats) for row in rows])
+    return pd.DataFrame([row | _verdict_of(row, definition, floats) for row in rows])
 
 
 def _cell_of(
@@ -76,13 +76,14 @@ def _cell_of(
     """Return the number of the cell that measures `published`; None when there is none."""
     if published.metric != TOP1 or published.w_bits is None or published.a_bits is None:
         return None
-    wanted = {"model": published.model, "data": published.data, **_wanted(published, definition)}
+    values: dict[str, Any] = {"model": published.model, "data": published.data}
+    values |= _cell_values(published, definition)
     if published.method != FLOAT:
         bits = w_label(published.w_bits, published.recipe.get("size_mb"), None)
         mixed = published.w_bits == MIXED
-        wanted |= {"w_bits": bits.rstrip("/") if mixed else published.w_bits}
-        wanted |= {"a_bits": published.a_bits}
-    fitting = [row for row in cells if _fits(row, wanted)]
+        values |= {"w_bits": bits.rstrip("/") if mixed else published.w_bits}
+        values |= {"a_bits": published.a_bits}
+    fitting = [row for row in cells if _fits(row, values)]
     if len(fitting) > 1:
         raise BenchError(
             f"{len(fitting)} cells of {definition.title!r} fit its row {published.row!r} at "
@@ -91,18 +92,18 @@ def _cell_of(
     return int(fitting[0]["cell"]) if fitting else None
 
 
-def _wanted(published: Published, definition: Definition) -> dict[str, Any]:
+def _cell_values(published: Published, definition: Definition) -> dict[str, Any]:
     default = {"method": published.method}
     by_method = definition.cells.get(published.method, default)
-    said = published.recipe | {"weights": published.weights}
-    same = {column: said[key] for key, column in definition.same.items() if key in said}
+    values = published.recipe | {"weights": published.weights}
+    same = {column: values[key] for key, column in definition.same.items() if key in values}
     return definition.cells.get(published.row, by_method) | same
 
 
-def _fits(row: Mapping[Any, Any], wanted: Mapping[str, Any]) -> bool:
+def _fits(row: Mapping[Any, Any], values: Mapping[str, Any]) -> bool:
     return all(
         row.get(key) == value or (value is None and pd.isna(row.get(key)))
-        for key, value in wanted.items()
+        for key, value in values.items()
     )
 
 
@@ -112,19 +113,19 @@ def _with_delta_b(row: dict[Any, Any], rows: Sequence[dict[Any, Any]]) -> dict[A
     if not isinstance(published, Published) or published.metric != DELTA_B:
         return row
     table = [r for r in rows if _place(r) == _place(row) and r["published"].metric == TOP1]
-    own = [r for r in table if r["published"].row == published.row]
+    row_numbers = [r for r in table if r["published"].row == published.row]
     reference = [r for r in table if r["published"].method == REFERENCE]
-    if not own or any(pd.isna(r["cell"]) for r in [*own, *reference]):
+    if not row_numbers or any(pd.isna(r["cell"]) for r in [*row_numbers, *reference]):
         return row
-    values = delta_b([r["top1"] for r in own], [r["top1"] for r in reference])
-    seeds = max(r["seeds"] for r in own)
+    values = delta_b([r["top1"] for r in row_numbers], [r["top1"] for r in reference])
+    seeds = max(r["seeds"] for r in row_numbers)
     measured = {
-        "cell": own[0]["cell"],
+        "cell": row_numbers[0]["cell"],
         "seeds": seeds,
         "done": len(values),
         "top1": values,
         "status": "done" if values else "missing",
-        "result": own[0]["result"] if values else None,
+        "result": row_numbers[0]["result"] if values else None,
         "reason": "",
         "missing": [],
     }
@@ -135,38 +136,39 @@ def _place(row: Mapping[Any, Any]) -> tuple[str, str]:
     return row["published"].paper, row["published"].table
 
 
-def _judged(
+def _verdict_of(
     row: Mapping[Any, Any], definition: Definition, floats: Mapping[Any, float]
 ) -> dict[str, Any]:
     published = row["published"] if isinstance(row["published"], Published) else None
     nothing = dict.fromkeys(("mean", "spread", "low", "high", "interval", "difference"))
-    said: dict[str, Any] = nothing | {"unknown": []}
+    columns: dict[str, Any] = nothing | {"unknown": []}
     if pd.isna(row["cell"]):
         assert published is not None
-        return said | _of(Verdict("not here", _what_is_missing(published, definition)))
+        return columns | _columns(Verdict("not here", _what_is_missing(published, definition)))
     if row["status"] != "done":
-        return said | _of(_not_done(row["status"], row["reason"]))
+        return columns | _columns(_not_done(row["status"], row["reason"]))
     values = list(row["top1"].values())
     mean, spread = mean_and_spread(values)
     delta = published is not None and published.metric == DELTA_B
     around = interval(values, None if delta else row["result"])
-    said |= {"mean": mean, "spread": spread}
+    columns |= {"mean": mean, "spread": spread}
     if around is not None:
-        said |= dict(zip(("low", "high", "interval"), around, strict=True))
+        columns |= dict(zip(("low", "high", "interval"), around, strict=True))
     if published is None:
-        return said | _of(Verdict("unpublished", "not published"))
-    said["difference"] = mean - published.value
-    floated = floats.get((published.paper, published.table, published.model))
-    apart = differences(published, row["result"], floated)
-    said["unknown"] = apart.unknown
-    if apart.found:
-        return said | _of(Verdict("not comparable", "not comparable", "; ".join(apart.found)))
+        return columns | _columns(Verdict("unpublished", "not published"))
+    columns["difference"] = mean - published.value
+    float_top1 = floats.get((published.paper, published.table, published.model))
+    protocol = protocol_differences(published, row["result"], float_top1)
+    columns["unknown"] = protocol.unknown
+    if protocol.texts:
+        why = "; ".join(protocol.texts)
+        return columns | _columns(Verdict("not comparable", "not comparable", why))
     tolerance = max(definition.tolerance, published.spread or 0.0)
     low, high = around[:2] if around is not None else (mean, mean)
-    return said | _of(judge(published.value, Interval(mean, low, high), tolerance))
+    return columns | _columns(judge(published.value, Interval(mean, low, high), tolerance))
 
 
-def _of(verdict: Verdict) -> dict[str, str]:
+def _columns(verdict: Verdict) -> dict[str, str]:
     return {"verdict": verdict.name, "text": verdict.text, "why": verdict.why}
 
 
@@ -179,15 +181,15 @@ def _not_done(status: str, reason: str) -> Verdict:
 
 
 def _what_is_missing(published: Published, definition: Definition) -> str:
-    method = _wanted(published, definition)["method"]
-    if published.model not in _here("model"):
+    method = _cell_values(published, definition)["method"]
+    if published.model not in _options("model"):
         return "no network here"
-    if published.data not in _here("data"):
+    if published.data not in _options("data"):
         return "no data set here"
-    known = method in METHODS.builtin or method in _here("method")
-    return "no cell here" if known else NO_METHOD
+    is_known = method in METHODS.builtin or method in _options("method")
+    return "no cell here" if is_known else NO_METHOD
 
 
 @cache
-def _here(group: str) -> frozenset[str]:
+def _options(group: str) -> frozenset[str]:
     return frozenset(options(group))

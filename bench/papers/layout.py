@@ -18,7 +18,9 @@ _HEADS = {DELTA_B: "Δ_B"}
 
 
 def layout(compared: pd.DataFrame, definition: Definition) -> tuple[pd.DataFrame, list[str]]:
-    """Return a table of texts, and the notes that explain its verdicts; `compared` as of `compare`.
+    """Return a table of texts, and the notes that explain its verdicts.
+
+    compared: as of `compare_with_published`.
 
     Without `across` it has a line a number. With it, a line for each of what is published,
     measured, the difference and the verdict of a row.
@@ -36,12 +38,12 @@ def csv_rows(compared: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in compared.to_dict("records"):
         published = row["published"]
-        said = published.model_dump() if isinstance(published, Published) else {}
+        values = published.model_dump() if isinstance(published, Published) else {}
         rows.append(
             {
-                **{name: said.get(name, row.get(name)) for name in fields},
-                "published": said.get("value"),
-                "published_spread": said.get("spread"),
+                **{name: values.get(name, row.get(name)) for name in fields},
+                "published": values.get("value"),
+                "published_spread": values.get("spread"),
                 **{f"measured_{key}": row[key] for key in ("mean", "spread", "low", "high")},
                 **{key: row[key] for key in ("interval", "difference")},
                 **{key: _count(row.get(key)) for key in ("done", "seeds")},
@@ -58,7 +60,7 @@ def _count(value: Any) -> int | None:
 
 
 def missing_commands(row: Mapping[Any, Any]) -> list[str]:
-    """Return the commands for what is not run of one row of `compare`."""
+    """Return the commands for what is not run of one row of `compare_with_published`."""
     missing = row.get("missing")
     return missing if isinstance(missing, list) else []
 
@@ -119,26 +121,26 @@ def _wide(rows: Sequence[_Row], texts: Sequence[_Row], definition: Definition) -
         key = tuple(_cell(row, field) for field in definition.columns.values())
         groups.setdefault(key, {})[_head(row, definition)] = dict(text)
     lines = []
-    for key, found in groups.items():
-        for number, (what, said) in enumerate(_lines(found)):
-            shown = key if number == 0 else ("",) * len(key)
-            lines.append([*shown, what, *(said.get(head, "") for head in heads)])
+    for key, by_head in groups.items():
+        for number, (what, line) in enumerate(_lines(by_head)):
+            labels = key if number == 0 else ("",) * len(key)
+            lines.append([*labels, what, *(line.get(head, "") for head in heads)])
     return pd.DataFrame(lines, columns=[*definition.columns, "", *heads])
 
 
-def _lines(found: Mapping[str, Mapping[str, str]]) -> list[tuple[str, dict[str, str]]]:
+def _lines(by_head: Mapping[str, Mapping[str, str]]) -> list[tuple[str, dict[str, str]]]:
     """Return the lines of one row of a wide table, those without any text left out."""
     measured = {
         head: " ".join(filter(None, (text["measured"], text["interval"])))
-        for head, text in found.items()
+        for head, text in by_head.items()
     }
     every = [
-        ("published", {head: text["published"] for head, text in found.items()}),
+        ("published", {head: text["published"] for head, text in by_head.items()}),
         ("measured", measured),
-        ("difference", {head: text["difference"] for head, text in found.items()}),
-        ("verdict", {head: text["verdict"] for head, text in found.items()}),
+        ("difference", {head: text["difference"] for head, text in by_head.items()}),
+        ("verdict", {head: text["verdict"] for head, text in by_head.items()}),
     ]
-    return [(what, said) for what, said in every if any(said.values())]
+    return [(what, line) for what, line in every if any(line.values())]
 
 
 def _head(row: _Row, definition: Definition) -> str:

@@ -2,46 +2,37 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from bench.cells.result import Result
 from bench.papers.definition import load_definition, table_names
 from bench.papers.published import Published, printable
 from bench.papers.table import paper_rows
 from bench.papers.verdict import VERDICTS, in_words
-from bench.tables.table import Table
+from bench.tables.table import Table, TableSource
 
 _TOTAL = "all papers"
 _MEASURED = ("reproduced", "off", "not comparable")
 
 
-def make_ledger(
-    published: Sequence[Published],
-    overrides: Sequence[str],
-    results: Sequence[Result],
-    user_configs: Path | None = None,
-) -> Table:
+def make_ledger(published: Sequence[Published], source: TableSource) -> Table:
     """Return one row a paper: its published numbers by their verdicts; then all of them together.
 
     A number that no table shows is `not here`. Those that are only recalled are not counted.
-    Raises BenchError as `compare`.
+    Raises BenchError as `compare_with_published`.
     """
-    shown = [p for p in published if printable(p)]
-    verdicts = {id(p): "not here" for p in shown}
+    numbers = [p for p in published if printable(p)]
+    verdicts = {id(p): "not here" for p in numbers}
     tables = []
     for name in table_names():
-        _, compared = paper_rows(
-            name, load_definition(name), published, overrides, results, user_configs
-        )
+        _, compared = paper_rows(name, load_definition(name), published, source)
         pairs = zip(compared["published"], compared["verdict"], strict=True)
         of_table = {id(p): verdict for p, verdict in pairs if isinstance(p, Published)}
         tables.append(f"{name}: {in_words(Counter(of_table.values())) or 'nothing published'}")
         for key, verdict in of_table.items():  # of two tables that show it, the better one counts
             verdicts[key] = min(verdict, verdicts[key], key=VERDICTS.index)
-    rows = _rows(shown, verdicts)
-    recalled = len(published) - len(shown)
+    rows = _rows(numbers, verdicts)
+    recalled = len(published) - len(numbers)
     notes = [
         "published: numbers in bench/papers/references, whatever they measure; run: cells that are "
         "measured here",

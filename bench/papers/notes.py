@@ -33,8 +33,9 @@ def meaning(definition: Definition) -> list[str]:
 def about_numbers(
     compared: pd.DataFrame, definition: Definition, published: Sequence[Published]
 ) -> list[str]:
-    """Return the notes on the published numbers of a table; `compared` as of `compare`.
+    """Return the notes on the published numbers of a table.
 
+    compared: as of `compare_with_published`.
     published: every number that is known, recalled ones included.
     """
     rows = compared.to_dict("records")

@@ -13,23 +13,23 @@ import pandas as pd
 
 from bench.tables.notes import heading
 from bench.tables.render import render
-from bench.tables.table import view
+from bench.tables.table import Table, view
 from models.errors import BenchError
 
-_SHOWN = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", re.DOTALL)
+_TABLE = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", re.DOTALL)
 
 
-def shown_names(page: str) -> list[str]:
+def table_names_in(page: str) -> list[str]:
     """Return the names of the tables that a page shows, in order."""
-    return [match.group(1) for match in _SHOWN.finditer(page)]
+    return [match.group(1) for match in _TABLE.finditer(page)]
 
 
 def fill(page: str, table: Callable[[str], str]) -> str:
     """Return `page` with `table(NAME)` between each pair of markers."""
-    return _SHOWN.sub(lambda m: f"<!-- {m[1]} -->\n{table(m[1])}<!-- /{m[1]} -->", page)
+    return _TABLE.sub(lambda m: f"<!-- {m[1]} -->\n{table(m[1])}<!-- /{m[1]} -->", page)
 
 
-def kept_table(folder: Path, name: str) -> str:
+def table_from_files(folder: Path, name: str) -> str:
     """Return the Markdown of a kept table: made of the cells of NAME.csv, with NAME.md's notes.
 
     The notes say the recipes, which are in the result files and not in the CSV file.
@@ -45,9 +45,9 @@ def kept_table(folder: Path, name: str) -> str:
             )
     notes = [line[2:] for line in text.read_text().splitlines() if line.startswith("- ")]
     try:
-        known = _read(cells)
-        shown, best = view(known)
-        return render(shown, known, heading(known), notes, "md", best)
+        frame = _read(cells)
+        texts, best = view(frame)
+        return render(Table(texts, frame, heading(frame), notes, [], best), "md")
     except (LookupError, ValueError, TypeError) as error:
         raise BenchError(
             f"{cells} is not the CSV file of a table: {type(error).__name__}; make it with "

@@ -16,46 +16,48 @@ UNKNOWN = "unknown"
 
 # What a paper's recipe calls otherwise than the schedule of a training does.
 _OF_SCHEDULE = {"batch": "batch_size", "epochs": "epochs"}
-# Terms of a loss that a paper has or has not, and the weight that a record gives them.
+# Terms of a loss that a paper has or has not, and the weight that a result gives them.
 _TERMS = {"label": "label_weight", "image_prior": "prior_weight"}
 # Of a table's row, not of how a number is made.
 _NO_RECIPE = ("size_mb", "seeds")
 # The bits, and what follows from others.
-_NOT_ASKED = ("w_bits", "a_bits", "size_mb", "mean_bits")
+_NOT_REQUIRED = ("w_bits", "a_bits", "size_mb", "mean_bits")
 
 
 class Differences(NamedTuple):
-    """found: in what the two differ, in words. unknown: what is not known of the published one."""
+    """texts: in what the two differ, in words. unknown: what is not known of the published one."""
 
-    found: list[str]
+    texts: list[str]
     unknown: list[str]
 
 
-def differences(published: Published, result: Result, float_top1: float | None) -> Differences:
-    """Compare what is known of how a published number was made with the record of a cell.
+def protocol_differences(
+    published: Published, result: Result, float_top1: float | None
+) -> Differences:
+    """Compare what is known of how a published number was made with the result of a cell.
 
     float_top1: of the float network, as published beside the number; None where it is not.
-    What the paper does not say, or the record does not, is no difference; it is named.
+    What the paper does not say, or the result does not, is no difference; it is named.
     """
-    found = [*_images(published, result), *_weights(published, result)]
+    texts = [*_images(published, result), *_weights(published, result)]
     if float_top1 is not None and not _is_float(result):
-        found += _float_top1(float_top1, result.fp32_top1)
+        texts += _float_top1(float_top1, result.fp32_top1)
     scratch = result.recipe.method.get("init") == "scratch"
     unknown = ["weights"] if published.weights == UNKNOWN and not scratch else []
     for key, there in published.recipe.items():
         if key in _NO_RECIPE:
             continue
-        known, here = stated(result, key)
-        if there == UNKNOWN or not known:
+        is_stated, here = stated(result, key)
+        if there == UNKNOWN or not is_stated:
             unknown.append(key)
         elif not _equal(there, here):
-            found.append(_in_words(key, there, here))
-    silent = [key for key in _asked(result) if key not in published.recipe]
-    return Differences(found, [*unknown, *silent])
+            texts.append(_in_words(key, there, here))
+    silent = [key for key in _expected_keys(result) if key not in published.recipe]
+    return Differences(texts, [*unknown, *silent])
 
 
 def stated(result: Result, key: str) -> tuple[bool, Any]:
-    """Return whether a record says what a paper's recipe calls `key`, and what it says."""
+    """Return whether a result says what a paper's recipe calls `key`, and what it says."""
     quantizer, method = result.recipe.quantizer, result.recipe.method
     calibration = result.recipe.calibration
     if key == "no_data":
@@ -121,10 +123,10 @@ def _is_float(result: Result) -> bool:
     return result.w_bits == result.a_bits == FLOAT_BITS
 
 
-def _asked(result: Result) -> list[str]:
+def _expected_keys(result: Result) -> list[str]:
     """Return what a reader would want to know of the published number's recipe."""
     quantizer = result.recipe.quantizer
-    idle = [*_NOT_ASKED]
+    idle = [*_NOT_REQUIRED]
     for bits, parts in (("w_bits", ("w_", "rounding")), ("a_bits", ("a_", "sites"))):
         if quantizer[bits] == FLOAT_BITS:
             idle += [key for key in quantizer if key.startswith(parts)]

@@ -16,7 +16,7 @@ A row without columns has `value`. A null among `values` is a cell that the tabl
 Later places win: file, table, column, row, cell; `recipe` alone is merged, key by key.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,20 +91,6 @@ class Published(BaseModel):
     )
 
 
-class Conflict(BaseModel):
-    """One label with different values, and all entries that have the label."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str
-    data: str
-    method: str
-    w_bits: Bits
-    a_bits: Bits
-    metric: Metric
-    entries: tuple[Published, ...]
-
-
 def load_published(folder: Path | None = None) -> list[Published]:
     """Return the entries of every YAML file of `folder`, by default of those that ship with bench.
 
@@ -119,34 +105,14 @@ def printable(published: Published) -> bool:
     return published.kind != "recalled"
 
 
-def select(published: Iterable[Published], **wanted: Any) -> list[Published]:
-    """Return the entries whose fields equal `wanted`; a set stands for any one of its members.
+def select(published: Iterable[Published], fields: Mapping[str, Any]) -> list[Published]:
+    """Return the entries that have these `fields`; a set stands for any one of its members.
 
     Raises BenchError for a field that `Published` does not have.
     """
-    _only(wanted, Published.model_fields, "select")
-    choices = {k: v if isinstance(v, set | frozenset) else (v,) for k, v in wanted.items()}
+    _only(fields, Published.model_fields, "select")
+    choices = {k: v if isinstance(v, set | frozenset) else (v,) for k, v in fields.items()}
     return [p for p in published if all(getattr(p, k) in v for k, v in choices.items())]
-
-
-def conflicts(published: Iterable[Published]) -> list[Conflict]:
-    """Return the labels that stand for different values in different tables, as first met.
-
-    A label is what papers compare by: model, data, method, bits and metric, and where the recipe
-    has a `size_mb` that too, because mixed precision has a size instead of a bit-width. Rows that
-    one table alone tells apart are no conflict.
-    """
-    labels: dict[tuple[Any, ...], list[Published]] = {}
-    for p in published:
-        label = (p.model, p.data, p.method, p.w_bits, p.a_bits, p.metric, p.recipe.get("size_mb"))
-        labels.setdefault(label, []).append(p)
-    found = []
-    for entries in labels.values():
-        tables = {(p.paper, p.table) for p in entries}
-        if len(tables) > 1 and len({p.value for p in entries}) > 1:
-            shared = {"model", "data", "method", "w_bits", "a_bits", "metric"}
-            found.append(Conflict(**entries[0].model_dump(include=shared), entries=tuple(entries)))
-    return found
 
 
 def _read(file: Path) -> Iterator[Published]:
@@ -161,11 +127,11 @@ def _read(file: Path) -> Iterator[Published]:
         where = f"{file}, table {number} {block.get('table', '')!r}"
         rows = _list(block.pop("rows", None), f"{where}: rows")
         columns = block.pop("columns", None)
-        block["recipe"] = _recipes(where, top, table)
+        block["recipe"] = _recipes([top, table], where)
         for place, row in enumerate(rows, start=1):
             at = f"{where}, row {place}"
             for cell in _cells(dict(_mapping(row, at)), columns, at):
-                yield _entry(block, *cell, where=at)
+                yield _entry([block, *cell], at)
 
 
 def _cells(row: dict[str, Any], columns: Any, where: str) -> list[tuple[dict[str, Any], ...]]:
@@ -184,25 +150,25 @@ def _cells(row: dict[str, Any], columns: Any, where: str) -> list[tuple[dict[str
     ]
 
 
-def _recipes(where: str, *layers: Mapping[str, Any]) -> dict[str, Any]:
-    given = [_mapping(layer.get("recipe", {}), f"{where}: recipe") for layer in layers]
-    return {key: value for recipe in given for key, value in recipe.items()}
+def _recipes(layers: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
+    recipes = [_mapping(layer.get("recipe", {}), f"{where}: recipe") for layer in layers]
+    return {key: value for recipe in recipes for key, value in recipe.items()}
 
 
-def _entry(*layers: Mapping[str, Any], where: str) -> Published:
+def _entry(layers: Sequence[Mapping[str, Any]], where: str) -> Published:
     fields = {key: value for layer in layers for key, value in layer.items()}
     at = f"{where} {fields.get('row', '')!r}"
     _only(fields, Published.model_fields, at)
     try:
-        return Published(**{**fields, "recipe": _recipes(at, *layers)})
+        return Published(**{**fields, "recipe": _recipes(layers, at)})
     except ValidationError as error:
         key, value, message = first_mistake(error)
         raise BenchError(f"{at}: {key.partition('.')[0]}{value}: {message}") from error
 
 
-def _only(given: Iterable[str], known: Iterable[str], where: str) -> None:
-    names = set(known)
-    for field in given:
+def _only(fields: Iterable[str], known_fields: Iterable[str], where: str) -> None:
+    names = set(known_fields)
+    for field in fields:
         if field not in names:
             raise BenchError(f"{where}: unknown field {field!r}; {did_you_mean(str(field), names)}")
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+MIXED_PLOT = "mixed.png"
 
-def save_mixed_plot(said: dict[str, Any], path: Path) -> None:
+
+def plot_mixed(choice: dict[str, Any], path: Path) -> None:
     """Draw the frontier with the chosen point, and each layer's bits and sensitivities."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -12,12 +14,12 @@ def save_mixed_plot(said: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    sizes, costs = zip(*said["frontier"], strict=True)
+    sizes, costs = zip(*choice["frontier"], strict=True)
     left.plot(sizes, costs, color="tab:blue")
-    left.plot(said["size_mb"], said["cost"], "o", color="tab:red", label="chosen")
+    left.plot(choice["size_mb"], choice["cost"], "o", color="tab:red", label="chosen")
     left.set(xlabel="size of the weights, MiB", ylabel="sum of sensitivities, nats", yscale="log")
     left.legend()
-    layers = said["layers"]
+    layers = choice["layers"]
     places = range(len(layers))
     right.bar(places, [layer["bits"] for layer in layers], color="tab:red", alpha=0.35)
     right.set(xlabel="layer", ylabel="bits of the weights (bars)")

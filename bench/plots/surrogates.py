@@ -51,7 +51,7 @@ text { fill: #f0f6fc }
 }"""
 
 
-def surrogates_svg() -> str:
+def plot_surrogates() -> str:
     """Return an SVG of (scale - 1) / delta against t, one panel a surrogate, for both signs of g.
 
     t is the distance to the grid point in steps, -0.5..0.5; the variant is `release`.
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.plots.surrogates")
     parser.add_argument("path", type=Path, help="the SVG to write")
     path: Path = parser.parse_args(arguments).path
-    path.write_text(surrogates_svg(), encoding="utf-8")
+    path.write_text(plot_surrogates(), encoding="utf-8")
 
 
 if __name__ == "__main__":

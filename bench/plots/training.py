@@ -1,25 +1,16 @@
 """How a training went: loss, which teachers were chosen, how the schedules of CoQuant moved."""
 
-import json
 from pathlib import Path
 from typing import Any
-
-from bench.files.whole import write_whole
 
 TRAINING_PLOT = "training.png"
 
 
-def save_training(folder: Path, said: dict[str, Any]) -> None:
-    """Write `training.json` and its plot to the folder of a cell.
+def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
+    """Draw the loss, and where teachers are chosen their shares, lambda and p.
 
-    said: `key` and `epochs`, one record an epoch with `epoch`, `loss` and what the method tells.
+    epochs: one value an epoch with `epoch`, `loss` and what the method tells.
     """
-    write_whole(folder / "training.json", json.dumps(said, indent=1))
-    draw(said["epochs"], folder / TRAINING_PLOT)
-
-
-def draw(epochs: list[dict[str, Any]], path: Path) -> None:
-    """Draw the loss, and where teachers are chosen their shares, lambda and p."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -29,12 +20,12 @@ def draw(epochs: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4 * columns, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, squeeze=False)[0]
-    x = [record["epoch"] for record in epochs]
-    axes[0].plot(x, [record["loss"] for record in epochs], ".-")
+    x = [epoch["epoch"] for epoch in epochs]
+    axes[0].plot(x, [epoch["loss"] for epoch in epochs], ".-")
     axes[0].set(xlabel="epoch", ylabel="mean loss", title="training loss")
     for ax, student in zip(axes[1:], students, strict=False):
         teachers = list(epochs[0]["teachers"][student])
-        counts = [[record["teachers"][student][t] for record in epochs] for t in teachers]
+        counts = [[epoch["teachers"][student][t] for epoch in epochs] for t in teachers]
         steps = [max(1, sum(column)) for column in zip(*counts, strict=True)]
         shares = [[100 * n / all_ for n, all_ in zip(row, steps, strict=True)] for row in counts]
         ax.stackplot(x, *shares, labels=[f"{t} bits" for t in teachers], alpha=0.8)
@@ -42,8 +33,8 @@ def draw(epochs: list[dict[str, Any]], path: Path) -> None:
         ax.legend(fontsize="small", loc="lower left")
     if chooses:
         last = axes[-1]
-        last.plot(x, [record["lambda"] for record in epochs], "k.-", label="lambda")
-        keeps = list(zip(*[record["keep"] for record in epochs], strict=True))
+        last.plot(x, [epoch["lambda"] for epoch in epochs], "k.-", label="lambda")
+        keeps = list(zip(*[epoch["keep"] for epoch in epochs], strict=True))
         for at, values in enumerate(keeps):
             shade = 0.2 + 0.8 * at / max(1, len(keeps) - 1)
             label = f"p of block {at}" if at in (0, len(keeps) - 1) else None

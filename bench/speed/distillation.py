@@ -38,9 +38,9 @@ def steps(network: nn.Module, images: Tensor, place: Workplace) -> dict[str, flo
         def loss(x: Tensor) -> Tensor:
             return statistics_loss(gaps_to(targets, network, x, precision=precision))
 
-        own = images.clone().requires_grad_()
+        distilled = images.clone().requires_grad_()
         # Steps so small that the images stay noise, and take the same time, to the end.
-        return partial(improve, own, loss, Adam([own], lr=1e-4))
+        return partial(improve, distilled, loss, Adam([distilled], lr=1e-4))
 
     sides: dict[str, Callable[[], object]] = {
         "bare": bare,
@@ -70,7 +70,7 @@ def of_network(name: str, place: Workplace) -> list[Ratio]:
             step,
             Side("ZeroQ step in bfloat16", seconds["half"]),
             goal=_BF16_AT_LEAST.get(name),
-            wanted="at least",
+            bound="at least",
             details=details,
         ),
     ]

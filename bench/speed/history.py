@@ -40,12 +40,12 @@ def read(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
     try:
-        found = pd.read_csv(path)
+        history = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise BenchError(f"cannot read {path}: {error}; move it away") from error
-    if list(found.columns) != COLUMNS:
+    if list(history.columns) != COLUMNS:
         raise BenchError(f"{path} is not a history of bench speed; move it away")
-    return found
+    return history
 
 
 def added(history: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -75,8 +75,8 @@ def plot(history: pd.DataFrame, path: Path) -> None:
     """Write a PNG: a panel for each ratio with a goal that was measured last, over its runs."""
     from matplotlib.figure import Figure
 
-    known = comparable(history)
-    latest = known[known["measured_at"] == known["measured_at"].iloc[-1]]
+    history = comparable(history)
+    latest = history[history["measured_at"] == history["measured_at"].iloc[-1]]
     names = list(latest.loc[latest["goal"].notna(), "name"])
     high = math.ceil(len(names) / _PANELS) or 1
     figure = Figure(figsize=(11, 0.6 + 1.9 * high), layout="constrained")
@@ -84,14 +84,14 @@ def plot(history: pd.DataFrame, path: Path) -> None:
     for panel in panels[len(names) :]:
         panel.set_visible(False)
     for panel, name in zip(panels, names, strict=False):
-        each = known[known["name"] == name]
+        each = history[history["name"] == name]
         runs = range(len(each))
         panel.plot(runs, each["ratio"], "o-", color=_LINE, markersize=4)
         last = (runs[-1], each["ratio"].iloc[-1])
         panel.annotate(f"{last[1]:.3g}", last, (5, 3), textcoords="offset points", fontsize=7)
-        goal, wanted = each["goal"].iloc[-1], each["wanted"].iloc[-1]
+        goal, side = each["goal"].iloc[-1], each["wanted"].iloc[-1]
         panel.axhline(goal, color=_GOAL, linestyle="--", linewidth=1, antialiased=False)
-        panel.set_title(f"{name.replace(': ', chr(10), 1)}\n{wanted} {goal:g}", fontsize=7)
+        panel.set_title(f"{name.replace(': ', chr(10), 1)}\n{side} {goal:g}", fontsize=7)
         panel.set_xticks(runs, [date[:10] for date in each["measured_at"]], fontsize=6)
         panel.tick_params(axis="y", labelsize=6)
         panel.margins(x=0.25, y=0.25)

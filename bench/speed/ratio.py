@@ -1,4 +1,4 @@
-"""One ratio of two times, and what was wanted of it."""
+"""One ratio of two times, and its goal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Side(NamedTuple):
 class Ratio:
     """Seconds of `above` over seconds of `below`.
 
-    goal: None where there is none. wanted: the side of the goal on which it is met; on the goal
+    goal: None where there is none. bound: the side of the goal on which it is met; on the goal
         itself it is met.
     details: further numbers that belong to it, by name.
     """
@@ -27,7 +27,7 @@ class Ratio:
     above: Side
     below: Side
     goal: float | None = None
-    wanted: Literal["at most", "at least"] = "at most"
+    bound: Literal["at most", "at least"] = "at most"
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -38,7 +38,7 @@ class Ratio:
     def verdict(self) -> Verdict:
         if self.goal is None:
             return "no goal"
-        good = self.value <= self.goal if self.wanted == "at most" else self.value >= self.goal
+        good = self.value <= self.goal if self.bound == "at most" else self.value >= self.goal
         return "met" if good else "not met"
 
     @property
@@ -46,7 +46,7 @@ class Ratio:
         """The goal in signs, such as `<= 1.15`; empty where there is none."""
         if self.goal is None:
             return ""
-        return f"{'<=' if self.wanted == 'at most' else '>='} {self.goal:g}"
+        return f"{'<=' if self.bound == 'at most' else '>='} {self.goal:g}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ratio as JSON has it; times in seconds."""
@@ -54,7 +54,7 @@ class Ratio:
             "name": self.name,
             "ratio": self.value,
             "goal": self.goal,
-            "wanted": self.wanted if self.goal is not None else None,
+            "wanted": self.bound if self.goal is not None else None,
             "verdict": self.verdict,
             "above": self.above._asdict(),
             "below": self.below._asdict(),

@@ -10,7 +10,7 @@ from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace
 from methods.adabits import AdaBits
-from methods.coquant import Collaborative, Constants, CoQuant
+from methods.coquant import Collaborative, CoQuant
 from methods.training.schedule import optimiser
 from methods.training.strategy import Moment, Strategy
 from models.qat.layers import quantized_weights
@@ -56,16 +56,16 @@ def steps(network: nn.Module, images: Tensor, place: Workplace) -> dict[str, flo
     """Return seconds of a step at each bit-width alone, at all of them, and of CoQuant's steps."""
     targets = torch.arange(len(images), device=images.device) % 10
 
-    def strategy(bits: Sequence[int], kind: type[Strategy], **options: Constants) -> Strategy:
-        made = AdaBits(bits=tuple(bits)).trainable(network, bits[0], images, torch.Generator())
-        return kind(made, bits, 0.0, **options)
+    def trainable(bits: Sequence[int]) -> nn.Module:
+        return AdaBits(bits=tuple(bits)).trainable(network, bits[0], images, torch.Generator())
 
-    options = {"constants": CoQuant().constants}
-    hard = AdaBits().strategy_class
-    sides = {str(bits): strategy((bits,), hard) for bits in _BITS}
-    sides["all"] = strategy(_BITS, hard)
-    sides["coquant"] = strategy(_BITS, Collaborative, **options)
-    sides["told"] = strategy(_BITS, _ToldTeachers, **options)
+    hard, constants = AdaBits().strategy_class, CoQuant().constants
+    sides: dict[str, Strategy] = {
+        **{str(bits): hard(trainable((bits,)), (bits,), 0.0) for bits in _BITS},
+        "all": hard(trainable(_BITS), _BITS, 0.0),
+        "coquant": Collaborative(trainable(_BITS), _BITS, 0.0, constants),
+        "told": _ToldTeachers(trainable(_BITS), _BITS, 0.0, constants),
+    }
     stepping = {name: _stepping(side, images, targets) for name, side in sides.items()}
     return alternate(stepping, _SECONDS, place.device.device)
 

@@ -16,7 +16,7 @@ _MARK = "(best)"
 _ENOUGH = 200  # degrees of freedom; more hardly change a p-value
 
 
-class Measured(NamedTuple):
+class SeedMean(NamedTuple):
     """One value of a table: mean top-1 and its standard deviation over seeds, in percent.
 
     spread counts only with two seeds or more. images: what each top-1 was measured on.
@@ -28,8 +28,8 @@ class Measured(NamedTuple):
     images: int
 
 
-Column = Sequence[Measured | None]
-"""The values of methods that were asked the same; None where one is not measured."""
+Column = Sequence[SeedMean | None]
+"""The values of methods under the same conditions; None where one is not measured."""
 
 
 def resolved_winners(columns: Sequence[Column]) -> list[int | None]:
@@ -45,14 +45,14 @@ def resolved_winners(columns: Sequence[Column]) -> list[int | None]:
 
 def _leader(column: Column) -> tuple[int | None, float]:
     """Return the index of the highest mean and the largest p-value of it against the others."""
-    known = {index: value for index, value in enumerate(column) if value is not None}
-    if len(known) < 2:
+    values = {index: value for index, value in enumerate(column) if value is not None}
+    if len(values) < 2:
         return None, 1.0
-    top = max(known, key=lambda index: known[index].mean)
-    return top, max(difference_p(known[top], known[i]) for i in known if i != top)
+    top = max(values, key=lambda index: values[index].mean)
+    return top, max(difference_p(values[top], values[i]) for i in values if i != top)
 
 
-def difference_p(first: Measured, second: Measured) -> float:
+def difference_p(first: SeedMean, second: SeedMean) -> float:
     """Return the two-sided p-value of there being no difference, from the accuracies alone.
 
     As if on separate images. On the same ones, whose difficulty both share, the variance of the
@@ -83,17 +83,17 @@ def best_values(cells: pd.DataFrame, summary: pd.DataFrame | None = None) -> pd.
 
 
 def best_rows(cells: pd.DataFrame) -> list[bool]:
-    """Return which rows of `summarise(cells)` may be marked, in their order; `cells` of `collect`.
+    """Return which rows of `summarise(cells)` may be marked, in order; `cells` of `cell_rows`.
 
-    A column of the table is what was asked of several methods: network, data, recipe and bits.
+    A column of the table has the methods of one network, data set, recipe and bit-width.
     It has no best while a cell of it is missing or failed, or when its images differ.
     """
-    _, asked = split_keys(cells)
+    _, conditions = split_keys(cells)
     row = cells.groupby([*row_keys(cells), "w_bits", "a_bits"], sort=False, dropna=False).ngroup()
-    column = cells.groupby(asked, sort=False, dropna=False).ngroup()
+    column = cells.groupby(conditions, sort=False, dropna=False).ngroup()
     done = cells["status"] == "done"
-    values: dict[int, Measured] = {
-        int(place): Measured(mean, spread, int(seeds), int(images))
+    values: dict[int, SeedMean] = {
+        int(place): SeedMean(mean, spread, int(seeds), int(images))
         for place, mean, spread, seeds, images in cells[done]
         .groupby(row[done])
         .agg({"top1": ["mean", "std", "count"], "total": "first"})
@@ -103,8 +103,8 @@ def best_rows(cells: pd.DataFrame) -> list[bool]:
     unfit |= cells["images"].groupby(column).agg("nunique") > 1
     rows_of = row.groupby(column).unique()
     columns = [
-        [] if without else [values.get(int(place)) for place in rows]
-        for without, rows in zip(unfit, rows_of, strict=True)
+        [] if unresolvable else [values.get(int(place)) for place in rows]
+        for unresolvable, rows in zip(unfit, rows_of, strict=True)
     ]
     best = [False] * (int(row.max()) + 1)
     for rows, winner in zip(rows_of, resolved_winners(columns), strict=True):

@@ -27,11 +27,11 @@ def delta_b(top1: Sequence[BySeed], reference: Sequence[BySeed]) -> dict[int, fl
     if not top1 or len(top1) != len(reference) or not all(reference):
         return {}
     seeds = [seed for seed in top1[0] if all(seed in at_bits for at_bits in top1)]
-    own = [mean(at_bits.values()) for at_bits in reference]
-    if not all(own):
+    wholes = [mean(at_bits.values()) for at_bits in reference]
+    if not all(wholes):
         return {}
     return {
-        seed: mean(100 * at_bits[seed] / whole for at_bits, whole in zip(top1, own, strict=True))
+        seed: mean(100 * at_bits[seed] / whole for at_bits, whole in zip(top1, wholes, strict=True))
         for seed in seeds
     }
 
@@ -59,23 +59,23 @@ def delta_b_column(cells: pd.DataFrame) -> list[str] | None:
     values = [[row[each] for each in bits] for row in rows]
     references = [_reference_of(label, labels) for label in labels]
     return [
-        "" if reference is None else _text(delta_b(own, values[reference]))
-        for own, reference in zip(values, references, strict=True)
+        "" if reference is None else _text(delta_b(row_values, values[reference]))
+        for row_values, reference in zip(values, references, strict=True)
     ]
 
 
 def _reference_of(label: Mapping[Any, str], labels: Sequence[Mapping[Any, str]]) -> int | None:
     """Return the place of the row that `label` is relative to; None where it is not one row."""
-    asked = [key for key in label if not key.startswith("method")]
+    conditions = [key for key in label if not key.startswith("method")]
     parameters = [key for key in label if key.startswith("method.")]
-    found = [
+    places = [
         place
         for place, other in enumerate(labels)
-        if other["method"] == REFERENCE and all(other[key] == label[key] for key in asked)
+        if other["method"] == REFERENCE and all(other[key] == label[key] for key in conditions)
     ]
-    if len(found) > 1:
-        found = [at for at in found if all(labels[at][key] == label[key] for key in parameters)]
-    return found[0] if len(found) == 1 else None
+    if len(places) > 1:
+        places = [at for at in places if all(labels[at][key] == label[key] for key in parameters)]
+    return places[0] if len(places) == 1 else None
 
 
 def _text(of_seeds: BySeed) -> str:

@@ -49,8 +49,8 @@ def _numbers(seeds: Sequence[int]) -> str:
 def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
     """Return the lines below the table: the recipe of each network and method, what is missing."""
     by_id = {result.id: result for result in results}
-    shown = [by_id[id] for id in cells["id"].dropna() if id in by_id]
-    lines = dict.fromkeys(line for result in shown for line in _recipe_lines(result))
+    table_results = [by_id[id] for id in cells["id"].dropna() if id in by_id]
+    lines = dict.fromkeys(line for result in table_results for line in _recipe_lines(result))
     missing = int((cells["status"] == "missing").sum())
     failed = int((cells["status"] == "failed").sum())
     notes = list(lines)
@@ -61,8 +61,8 @@ def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
 
 def _recipe_lines(result: Result) -> list[str]:
     recipe, weights = result.recipe, result.recipe.weights
-    unsaid = ("w_bits", "a_bits", "fold", "size_mb", "mean_bits")
-    shared = {k: v for k, v in recipe.quantizer.items() if k not in unsaid and v is not None}
+    elsewhere = ("w_bits", "a_bits", "fold", "size_mb", "mean_bits")
+    shared = {k: v for k, v in recipe.quantizer.items() if k not in elsewhere and v is not None}
     network = f"{result.model}: {weights.source}" + _sha256(weights.sha256)
     without = [f"{result.data}: {result.left_out:,} images cannot be decoded and are left out"]
     images = without if result.left_out else []
@@ -77,13 +77,13 @@ def _recipe_lines(result: Result) -> list[str]:
         parameters["synthesis_precision"] = precision
     # What several methods share, such as the schedule of a training, is a line of its own.
     parts = {k: v for k, v in parameters.items() if isinstance(v, Mapping)}
-    own = {k: v for k, v in parameters.items() if k not in parts}
+    plain = {k: v for k, v in parameters.items() if k not in parts}
     return [
         network,
         *images,
         f"quantizer: {_pairs(_with_effect(shared))}; BatchNorm {recipe.batchnorm}",
         *(f"{name}: {_pairs(values)}" for name, values in parts.items()),
-        f"{result.method}: {_pairs(own)}",
+        f"{result.method}: {_pairs(plain)}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""All pairs of methods of an experiment, wherever they were asked the same."""
+"""All pairs of methods of an experiment, wherever their conditions are the same."""
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.statistics.significance import ALPHA, Difference, compare_cells, compare_seeds, holm
-from bench.tables.summarise import as_given, row_keys
+from bench.tables.summarise import parameter_value, row_keys
 from models.errors import BenchError
 
 EQUAL, UNRESOLVED = "equal", "unresolved"
@@ -20,9 +20,9 @@ _NUMBERS = ("top1_first", "top1_second", "points", "low", "high", "p", "p_holm",
 
 
 def split_keys(cells: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Return the columns that name the methods of a table, and those that say what was asked.
+    """Return the columns that name the methods of a table, and those that hold its conditions.
 
-    Parameters of a method name it; networks, data, the quantizer and the bits were asked.
+    Parameters of a method name it; networks, data, the quantizer and the bits are conditions.
     """
     keys = row_keys(cells)
     methods = [key for key in keys if key == "method" or key.startswith("method.")]
@@ -30,9 +30,9 @@ def split_keys(cells: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFrame:
-    """Return one row a pair of methods that were asked the same; `cells` as of `collect`.
+    """Return one row a pair of methods under the same conditions; `cells` as of `cell_rows`.
 
-    Columns: what was asked, `first`, `second`, `seeds` (those that both are measured with),
+    Columns: the conditions, `first`, `second`, `seeds` (those that both are measured with),
     `top1_first`, `top1_second` (percent, mean over these seeds), `points`, `low`, `high` (points),
     `p`, `p_holm` (corrected for all rows) and `winner`: a method, EQUAL (no image differs) or
     UNRESOLVED. A pair without a common seed has no numbers (NaN or None). One image with several
@@ -40,21 +40,22 @@ def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFra
 
     Raises BenchError when cells that should be compared were measured on different images.
     """
-    methods, asked = split_keys(cells)
+    methods, conditions = split_keys(cells)
     rows = []
-    for values, group in cells.groupby(asked, sort=False, dropna=False):
-        said = dict(zip(asked, values, strict=True))
+    for values, group in cells.groupby(conditions, sort=False, dropna=False):
+        common = dict(zip(conditions, values, strict=True))
         sides = [side for _, side in group.groupby(methods, sort=False, dropna=False)]
         for pair in combinations(sides, 2):
             labels = dict(zip(("first", "second"), (_label(s, methods) for s in pair), strict=True))
-            rows.append(said | labels | _compare(*pair, correctness))
-    return _corrected(pd.DataFrame(rows, columns=[*asked, "first", "second", "seeds", *_NUMBERS]))
+            rows.append(common | labels | _compare(*pair, correctness))
+    columns = [*conditions, "first", "second", "seeds", *_NUMBERS]
+    return _corrected(pd.DataFrame(rows, columns=columns))
 
 
 def _label(side: pd.DataFrame, methods: list[str]) -> str:
     row = side.iloc[0]
-    given = [(k.split(".")[-1], row[k]) for k in methods if k != "method" and pd.notna(row[k])]
-    extra = [f"{key}={as_given(value)}" for key, value in given]
+    parameters = [(k.split(".")[-1], row[k]) for k in methods if k != "method" and pd.notna(row[k])]
+    extra = [f"{key}={parameter_value(value)}" for key, value in parameters]
     return " ".join([row["method"], *extra])
 
 
@@ -70,10 +71,10 @@ def _compare(first: pd.DataFrame, second: pd.DataFrame, correctness: Correctness
             "again on one copy of the data, with force=true"
         )
     a, b = (np.stack([correctness(id) for id in side.loc[seeds, "id"]]) for side in done)
-    found = _difference(a, b)
+    difference = _difference(a, b)
     means = {"top1_first": 100 * float(a.mean()), "top1_second": 100 * float(b.mean())}
     equal = EQUAL if (a == b).all() else None
-    return {"seeds": len(seeds), **means, **found._asdict(), "winner": equal}
+    return {"seeds": len(seeds), **means, **difference._asdict(), "winner": equal}
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> Difference:

@@ -6,6 +6,7 @@ from html import escape
 import pandas as pd
 
 from bench.tables.latex import latex
+from bench.tables.table import Table
 
 _STYLE = """\
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }
@@ -24,23 +25,17 @@ _BOLD_LINE = (
 )
 
 
-def render(
-    table: pd.DataFrame,
-    cells: pd.DataFrame,
-    heading: Sequence[str],
-    notes: Sequence[str],
-    to: str,
-    best: pd.DataFrame | None = None,
-) -> str:
-    """Return the table as text, md, latex or html, or its cells, one a line, as csv.
+def render(table: Table, to: str) -> str:
+    """Return the table as text, md, latex or html, or its rows of numbers as csv.
 
-    best: which values are bold where the format has that, as of `best_values`.
+    Its best values are bold where the format has that.
     """
+    best = table.best
     if to == "csv":
-        return cells.to_csv(index=False)
+        return table.rows.to_csv(index=False)
     if best is None or to not in _BOLD or not best.to_numpy().any():
-        return _FORMATS[to](table, heading, notes)
-    return _BOLD[to](table, [*heading, _BOLD_LINE], notes, best)
+        return _FORMATS[to](table.texts, table.heading, table.notes)
+    return _BOLD[to](table.texts, [*table.heading, _BOLD_LINE], table.notes, best)
 
 
 def _text(table: pd.DataFrame, heading: Sequence[str], notes: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 _AXES = ("w_bits", "a_bits", "seed")
-_ASKED = ("model", "weights", "data", "method")
+_FIRST = ("model", "weights", "data", "method")
 
 # What has a meaning only where another column has this value.
 _ONLY_WITH = {
@@ -36,7 +36,7 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
             continue
         if varies:
             keys.append(column)
-    return sorted(keys, key=lambda k: _ASKED.index(k) if k in _ASKED else len(_ASKED))
+    return sorted(keys, key=lambda k: _FIRST.index(k) if k in _FIRST else len(_FIRST))
 
 
 def _varies(values: pd.Series) -> bool:
@@ -65,11 +65,11 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     numbers = done.groupby(place_done)["top1"].agg(done="count", mean="mean", spread="std")
     one = done.assign(place=place_done)[~place_done.duplicated()].set_index("place")
     one.loc[numbers["done"] > 1, ["ci_low", "ci_high"]] = None
-    together = first[[*keys, "status"]].assign(seeds=place.value_counts())
-    together = together.join([numbers, one[["ci_low", "ci_high", "fp32_top1"]]])
-    together["status"] = together["status"].mask(together["done"].notna(), "done")
-    together["done"] = together["done"].fillna(0).astype(int)
-    return together[[*keys, *_TOGETHER]]
+    summary = first[[*keys, "status"]].assign(seeds=place.value_counts())
+    summary = summary.join([numbers, one[["ci_low", "ci_high", "fp32_top1"]]])
+    summary["status"] = summary["status"].mask(summary["done"].notna(), "done")
+    summary["done"] = summary["done"].fillna(0).astype(int)
+    return summary[[*keys, *_NUMBERS]]
 
 
 def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFrame:
@@ -79,7 +79,7 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     """
     if texts is None:
         texts = [cell_text(row) for row in summary.to_dict("records")]
-    numbers = ("w_bits", "a_bits", *_TOGETHER)
+    numbers = ("w_bits", "a_bits", *_NUMBERS)
     keys = [column for column in summary.columns if column not in numbers]
     table = summary.assign(
         bits=list(map(_bits_text, summary["w_bits"], summary["a_bits"])),
@@ -87,7 +87,7 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     )
     columns = list(dict.fromkeys(table["bits"]))
     # NaN marks a parameter that a method does not have; as a group key it would drop the row.
-    table[keys] = table[keys].astype(object).map(as_given)
+    table[keys] = table[keys].astype(object).map(parameter_value)
     rows = []
     for values, group in table.groupby(keys, sort=False):
         at = dict(zip(group["bits"], group["text"], strict=True))
@@ -95,8 +95,11 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     return pd.DataFrame(rows, columns=[*(key.split(".")[-1] for key in keys), *columns])
 
 
-def as_given(value: Any) -> Any:
-    """Return a parameter as it was given, "" for none: beside a NaN, pandas makes floats of 1."""
+def parameter_value(value: Any) -> Any:
+    """Return a parameter as its configuration has it, "" for none.
+
+    Beside a NaN, pandas makes floats of integers.
+    """
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return "" if value is None or value != value else value
@@ -106,7 +109,7 @@ def _bits_text(w_bits: object, a_bits: object) -> str:
     return f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
 
 
-_TOGETHER = ("seeds", "done", "mean", "spread", "ci_low", "ci_high", "fp32_top1", "status")
+_NUMBERS = ("seeds", "done", "mean", "spread", "ci_low", "ci_high", "fp32_top1", "status")
 
 
 def cell_text(row: Mapping[Any, Any]) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import wandb
 
 
-class Made(NamedTuple):
+class ArtifactFiles(NamedTuple):
     """An artifact before W&B knows it: where its files lie, and what a reader should know."""
 
     name: str
@@ -31,7 +31,7 @@ class Made(NamedTuple):
     metadata: dict[str, Any]
 
 
-def calibration(result: Result, store: Store) -> Made | None:
+def calibration(result: Result, store: Store) -> ArtifactFiles | None:
     """Return the calibration images of a cell, shared by all its bit-widths; None without any.
 
     Images of a cheap method are not kept: then it is their preview, and which photos they are.
@@ -40,19 +40,20 @@ def calibration(result: Result, store: Store) -> Made | None:
         return None
     files = CacheEntry(store.root / "cache", CALIBRATION, result.calibration_key).existing_files()
     keys = ("model", "weights", "weights_sha256", "method", "variant", "seed")
-    said = {key: getattr(result, key) for key in keys} | {"recipe": result.recipe.method}
-    return Made(f"calibration-{result.calibration_key}", "calibration-images", files, said)
+    metadata = {key: getattr(result, key) for key in keys} | {"recipe": result.recipe.method}
+    name = f"calibration-{result.calibration_key}"
+    return ArtifactFiles(name, "calibration-images", files, metadata)
 
 
-def correctness(result: Result, store: Store) -> Made | None:
-    """Return which images a cell has right, with its record; None for a cell without a number."""
+def correctness(result: Result, store: Store) -> ArtifactFiles | None:
+    """Return which images a cell has right, with its result; None for a cell without a number."""
     folder = store.folder(result.id)
     files = [folder / name for name in ("correct.npz", "result.json")]
     if not all(file.exists() for file in files):
         return None
     fingerprint = result.recipe.evaluation.fingerprint
-    said = {"cell": result.label, "top1": result.top1, "fingerprint": fingerprint}
-    return Made(f"correct-{result.id}", "correctness", files, said)
+    metadata = {"cell": result.label, "top1": result.top1, "fingerprint": fingerprint}
+    return ArtifactFiles(f"correct-{result.id}", "correctness", files, metadata)
 
 
 def quiet_service() -> None:
@@ -108,11 +109,11 @@ def write_table_run(
     files: the table, in one or more formats.
     """
     home, key = store.root / "wandb", f"table-{name}"
-    made = Made(key, "table", list(files), {"cells": len(results)})
+    artifact = ArtifactFiles(key, "table", list(files), {"cells": len(results)})
     with store.lock(key, wait=True):
         partial = store.scratch(key, "run")
         try:
-            run = _write_into(partial, made, results, tracking, store)
+            run = _write_into(partial, artifact, results, tracking, store)
             home.mkdir(parents=True, exist_ok=True)
             return run.rename(home / run.name)
         finally:
@@ -120,7 +121,11 @@ def write_table_run(
 
 
 def _write_into(
-    partial: Path, made: Made, results: Sequence[Result], tracking: TrackingConfig, store: Store
+    partial: Path,
+    artifact: ArtifactFiles,
+    results: Sequence[Result],
+    tracking: TrackingConfig,
+    store: Store,
 ) -> Path:
     import wandb
 
@@ -129,9 +134,9 @@ def _write_into(
         dir=str(partial),
         project=tracking.project,
         entity=tracking.entity,
-        group=made.name.removeprefix("table-"),
+        group=artifact.name.removeprefix("table-"),
         job_type="table",
-        name=made.name,
+        name=artifact.name,
         tags=sorted({*tracking.tags, "table"}),
         reinit="create_new",
         settings=quiet_settings(),
@@ -139,25 +144,25 @@ def _write_into(
         for result in results:
             if bitmap := correctness(result, store):
                 _use(run, bitmap)
-        run.log_artifact(_artifact(made))
+        run.log_artifact(_artifact(artifact))
         return Path(run.settings.sync_dir)
 
 
-def _names(made: Made | None) -> list[str]:
-    return [made.name] if made else []
+def _names(artifact: ArtifactFiles | None) -> list[str]:
+    return [artifact.name] if artifact else []
 
 
-def _artifact(made: Made) -> "wandb.Artifact":
+def _artifact(content: ArtifactFiles) -> "wandb.Artifact":
     import wandb
 
-    artifact = wandb.Artifact(made.name, made.kind, metadata=made.metadata)
-    for file in made.files:
+    artifact = wandb.Artifact(content.name, content.kind, metadata=content.metadata)
+    for file in content.files:
         # Not copied: a file stays where it is until the run is uploaded.
         artifact.add_file(str(file.resolve()), policy="immutable")
     return artifact
 
 
-def _use(run: "wandb.Run", made: Made) -> None:
+def _use(run: "wandb.Run", artifact: ArtifactFiles) -> None:
     # What `run.use_artifact` does with a new artifact; it refuses offline, though `wandb sync`
     # uploads the artifact and notes the use.
-    run._log_artifact(_artifact(made), is_user_created=True, use_after_commit=True)
+    run._log_artifact(_artifact(artifact), is_user_created=True, use_after_commit=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bench.cells.result import Result
-from bench.cells.store import Found
-from bench.tracking.record import read_record
+from bench.cells.store import Inventory
+from bench.tracking.result_copy import read_copy
 from models.errors import BenchError, first_line
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,10 @@ class Run(NamedTuple):
     config: Mapping[str, Any]
 
 
-def results_of_runs(source: str, fetch: Callable[[str], Iterable[Run]] | None = None) -> Found:
+def results_of_runs(source: str, fetch: Callable[[str], Iterable[Run]] | None = None) -> Inventory:
     """Return the results that the runs of `source`, wandb:ENTITY/PROJECT, were written for.
 
-    Of several runs of one cell the newest counts. Runs without a whole record are warned of.
+    Of several runs of one cell the newest counts. Runs without a whole result are warned of.
     fetch: gives the runs of ENTITY/PROJECT; by default from W&B.
 
     Raises BenchError for another `source`, and when W&B does not answer.
@@ -36,16 +36,16 @@ def results_of_runs(source: str, fetch: Callable[[str], Iterable[Run]] | None = 
     left_out: list[str] = []
     for run in (fetch or fetch_runs)(project):
         try:
-            result = read_record(run.config)
+            result = read_copy(run.config)
         except BenchError as error:
             left_out.append(f"run {run.path} {error}")
             continue
-        known = newest.get(result.id)
-        if known is None or known.started_at <= result.started_at:
+        earlier = newest.get(result.id)
+        if earlier is None or earlier.started_at <= result.started_at:
             newest[result.id] = result
     for line in left_out:
         log.warning("warning: not counted: %s", line)
-    return Found([newest[id] for id in sorted(newest)], left_out)
+    return Inventory([newest[id] for id in sorted(newest)], left_out)
 
 
 def fetch_runs(project: str) -> list[Run]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.tables.pairs import split_keys
-from bench.tables.summarise import as_given
+from bench.tables.summarise import parameter_value
 from models.errors import BenchError
 
 try:
@@ -37,25 +37,28 @@ def build_report(
 ) -> reports.Report:
     """Return the report of an experiment, not saved.
 
-    cells: as of `collect`, those that are measured. entity: who owns the report and the runs.
+    cells: as of `cell_rows`, those that are measured. entity: who owns the report and the runs.
     ask: name the project in each set of runs, for which its number is asked of W&B.
     """
 
-    def grid(title: str, shown: pd.DataFrame, by: Sequence[str], panels: Any) -> reports.PanelGrid:
+    def grid(
+        title: str, members: pd.DataFrame, by: Sequence[str], panels: Any
+    ) -> reports.PanelGrid:
         runs = reports.Runset(
             entity=entity if ask else "",
             project=project if ask else "",
             name=title,
-            filters=_only(shown),
-            groupby=[f"config.{key}" for key in _config_keys(by, shown)],
+            filters=_only(members),
+            groupby=[f"config.{key}" for key in _config_keys(by, members)],
             pinned_columns=_columns(),
             order=[reports.OrderBy(reports.SummaryMetric("top1"))],
         )
         return reports.PanelGrid(runsets=[runs], panels=panels)
 
-    methods, asked = split_keys(cells)
-    everything = [*methods, *asked]
-    bars = [grid(title, group, methods, [_bar(title)]) for title, group in _groups(cells, asked)]
+    methods, conditions = split_keys(cells)
+    everything = [*methods, *conditions]
+    groups = _groups(cells, conditions)
+    bars = [grid(title, group, methods, [_bar(title)]) for title, group in groups]
     return reports.Report(
         project=project,
         entity=entity,
@@ -83,7 +86,7 @@ def build_workspace(
     name: str, cells: pd.DataFrame, project: str, entity: str
 ) -> workspaces.Workspace:
     """Return the saved view of an experiment's runs, not saved; arguments as of `build_report`."""
-    methods, asked = split_keys(cells)
+    methods, conditions = split_keys(cells)
     sections: dict[str, list[Any]] = {
         "Accuracy": [*_scatters(), _bar("top-1")],
         "Calibration images": [_images(), _curves()],
@@ -100,7 +103,7 @@ def build_workspace(
         settings=workspaces.WorkspaceSettings(max_runs=_MOST_RUNS),
         runset_settings=workspaces.RunsetSettings(
             filters=_only(cells),
-            groupby=[expr.Config(key) for key in _config_keys([*methods, *asked], cells)],
+            groupby=[expr.Config(key) for key in _config_keys([*methods, *conditions], cells)],
             pinned_columns=_columns(),
         ),
     )
@@ -119,18 +122,19 @@ def _only(cells: pd.DataFrame) -> expr.And:
     return expr.And(expr.Summary("cell_id").isin(list(cells["id"])))
 
 
-def _groups(cells: pd.DataFrame, asked: list[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Return the cells that were asked the same, with a title such as `resnet20, W4A4`."""
-    found = []
-    for values, group in cells.groupby(asked, sort=False, dropna=False):
+def _groups(cells: pd.DataFrame, conditions: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the cells under the same conditions, with a title such as `resnet20, W4A4`."""
+    groups = []
+    for values, group in cells.groupby(conditions, sort=False, dropna=False):
         *others, w_bits, a_bits = values
         bits = f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
-        found.append((", ".join([*(str(as_given(value)) for value in others), bits]), group))
-    return found
+        words = [str(parameter_value(value)) for value in others]
+        groups.append((", ".join([*words, bits]), group))
+    return groups
 
 
 def _config_keys(columns: Sequence[str], cells: pd.DataFrame) -> list[str]:
-    """Return where the configuration of a run holds columns of `collect`."""
+    """Return where the configuration of a run holds columns of `cell_rows`."""
     places = {"model": ["model.name"], "weights": ["model.weights"], "method": ["method.name"]}
     places |= {"data": ["data.name"], "w_bits": ["quant.w_bits"], "a_bits": ["quant.a_bits"]}
     if any(isinstance(bits, str) for bits in cells["w_bits"]):
@@ -140,11 +144,12 @@ def _config_keys(columns: Sequence[str], cells: pd.DataFrame) -> list[str]:
 
 def _columns() -> list[str]:
     """Return the columns of the run table: numbers, then what they depend on."""
-    recipe = [_column(*key.split(".")) for key in _RECIPE]
+    recipe = [_column(key) for key in _RECIPE]
     return ["run:displayName", *(f"summary:{key}" for key in _NUMBERS), *recipe]
 
 
-def _column(first: str, *rest: str) -> str:
+def _column(key: str) -> str:
+    first, *rest = key.split(".")
     return ".".join([f"config:{first}", "value", *rest])
 
 

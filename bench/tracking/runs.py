@@ -18,10 +18,10 @@ from bench.config.schema import Config
 from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, PREVIEW
 from bench.measure.calibration import read_curve
-from bench.measure.mixed import MIXED_PLOT
+from bench.plots.mixed import MIXED_PLOT
 from bench.plots.training import TRAINING_PLOT
 from bench.tracking.artifacts import attach, quiet_service, quiet_settings
-from bench.tracking.record import RECORD, record_text
+from bench.tracking.result_copy import RESULT_COPY, copy_text
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def track(result: Result, config: Config, mode: str) -> Path | None:
         with store.lock(result.id, wait=True):
             if _is_tracked(store, result):
                 return None
-            run = _known_run(result, config) or _write_run(result, config, store)
+            run = _earlier_run(result, config) or _write_run(result, config, store)
             note = {"run": run.name, "mode": mode, "started_at": result.started_at}
             store.write_note(result.id, NOTE, note)
     except Exception as error:  # a view must not cost the number it shows
@@ -99,7 +99,7 @@ def _run_id(result: Result) -> str:
     return f"{result.id}-{moment}"
 
 
-def _known_run(result: Result, config: Config) -> Path | None:
+def _earlier_run(result: Result, config: Config) -> Path | None:
     """Return the run that a process wrote before it was killed on the way to the note."""
     return next(_home(config).glob(f"*run-*-{_run_id(result)}"), None)
 
@@ -154,7 +154,7 @@ def run_config(result: Result, config: Config) -> dict[str, Any]:
         **resolved,
         "recipe": result.recipe.as_dict(),
         "cell_id": result.id,
-        RECORD: record_text(result),
+        RESULT_COPY: copy_text(result),
         "weights_sha256": result.weights_sha256,
         "git_sha": result.git_sha,
         "versions": result.versions,
@@ -164,9 +164,9 @@ def run_config(result: Result, config: Config) -> dict[str, Any]:
 
 def summary(result: Result) -> dict[str, Any]:
     """Return the numbers of a cell under keys that are the same for every cell."""
-    record = result.model_dump(mode="json")
+    values = result.model_dump(mode="json")
     seconds = {f"seconds/{phase}": result.seconds.get(phase) for phase in _PHASES}
-    return {"cell_id": result.id} | {key: record[key] for key in _SUMMARY} | seconds
+    return {"cell_id": result.id} | {key: values[key] for key in _SUMMARY} | seconds
 
 
 def _log_calibration(run: Any, entry: CacheEntry) -> None:

@@ -86,13 +86,13 @@ def incomplete(log: str, runs: Iterable[Path]) -> list[Path]:
     lost: set[str] = set()
     for line in log.splitlines():
         try:
-            said = json.loads(line)
+            entry = json.loads(line)
         except ValueError:  # cut off
             continue
-        if not isinstance(said, dict):
+        if not isinstance(entry, dict):
             continue
-        if said.get("level", "").startswith("ERROR") and said.get("msg", "").startswith(_PARTS):
-            lost.add(Path(said.get("sync_path", "")).parent.name)
+        if entry.get("level", "").startswith("ERROR") and entry.get("msg", "").startswith(_PARTS):
+            lost.add(Path(entry.get("sync_path", "")).parent.name)
     return [run for run in runs if run.name in lost]
 
 

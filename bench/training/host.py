@@ -262,7 +262,7 @@ def _missing(store: TCPStore, keys: Sequence[str]) -> list[str]:
 
 def _wait(store: TCPStore, keys: Sequence[str], until: float) -> list[str]:
     """Return which of `keys` are still not there at a moment of `time.monotonic`."""
-    # Asked again and again: a signal would have to wait for the end of a wait of the store.
+    # Configuration again and again: a signal would have to wait for the end of a wait of the store.
     while (missing := _missing(store, keys)) and time.monotonic() < until:
         time.sleep(_POLL_SECONDS)
     return missing

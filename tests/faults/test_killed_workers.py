@@ -57,7 +57,7 @@ def check(outputs: Path) -> None:
     assert {record["status"] for record in found.values()} == {"done"}
     assert len(found) == CELLS + 1
     assert len({record["request_id"] for record in found.values()}) == CELLS + 1
-    assert Store(outputs).found().left_out == []
+    assert Store(outputs).inventory().left_out == []
     for id in found:
         assert len(Store(outputs).correctness(id)["top1"]) == 200
     assert_nothing_partial(outputs)

@@ -12,7 +12,7 @@ from bench.cells.migrations import SCHEMA_VERSION, STEPS, migrated
 from bench.cells.result import Result
 from bench.cells.result_file import Damaged, read_result
 from bench.cells.store import Store
-from bench.tracking.record import RECORD, read_record
+from bench.tracking.result_copy import RESULT_COPY, read_copy
 from tests.bench.conftest import Finished
 from tests.conftest import GOLDEN
 
@@ -45,7 +45,7 @@ def test_every_key_of_the_first_version_keeps_its_value(store: Store, id: str) -
 
 
 def test_they_are_counted_and_their_bitmaps_read(store: Store) -> None:
-    found = store.found()
+    found = store.inventory()
     assert [result.id for result in found.results] == [REAL, FLOAT]
     assert found.left_out == []
     for id, correct, top5 in ((FLOAT, 990, 1000), (REAL, 687, 893)):
@@ -87,7 +87,7 @@ def test_a_first_version_with_a_checksum_is_none(store: Store) -> None:
 
 def test_a_run_of_the_first_version_is_read() -> None:
     text = (FIRST / REAL / "result.json").read_text()
-    found = read_record({RECORD: json.dumps(json.loads(text))})
+    found = read_copy({RESULT_COPY: json.dumps(json.loads(text))})
     assert (found.id, found.top1, found.schema_version) == (REAL, 68.7, 2)
 
 

@@ -252,7 +252,7 @@ def test_what_is_no_record_is_named_and_counted(
     (store.cells / "empty").mkdir()
     (store.cells / "file.txt").write_text("")
     (store.cells / "folder" / "result.json").mkdir(parents=True)
-    found = store.found()
+    found = store.inventory()
     assert [result.id for result in found.results] == [B]
     assert found.left_out == [
         f"{store.folder(A)}/result.json is not a result file of this version (14 keys do not fit); "
@@ -269,9 +269,9 @@ def test_what_is_no_record_is_named_and_counted(
 
 def test_nothing_is_left_out(store: Store, make_result: Make) -> None:
     put(store, make_result(A))
-    found = store.found()
+    found = store.inventory()
     assert ([r.id for r in found.results], found.left_out) == ([A], [])
-    assert store.found().note() is None
+    assert store.inventory().note() is None
 
 
 def test_notes(store: Store, make_result: Make) -> None:

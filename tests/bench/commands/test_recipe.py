@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.commands.recipe import differences, flat
+from bench.commands.recipe import differing_rows, flat
 from bench.config.schema import Config
 from tests.bench.cells_of import run_cell
 from tests.bench.conftest import Finished
@@ -12,10 +12,10 @@ Bench = Callable[..., Finished]
 Make = Callable[..., Config]
 
 
-def test_flat_and_differences_by_hand() -> None:
+def test_flat_and_differing_rows_by_hand() -> None:
     first = flat({"a": 1, "b": {"c": None, "d": [1, 2]}})
     assert first == {"a": "1", "b.c": "None", "b.d": "[1, 2]"}
-    assert differences(first, flat({"a": 1, "b": {"c": 2}, "e": 0})) == [
+    assert differing_rows(first, flat({"a": 1, "b": {"c": 2}, "e": 0})) == [
         ("b.c", "None", "2"),
         ("b.d", "[1, 2]", "-"),
         ("e", "-", "0"),

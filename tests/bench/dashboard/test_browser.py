@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bench.dashboard.collect as collecting
+import bench.dashboard.document as collecting
 from bench.cells.store import Store
-from bench.dashboard.collect import collect
+from bench.dashboard.document import make_document
 from bench.dashboard.page import page as page_text
 from bench.data import scan
 from bench.papers.published import Published
@@ -45,8 +45,8 @@ def browser() -> Iterator["Browser"]:
 def written(folder: Path, published: list[Published], **about: Any) -> Path:
     """Make a page of the results in `folder`; return its file."""
     store = Store(folder)
-    found = store.found()
-    document = collect(store, found.results, published)
+    found = store.inventory()
+    document = make_document(store, found.results, published)
     document["warnings"] += found.left_out
     file = folder / "dashboard.html"
     file.write_text(page_text("All results", document | {"about": ABOUT | about}), "utf-8")

@@ -13,7 +13,7 @@ import pytest
 
 import bench.dashboard.page as module
 from bench.cells.store import Store
-from bench.dashboard.collect import collect
+from bench.dashboard.document import make_document
 from bench.dashboard.page import ASSETS, json_for_html, page
 from tests.bench.dashboard.made import config_of, made, write
 
@@ -74,8 +74,8 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     config = config_of("data.limit=2") | {"group": MARKUP}
     write(store, right, RIGHT, config)
     (store.cells / MARKUP.replace("/", "_")).mkdir()
-    found = store.found()
-    document = collect(store, found.results, [])
+    found = store.inventory()
+    document = make_document(store, found.results, [])
     document["images"] = {"e" * 64: {"files": [MARKUP, f"{KEY}.png"], "labels": [0, 1]}}
     document["warnings"] += found.left_out
     document["about"] = {"title": MARKUP, "missing": [f"bench run tracking.api_key={KEY}"]}

@@ -4,11 +4,11 @@ from typing import Any
 
 from bench.cells.request import Request
 from bench.cells.result import Result
+from bench.papers.cells import table_requests
 from bench.papers.definition import Definition
 from bench.papers.published import Published
 from bench.papers.table import paper_table
-from bench.tables.measured import table_requests
-from bench.tables.table import Table
+from bench.tables.table import Table, TableSource
 from tests.bench.papers.records import FLOAT_CORRECT, record
 
 LONG, WIDE = "dsg_resnet18", "coquant_cifar10_resnet18"
@@ -138,8 +138,8 @@ def wide_results() -> list[Result]:
 
 
 def long_table() -> Table:
-    return paper_table(LONG, LONG_DEFINITION, long_numbers(), [], long_results())
+    return paper_table(LONG, LONG_DEFINITION, long_numbers(), TableSource(long_results()))
 
 
 def wide_table() -> Table:
-    return paper_table(WIDE, WIDE_DEFINITION, wide_numbers(), [], wide_results())
+    return paper_table(WIDE, WIDE_DEFINITION, wide_numbers(), TableSource(wide_results()))

@@ -7,8 +7,8 @@ import pytest
 
 from bench.config.schema import Config
 from bench.papers.citations import (
-    KEYS,
-    PAPERS,
+    BIBTEX_KEYS,
+    KEYS_BY_PREFIX,
     cite_cells,
     cite_paper,
     paper_names,
@@ -98,12 +98,12 @@ def test_no_publication_has_two_entries() -> None:
 
 
 def test_every_key_that_is_used_is_there() -> None:
-    used = {key for kind in KEYS.values() for keys in kind.values() for key in keys}
-    used |= set(PAPERS.values())
+    used = {key for kind in KEYS_BY_PREFIX.values() for keys in kind.values() for key in keys}
+    used |= set(BIBTEX_KEYS.values())
     assert used == split_entries(LIBRARY).keys()
 
 
-@pytest.mark.parametrize("name", [*PAPERS, *PUBLISHED_METHODS])
+@pytest.mark.parametrize("name", [*BIBTEX_KEYS, *PUBLISHED_METHODS])
 def test_every_paper_has_an_entry(name: str) -> None:
     (entry,) = split_entries(cite_paper(name)).values()
     assert_valid(entry)

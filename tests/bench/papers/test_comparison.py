@@ -1,11 +1,11 @@
 import pandas as pd
 import pytest
 
-from bench.papers.comparison import compare, shown_numbers
+from bench.papers.cells import interval, table_cells, table_requests
+from bench.papers.comparison import compare_with_published, printable_numbers
 from bench.papers.definition import Definition
 from bench.statistics.intervals import wilson_interval
-from bench.tables.collect import collect
-from bench.tables.measured import interval, measured_cells, table_requests
+from bench.tables.cell_rows import cell_rows
 from models.errors import BenchError
 from tests.bench.papers.examples import (
     LONG,
@@ -23,8 +23,8 @@ from tests.bench.papers.records import record
 
 
 def compared(numbers, results, definition=LONG_DEFINITION, name=LONG):
-    cells = measured_cells(collect(table_requests(name, []), results), results)
-    return compare(definition, numbers, cells).to_dict("records")
+    cells = table_cells(cell_rows(table_requests(name, []), results), results)
+    return compare_with_published(definition, numbers, cells).to_dict("records")
 
 
 def test_the_float_networks_come_first_and_once() -> None:
@@ -41,7 +41,7 @@ def test_the_float_networks_come_first_and_once() -> None:
 
 
 def test_every_verdict() -> None:
-    rows = compared(shown_numbers(LONG_DEFINITION, long_numbers()), long_results())
+    rows = compared(printable_numbers(LONG_DEFINITION, long_numbers()), long_results())
     assert [(row["published"].row, row["verdict"]) for row in rows] == [
         ("Baseline", "reproduced"),
         ("Real Data", "reproduced"),
@@ -63,7 +63,7 @@ def test_every_verdict() -> None:
 
 
 def test_a_recalled_number_is_not_shown() -> None:
-    numbers = shown_numbers(LONG_DEFINITION, long_numbers())
+    numbers = printable_numbers(LONG_DEFINITION, long_numbers())
     assert len(numbers) == len(long_numbers()) - 1
     assert all(p.kind != "recalled" for p in numbers)
 
@@ -73,7 +73,7 @@ def test_numbers_come_in_the_order_of_the_selection_and_once() -> None:
     definition = LONG_DEFINITION.model_copy(
         update={"select": [{"w_bits": 6}, {"paper": "a_paper", "w_bits": [4, 6]}]}
     )
-    assert [p.row for p in shown_numbers(definition, numbers)] == ["c", "b"]
+    assert [p.row for p in printable_numbers(definition, numbers)] == ["c", "b"]
 
 
 def test_a_published_deviation_is_a_tolerance() -> None:
@@ -136,8 +136,8 @@ def test_cells_without_anything_published() -> None:
 
 def test_delta_b_is_of_all_bits_and_over_seeds() -> None:
     jobs = table_requests(WIDE, [], floats=False)
-    cells = measured_cells(collect(jobs, wide_results()), wide_results())
-    rows = compare(WIDE_DEFINITION, wide_numbers(), cells).to_dict("records")
+    cells = table_cells(cell_rows(jobs, wide_results()), wide_results())
+    rows = compare_with_published(WIDE_DEFINITION, wide_numbers(), cells).to_dict("records")
     deltas = {r["published"].method: r for r in rows if r["published"].metric == "delta_b"}
     assert deltas["individual"]["mean"] == pytest.approx(100)
     assert deltas["joint"]["mean"] == pytest.approx(50)

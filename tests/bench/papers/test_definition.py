@@ -6,11 +6,11 @@ import pytest
 
 import bench.papers.definition
 from bench.config.files import options
-from bench.papers.comparison import NO_METHOD, compare, shown_numbers
+from bench.papers.cells import table_cells, table_requests
+from bench.papers.comparison import NO_METHOD, compare_with_published, printable_numbers
 from bench.papers.definition import load_definition, table_names
 from bench.papers.published import load_published
-from bench.tables.collect import collect
-from bench.tables.measured import measured_cells, table_requests
+from bench.tables.cell_rows import cell_rows
 from methods.registry import METHODS
 from models.errors import BenchError
 
@@ -33,11 +33,11 @@ def test_the_tables_of_the_papers_are_there() -> None:
 @pytest.mark.parametrize("name", table_names())
 def test_a_table_shows_numbers_and_its_experiment_runs_exactly_its_cells(name: str) -> None:
     definition = load_definition(name)
-    numbers = shown_numbers(definition, PUBLISHED)
+    numbers = printable_numbers(definition, PUBLISHED)
     assert numbers or not definition.select
     assert all(p.kind != "recalled" for p in numbers)
-    cells = measured_cells(collect(table_requests(name, [], floats=False), []), [])
-    compared = compare(definition, numbers, cells)
+    cells = table_cells(cell_rows(table_requests(name, [], floats=False), []), [])
+    compared = compare_with_published(definition, numbers, cells)
     if numbers:
         assert set(compared["cell"].dropna()) == set(cells["cell"])
     # A method that is here has a cell, where its network and data set are here too.
@@ -50,7 +50,7 @@ def test_a_table_shows_numbers_and_its_experiment_runs_exactly_its_cells(name: s
 @pytest.mark.parametrize("name", table_names())
 def test_what_a_definition_says_of_rows_is_of_rows(name: str) -> None:
     definition = load_definition(name)
-    numbers = shown_numbers(definition, PUBLISHED)
+    numbers = printable_numbers(definition, PUBLISHED)
     known = {p.row for p in numbers} | {p.method for p in numbers}
     assert definition.cells.keys() <= known
     assert definition.same.keys() <= {"weights", *(key for p in numbers for key in p.recipe)}
@@ -61,8 +61,8 @@ def test_the_docs_say_why_a_method_is_not_here() -> None:
     why = page.partition("\n## Rows that are not here\n")[2].partition("\n## ")[0]
     for name in table_names():
         definition = load_definition(name)
-        numbers = shown_numbers(definition, PUBLISHED)
-        compared = compare(definition, numbers, measured_cells(collect([], []), []))
+        numbers = printable_numbers(definition, PUBLISHED)
+        compared = compare_with_published(definition, numbers, table_cells(cell_rows([], []), []))
         for row in compared.to_dict("records"):
             if row["text"] == NO_METHOD:
                 assert row["published"].row.split("+")[0] in why
@@ -75,7 +75,7 @@ def test_every_number_of_a_table_has_a_place_of_its_own() -> None:
             fields = [field for field in definition.columns.values() if "." not in field]
             places = [
                 (*(getattr(p, field) for field in fields), p.model, p.w_bits, p.a_bits, p.metric)
-                for p in shown_numbers(definition, PUBLISHED)
+                for p in printable_numbers(definition, PUBLISHED)
             ]
             assert len(set(places)) == len(places), name
 

@@ -6,7 +6,7 @@ import bench.papers.ledger
 from bench.papers.ledger import make_ledger
 from bench.papers.published import load_published, printable
 from bench.tables.render import render
-from bench.tables.table import Table
+from bench.tables.table import Table, TableSource
 from tests.bench.papers import examples
 from tests.bench.papers.examples import LONG, WIDE, published
 
@@ -21,7 +21,7 @@ def two_tables(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Table]:
     monkeypatch.setattr(bench.papers.ledger, "load_definition", definitions.get)
     numbers = [*examples.long_numbers(), *examples.wide_numbers(), published(paper="third")]
     results = [*examples.long_results(), *examples.wide_results()]
-    return lambda: make_ledger(numbers, [], results)
+    return lambda: make_ledger(numbers, TableSource(results))
 
 
 def test_counts_by_hand(two_tables: Callable[[], Table]) -> None:
@@ -35,7 +35,7 @@ def test_counts_by_hand(two_tables: Callable[[], Table]) -> None:
 
 def test_every_printable_number_is_counted_once() -> None:
     numbers = load_published()
-    rows = make_ledger(numbers, [], []).rows.set_index("paper")
+    rows = make_ledger(numbers, TableSource([])).rows.set_index("paper")
     assert rows.loc["all papers", "published"] == sum(map(printable, numbers))
     assert (rows[list(VERDICTS)].sum(axis=1) == rows["published"]).all()
     assert (rows["run"] == 0).all()
@@ -51,7 +51,7 @@ def test_of_two_tables_that_show_a_number_the_better_verdict_counts(
     definitions = {"dsg_resnet50": without_cells, LONG: without_cells}
     monkeypatch.setattr(bench.papers.ledger, "table_names", lambda: tuple(definitions))
     monkeypatch.setattr(bench.papers.ledger, "load_definition", definitions.get)
-    made = make_ledger(examples.long_numbers(), [], examples.long_results())
+    made = make_ledger(examples.long_numbers(), TableSource(examples.long_results()))
     assert list(made.rows.loc[0])[1:] == [8, 6, 3, 1, 2, 1, 0, 1]
     assert "dsg_resnet50: 8 not here" in made.notes
 
@@ -72,4 +72,4 @@ def test_it_says_what_it_does_not_count(two_tables: Callable[[], Table]) -> None
 )
 def test_formats(two_tables: Callable[[], Table], to: str, line: str) -> None:
     made = two_tables()
-    assert line in render(made.shown, made.rows, made.heading, made.notes, to)
+    assert line in render(made, to)

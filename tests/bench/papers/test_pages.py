@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.papers.pages import fill, kept_table, shown_names
+from bench.papers.pages import fill, table_from_files, table_names_in
 from models.errors import BenchError
 from tests.bench.conftest import Finished
 
@@ -27,7 +27,7 @@ After.
 
 
 def test_fill_replaces_tables_and_leaves_prose() -> None:
-    assert shown_names(PAGE) == ["one", "two"]
+    assert table_names_in(PAGE) == ["one", "two"]
     filled = fill(PAGE, lambda name: f"| {name} |\n")
     assert filled == PAGE.replace("old\n", "| one |\n").replace(
         "<!-- two -->\n", "<!-- two -->\n| two |\n"
@@ -41,10 +41,10 @@ def test_a_kept_table_is_made_of_its_cells(tmp_path: Path, name: str) -> None:
     for ending in ("csv", "md"):
         shutil.copy(KEPT / f"{name}.{ending}", tmp_path)
     text = (KEPT / f"{name}.md").read_text()
-    assert kept_table(tmp_path, name) == text
+    assert table_from_files(tmp_path, name) == text
     notes = [line for line in text.splitlines() if line.startswith("- ")]
     (tmp_path / f"{name}.md").write_text("a table of other cells\n" + "\n".join(notes))
-    assert kept_table(tmp_path, name) == text
+    assert table_from_files(tmp_path, name) == text
 
 
 def test_a_number_that_changes_changes_the_table(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_number_that_changes_changes_the_table(tmp_path: Path) -> None:
     first[places["top1"]] = str(float(first[places["top1"]]) - 3)
     (tmp_path / "demo.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]) + "\n")
     shutil.copy(KEPT / "demo.md", tmp_path)
-    before, after = (KEPT / "demo.md").read_text(), kept_table(tmp_path, "demo")
+    before, after = (KEPT / "demo.md").read_text(), table_from_files(tmp_path, "demo")
     changed = [a for a, b in zip(after.splitlines(), before.splitlines(), strict=True) if a != b]
     # Seeds 0, 1 and 2 had 99.10 each: 3 less in one of them is 1 less, and spreads by 3 / sqrt 3.
     assert len(changed) == 1
@@ -64,11 +64,11 @@ def test_a_number_that_changes_changes_the_table(tmp_path: Path) -> None:
 
 def test_what_is_missing_or_no_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"table 'demo' is shown and .*demo\.csv is missing"):
-        kept_table(tmp_path, "demo")
+        table_from_files(tmp_path, "demo")
     shutil.copy(KEPT / "demo.md", tmp_path)
     (tmp_path / "demo.csv").write_text("a,b\n1,2\n")
     with pytest.raises(BenchError, match=r"demo\.csv is not the CSV file of a table"):
-        kept_table(tmp_path, "demo")
+        table_from_files(tmp_path, "demo")
 
 
 def test_docs_writes_what_is_stale_and_check_only_names_it(

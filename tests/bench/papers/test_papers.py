@@ -9,7 +9,7 @@ import pytest
 
 from bench.papers.table import make_table
 from bench.tables.render import render
-from bench.tables.table import Table
+from bench.tables.table import Table, TableSource
 from models.errors import BenchError
 from tests.bench.papers.examples import long_table, wide_table
 
@@ -17,19 +17,15 @@ GOLDEN = Path(__file__).parent / "golden"
 FORMATS = ("text", "md", "csv", "latex", "html")
 
 
-def rendered(made: Table, to: str) -> str:
-    return render(made.shown, made.rows, made.heading, made.notes, to)
-
-
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("make", [long_table, wide_table])
 def test_formats_are_as_recorded(make: Callable[[], Table], to: str) -> None:
     file = GOLDEN / f"{make.__name__.removesuffix('_table')}.{to}"
-    assert rendered(make(), to) == file.read_text()
+    assert render(make(), to) == file.read_text()
 
 
 def test_a_line_a_number() -> None:
-    table = long_table().shown
+    table = long_table().texts
     assert list(table.columns[-5:]) == [
         "Top-1",
         "measured",
@@ -50,7 +46,7 @@ def test_a_line_a_number() -> None:
 
 
 def test_a_column_a_bit_width() -> None:
-    table = wide_table().shown
+    table = wide_table().texts
     assert list(table.columns) == ["Methods", "", "8-bit", "6-bit", "4-bit", "2-bit", "Δ_B"]
     assert list(table[""]) == [
         *("published", "measured", "difference", "verdict") * 2,
@@ -62,13 +58,13 @@ def test_a_column_a_bit_width() -> None:
 
 
 def test_csv_has_a_line_a_number_and_keeps_integers() -> None:
-    frame = pd.read_csv(StringIO(rendered(long_table(), "csv")))
+    frame = pd.read_csv(StringIO(render(long_table(), "csv")))
     assert len(frame) == 8
     assert list(frame["w_bits"]) == [32, 4, 4, 4, 6, 8, 8, 8]
     assert frame["published"][2] == 26.04
     assert frame["measured_mean"][2] == pytest.approx(24.4)
     assert frame["command"][3].endswith("method=dsg quant=w4a4 seed=2")
-    assert "\n8,\n" not in rendered(wide_table(), "csv")
+    assert "\n8,\n" not in render(wide_table(), "csv")
 
 
 def test_notes_say_what_a_reader_must_know() -> None:
@@ -98,32 +94,32 @@ def test_missing_are_the_commands_of_shown_cells() -> None:
 
 
 def test_a_table_without_any_result_has_only_its_title_above() -> None:
-    made = make_table("dsg_resnet18", [], [])
+    made = make_table("dsg_resnet18", TableSource([]))
     assert made.heading == ["DSG (CVPR 2021): comparison on ImageNet, ResNet-18"]
-    assert len(made.shown) == 15
+    assert len(made.texts) == 15
     assert len(made.missing) == 1 + 36
 
 
 def test_the_data_of_a_table_can_be_limited(tmp_path: Path) -> None:
-    missing = make_table("dsg_resnet50", ["data.limit=100", "seed=0"], []).missing
+    missing = make_table("dsg_resnet50", TableSource([], ["data.limit=100", "seed=0"])).missing
     assert len(missing) == 5
     assert all("data.limit=100" in command for command in missing)
 
 
 def test_an_unknown_table() -> None:
     with pytest.raises(BenchError) as error:
-        make_table("dsg_resnet8", [], [])
+        make_table("dsg_resnet8", TableSource([]))
     assert str(error.value) == "unknown table 'dsg_resnet8'; did you mean 'dsg_resnet18'?"
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
-    text = rendered(long_table(), "md")
+    text = render(long_table(), "md")
     assert r"| Integer\|Only |" in text
     assert "DSG &lt;ours>" in text
 
 
 def test_html_is_a_page_that_escapes_and_colours() -> None:
-    text = rendered(long_table(), "html")
+    text = render(long_table(), "html")
     assert text.startswith("<!doctype html>")
     assert "<title>A paper &amp; its 50 % table</title>" in text
     assert "<td>DSG &lt;ours&gt;</td>" in text

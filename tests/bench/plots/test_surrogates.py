@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.plots.surrogates import main, surrogates_svg
+from bench.plots.surrogates import main, plot_surrogates
 from models.qat.spec import SURROGATES
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -17,7 +17,7 @@ def curves() -> dict[tuple[str, str], list[tuple[float, float]]]:
     frame = r'<rect class="frame" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"'
     panel = rf'class="name"[^>]*>(\w+)<.*?{frame}(.*?)<text'
     found = {}
-    for name, *numbers, rest in re.findall(panel, surrogates_svg(), re.S):
+    for name, *numbers, rest in re.findall(panel, plot_surrogates(), re.S):
         left, top, width, height = map(int, numbers)
         for kind, path in re.findall(r'class="(up|down)" d="M([^"]+)"', rest):
             points = [tuple(map(float, p.split())) for p in path.split("L")]
@@ -26,11 +26,11 @@ def curves() -> dict[tuple[str, str], list[tuple[float, float]]]:
 
 
 def test_the_committed_figure_is_current() -> None:
-    assert (DOCS / "surrogates.svg").read_text(encoding="utf-8") == surrogates_svg()
+    assert (DOCS / "surrogates.svg").read_text(encoding="utf-8") == plot_surrogates()
 
 
 def test_it_is_well_formed_and_has_every_surrogate_for_both_signs() -> None:
-    ET.fromstring(surrogates_svg())
+    ET.fromstring(plot_surrogates())
     assert list(dict.fromkeys(name for name, _ in curves())) == list(SURROGATES)
     assert len(curves()) == 2 * len(SURROGATES)
 
@@ -55,7 +55,7 @@ def test_curves_end_where_the_formulas_do(name: str, kind: str, left: float, rig
 
 def test_it_is_written_where_asked(tmp_path: Path) -> None:
     main([str(tmp_path / "figure.svg")])
-    assert (tmp_path / "figure.svg").read_text(encoding="utf-8") == surrogates_svg()
+    assert (tmp_path / "figure.svg").read_text(encoding="utf-8") == plot_surrogates()
 
 
 def test_the_page_shows_the_figure() -> None:

@@ -19,7 +19,7 @@ def ratio(above: float, below: float, **changes: object) -> Ratio:
     ],
 )
 def test_verdict(above: float, wanted: str, verdict: str) -> None:
-    assert ratio(above, 1.0, goal=1.15, wanted=wanted).verdict == verdict
+    assert ratio(above, 1.0, goal=1.15, bound=wanted).verdict == verdict
 
 
 def test_without_a_goal() -> None:
@@ -30,7 +30,7 @@ def test_without_a_goal() -> None:
 
 def test_target() -> None:
     assert ratio(1.0, 1.0, goal=0.05).target == "<= 0.05"
-    assert ratio(1.0, 1.0, goal=1.5, wanted="at least").target == ">= 1.5"
+    assert ratio(1.0, 1.0, goal=1.5, bound="at least").target == ">= 1.5"
 
 
 def test_as_json_has_it() -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from bench.cells.request import Request, experiment_requests, request_of
 from bench.cells.result import Result
-from bench.tables.collect import collect
+from bench.tables.cell_rows import cell_rows
 from bench.tables.notes import footnotes, heading
 from bench.tables.render import render
 from bench.tables.summarise import cell_text, row_keys, summarise, wide
+from bench.tables.table import Table
 from models.quantize.spec import QuantSpec
 from tests.bench.cells_of import request_id
 
@@ -75,7 +76,7 @@ def test_demo_has_27_cells_in_order(jobs):
 
 
 def test_collect_joins_by_request_and_marks_missing(jobs, results):
-    cells = collect(jobs, results[:5])
+    cells = cell_rows(jobs, results[:5])
     assert list(cells["status"][:6]) == ["done"] * 5 + ["missing"]
     assert cells["top1"][0] == 90.0
     assert cells["command"][5].startswith("bench run experiment=demo method=gaussian")
@@ -85,7 +86,7 @@ def test_collect_takes_the_newer_of_two_results(jobs):
     newer = record(jobs[0], 100, id="newer", started_at="2026-02-01T00:00:00+00:00")
     older = record(jobs[0], 50, id="older")
     for both in ([newer, older], [older, newer]):
-        assert collect(jobs[:1], both)["id"][0] == "newer"
+        assert cell_rows(jobs[:1], both)["id"][0] == "newer"
 
 
 def test_jobs_that_ask_for_the_same_are_one_row():
@@ -93,7 +94,7 @@ def test_jobs_that_ask_for_the_same_are_one_row():
     asked = ["method=gaussian", "seed=0", "quant.w_bits=4", "quant.a_range=minmax,mse"]
     twice = experiment_requests("demo", [*asked, "quant.a_bits=32,4"])
     assert len(twice) == 4
-    cells = collect(twice, [record(job, 100) for job in twice])
+    cells = cell_rows(twice, [record(job, 100) for job in twice])
     bits = list(zip(cells["a_bits"], cells["quant.a_range"], strict=True))
     assert bits == [(32, "minmax"), (4, "minmax"), (4, "mse")]
     assert list(summarise(cells)["seeds"]) == [1, 1, 1]
@@ -101,31 +102,31 @@ def test_jobs_that_ask_for_the_same_are_one_row():
 
 def test_precisions_are_no_seeds():
     asked = ["method=zeroq,real", "seed=0", "quant.w_bits=4", "runtime.precision=fp32,tf32"]
-    cells = collect(experiment_requests("demo", asked), [])
+    cells = cell_rows(experiment_requests("demo", asked), [])
     assert row_keys(cells) == ["method", "runtime.precision"]
     shown = wide(summarise(cells))
     assert list(shown["precision"]) == ["fp32", "tf32", "fp32", "tf32"]
-    assert "runtime.precision" not in collect(experiment_requests("demo"), [])
+    assert "runtime.precision" not in cell_rows(experiment_requests("demo"), [])
 
 
 def test_row_keys_ignore_parameters_of_one_method_only(jobs, results):
-    assert row_keys(collect(jobs, results)) == ["method"]
+    assert row_keys(cell_rows(jobs, results)) == ["method"]
 
 
 def test_row_keys_show_what_varies(jobs):
-    cells = collect(experiment_requests("demo", ["recipe=zeroq_release,all_inputs"]), [])
+    cells = cell_rows(experiment_requests("demo", ["recipe=zeroq_release,all_inputs"]), [])
     assert row_keys(cells) == ["method", "quant.sites"]
     assert len(wide(summarise(cells))) == 6
 
 
 def test_mean_and_spread_over_seeds_by_hand(jobs, results):
-    row = summarise(collect(jobs, results)).iloc[0]
+    row = summarise(cell_rows(jobs, results)).iloc[0]
     # 90, 91 and 92 %: mean 91, sample deviation 1
     assert (row["mean"], row["spread"], row["done"], row["seeds"]) == (91.0, 1.0, 3, 3)
 
 
 def test_row_keys_ignore_how_rounding_is_learned_where_it_is_not(jobs):
-    cells = collect(jobs[:2], [])
+    cells = cell_rows(jobs[:2], [])
     cells["quant.rounding"] = ["nearest", "adaround"]
     cells["quant.rounding_iterations"] = [10_000, 300]
     assert row_keys(cells) == ["method", "quant.rounding"]
@@ -140,7 +141,7 @@ def test_mixed_precision_has_its_budget_for_a_column(jobs):
         QuantSpec("mixed", 6, size_mb=2.5),
     ]
     configs = [jobs[0].config.model_copy(update={"quant": quant}) for quant in asked]
-    table = wide(summarise(collect([request_of(c, jobs[0].overrides) for c in configs], [])))
+    table = wide(summarise(cell_rows([request_of(c, jobs[0].overrides) for c in configs], [])))
     assert list(table.columns) == ["method", "W4A8", "MP4/A8", "MP2.5MiB/A6"]
     assert len(table) == 1
 
@@ -164,14 +165,14 @@ def test_cell_text(row, text):
 
 
 def test_wide_has_a_row_a_method_and_a_column_a_bit_width(jobs, results):
-    table = wide(summarise(collect(jobs, results)))
+    table = wide(summarise(cell_rows(jobs, results)))
     assert list(table.columns) == ["method", "W8A8", "W4A4", "W3A3"]
     assert list(table["method"]) == ["gaussian", "zeroq", "real"]
     assert set(table["W3A3"]) == {"91.00 ± 1.00"}
 
 
 def test_heading_names_images_float_and_seeds(jobs, results):
-    lines = heading(collect(jobs, results))
+    lines = heading(cell_rows(jobs, results))
     assert lines == [
         "resnet20 on mnist5k: 200 images of 10 classes; float top-1 95.00 % [91.04, 97.26]",
         "top-1 in %, mean ± standard deviation over seeds 0, 1, 2",
@@ -181,7 +182,9 @@ def test_heading_names_images_float_and_seeds(jobs, results):
 def test_heading_warns_of_different_images(jobs, results):
     recipe = {**results[1].recipe.as_dict(), "evaluation": {"fingerprint": "other"}}
     mixed = [results[0], record(jobs[1], 180, recipe=recipe)]
-    assert "WARNING: these cells were measured on different images" in heading(collect(jobs, mixed))
+    assert "WARNING: these cells were measured on different images" in heading(
+        cell_rows(jobs, mixed)
+    )
 
 
 def test_footnotes_say_a_precision_that_is_not_float32(jobs, results):
@@ -190,22 +193,24 @@ def test_footnotes_say_a_precision_that_is_not_float32(jobs, results):
         "calibration": {"images": 16, "synthesis_precision": "bf16"},
     }
     odd = record(jobs[0], 180, recipe=recipe)
-    assert "gaussian: images 16, synthesis_precision bf16" in footnotes([odd], collect(jobs, [odd]))
+    assert "gaussian: images 16, synthesis_precision bf16" in footnotes(
+        [odd], cell_rows(jobs, [odd])
+    )
 
 
 def test_footnotes_say_nested_parameters_and_no_quantizer_of_a_float_network(jobs, results):
     method = {**results[0].recipe.method, "schedule": {"epochs": 2, "lr": 0.1}}
     trained = record(jobs[0], 180, recipe={**results[0].recipe.as_dict(), "method": method})
-    notes = footnotes([trained], collect(jobs, [trained]))
+    notes = footnotes([trained], cell_rows(jobs, [trained]))
     assert {"gaussian: images 16", "schedule: epochs 2, lr 0.1"} <= set(notes)
     floats = record(jobs[0], 190, w_bits=32, a_bits=32)
-    assert footnotes([floats], collect(jobs[:1], [floats])) == [
+    assert footnotes([floats], cell_rows(jobs[:1], [floats])) == [
         "resnet20: a file, sha256 0123456789ab"
     ]
 
 
 def test_heading_names_many_seeds_by_the_first_and_the_last(jobs):
-    cells = collect(jobs[:7], [])
+    cells = cell_rows(jobs[:7], [])
     cells["seed"] = range(7)
     assert heading(cells) == ["top-1 in %, mean ± standard deviation over seeds 0 to 6"]
     cells["seed"] = [0, 1, 2, 3, 4, 5, 9]
@@ -213,7 +218,7 @@ def test_heading_names_many_seeds_by_the_first_and_the_last(jobs):
 
 
 def test_heading_of_a_network_without_float_weights(jobs):
-    cells = collect(jobs[:1], [record(jobs[0], 180, fp32_top1=None)])
+    cells = cell_rows(jobs[:1], [record(jobs[0], 180, fp32_top1=None)])
     assert heading(cells)[0] == "resnet20 on mnist5k: 200 images of 10 classes"
 
 
@@ -223,14 +228,14 @@ def test_nested_parameters_have_columns_of_their_own(jobs):
         config = jobs[0].config.model_copy(update={"method": method})
         return request_of(config, jobs[0].overrides)
 
-    cells = collect([trained("ste", [4, 2]), trained("ewgs", [4, 2])], [])
+    cells = cell_rows([trained("ste", [4, 2]), trained("ewgs", [4, 2])], [])
     assert row_keys(cells) == ["method", "method.qat.surrogate"]
     assert list(cells["method.bits"]) == [(4, 2), (4, 2)]
     assert list(wide(summarise(cells))["surrogate"]) == ["ste", "ewgs"]
 
 
 def test_integers_stay_so_beside_methods_without_them(jobs):
-    cells = collect(jobs[:3], [])
+    cells = cell_rows(jobs[:3], [])
     cells["method"] = ["a", "a", "b"]
     cells["method.source_bits"] = [32, 8, None]
     assert list(wide(summarise(cells))["source_bits"]) == [32, 8, ""]
@@ -238,12 +243,12 @@ def test_integers_stay_so_beside_methods_without_them(jobs):
 
 def test_a_command_names_the_folder_of_own_configs(jobs):
     job = request_of(jobs[0].config, ["experiment=mine", "data.root=/my images"])
-    (command,) = collect([job], [], Path("my confs"))["command"]
+    (command,) = cell_rows([job], [], Path("my confs"))["command"]
     assert command == "bench run --config-dir 'my confs' experiment=mine 'data.root=/my images'"
 
 
 def test_footnotes_give_the_recipe_once_and_count_what_is_missing(jobs, results):
-    notes = footnotes(results[:3], collect(jobs, results[:3]))
+    notes = footnotes(results[:3], cell_rows(jobs, results[:3]))
     assert notes == [
         "resnet20: a file, sha256 0123456789ab",
         "quantizer: sites relu; BatchNorm float",
@@ -254,15 +259,18 @@ def test_footnotes_give_the_recipe_once_and_count_what_is_missing(jobs, results)
 
 @pytest.mark.parametrize("to", ["text", "md", "latex", "html"])
 def test_formats_are_as_recorded(jobs, results, to):
-    cells = collect(jobs, [*results[:20], record(jobs[20], 0, status="failed")])
+    cells = cell_rows(jobs, [*results[:20], record(jobs[20], 0, status="failed")])
     table = wide(summarise(cells))
     notes = footnotes(results[:20], cells)
-    assert render(table, cells, heading(cells), notes, to) == (GOLDEN / f"demo.{to}").read_text()
+    assert (
+        render(Table(table, cells, heading(cells), notes, []), to)
+        == (GOLDEN / f"demo.{to}").read_text()
+    )
 
 
 def test_csv_has_a_line_a_cell_and_keeps_every_digit(jobs, results):
-    cells = collect(jobs, results)
-    frame = pd.read_csv(StringIO(render(pd.DataFrame(), cells, [], [], "csv")))
+    cells = cell_rows(jobs, results)
+    frame = pd.read_csv(StringIO(render(Table(pd.DataFrame(), cells, [], [], []), "csv")))
     assert len(frame) == 27
     assert list(frame["correct"][:3]) == [180, 182, 184]
     assert frame["command"].str.contains("bench run experiment=demo").all()

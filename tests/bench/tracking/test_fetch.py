@@ -7,36 +7,36 @@ import bench.tracking.fetch
 from bench.cells.recipe import Recipe
 from bench.cells.result import Result
 from bench.tracking.fetch import Run, results_of_runs
-from bench.tracking.record import RECORD, read_record, record_text
+from bench.tracking.result_copy import RESULT_COPY, copy_text, read_copy
 from models.errors import BenchError
 from tests.bench.papers.examples import long_results
 
 
 def run(result: Result, name: str = "run") -> Run:
-    return Run(f"me/mine/{name}", {RECORD: record_text(result), "recipe": {"other": 1}})
+    return Run(f"me/mine/{name}", {RESULT_COPY: copy_text(result), "recipe": {"other": 1}})
 
 
 def test_a_record_comes_back_without_its_traceback() -> None:
     for result in long_results():
         broken = result.model_copy(update={"traceback": "File '/home/me/secret.py'"})
-        assert read_record(run(broken).config) == result
-        assert "secret" not in record_text(broken)
+        assert read_copy(run(broken).config) == result
+        assert "secret" not in copy_text(broken)
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
         ({}, "has no record of a cell"),
-        ({RECORD: None}, "has no record of a cell"),
-        ({RECORD: {"id": "a"}}, "has no record of a cell"),
-        ({RECORD: "{"}, "has a record that is not whole"),
-        ({RECORD: "[]"}, "has a record of another version (1 keys do not fit)"),
-        ({RECORD: '{"schema_version": 99}'}, "has a record of another version (1"),
+        ({RESULT_COPY: None}, "has no record of a cell"),
+        ({RESULT_COPY: {"id": "a"}}, "has no record of a cell"),
+        ({RESULT_COPY: "{"}, "has a record that is not whole"),
+        ({RESULT_COPY: "[]"}, "has a record of another version (1 keys do not fit)"),
+        ({RESULT_COPY: '{"schema_version": 99}'}, "has a record of another version (1"),
     ],
 )
 def test_a_run_without_a_record(config: dict[str, Any], words: str) -> None:
     with pytest.raises(BenchError) as error:
-        read_record(config)
+        read_copy(config)
     assert str(error.value).startswith(words)
 
 
@@ -94,7 +94,7 @@ def test_a_service_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPa
 
 def test_records_keep_every_number() -> None:
     result = record_of_awkward_numbers()
-    assert read_record(run(result).config) == result
+    assert read_copy(run(result).config) == result
 
 
 def record_of_awkward_numbers() -> Result:

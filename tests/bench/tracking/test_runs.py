@@ -10,7 +10,7 @@ import wandb
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
-from bench.tracking.record import read_record
+from bench.tracking.result_copy import read_copy
 from bench.tracking.runs import NOTE, effective_mode, run_config, summary, track
 from methods.gaussian import Gaussian
 from tests.bench.cells_of import run_cell
@@ -88,7 +88,7 @@ def test_an_offline_run_agrees_with_the_record(
     assert found["name"] == "resnet20-mnist5k-gaussian-w8a8-s0"
     assert found["tags"] == ["gaussian", "mnist5k", "resnet20", "w8a8"]
     assert found["config"]["cell_id"] == result.id
-    recorded = read_record(found["config"]).model_copy(update={"checksum": result.checksum})
+    recorded = read_copy(found["config"]).model_copy(update={"checksum": result.checksum})
     assert recorded == Store(outputs).read(result.id)
     wanted = {key: value for key, value in summary(result).items() if value is not None}
     assert wanted.items() <= found["summary"].items()

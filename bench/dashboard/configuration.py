@@ -1,4 +1,4 @@
-"""What a cell was asked with: the configuration beside its record."""
+"""The configuration beside a result: what to type for its cell, and where its images are."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from models.errors import BenchError
 _UNREADABLE = (OSError, yaml.YAMLError, TypeError, ValueError, RecursionError, BenchError)
 
 
-class Asked(NamedTuple):
+class Configuration(NamedTuple):
     """data: the `data` node. command: as of `command`. warning: a line on what cannot be read."""
 
     data: Mapping[str, Any] | None = None
@@ -25,27 +25,28 @@ class Asked(NamedTuple):
     warning: str | None = None
 
 
-def read_asked(folder: Path, known: Presets) -> Asked:
+def read_configuration(folder: Path, recipes: Presets) -> Configuration:
     """Return what config.yaml in the `folder` of a cell says; nothing when there is none.
 
-    known: the recipe presets, as of `labels.presets`. A file that names no cell costs the command,
+    recipes: the presets, as of `labels.presets`. A file that names no cell costs the command,
     whatever is wrong with it, and is warned of.
     """
     path = folder / "config.yaml"
     data = None
     try:
-        said = _mapping(path)
-        data = said["data"] if isinstance(said.get("data"), dict) else None
-        return Asked(data, command(normalised(read_config(said)), known))
+        content = _mapping(path)
+        data = content["data"] if isinstance(content.get("data"), dict) else None
+        return Configuration(data, command(normalised(read_config(content)), recipes))
     except FileNotFoundError:
-        return Asked()
+        return Configuration()
     except _UNREADABLE as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        return Asked(data, warning=f"{path} names no cell, so there is no command for it: {why}")
+        warning = f"{path} names no cell, so there is no command for it: {why}"
+        return Configuration(data, warning=warning)
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    said = read_yaml(path)
-    if not isinstance(said, dict):
+    content = read_yaml(path)
+    if not isinstance(content, dict):
         raise BenchError("it is no mapping")
-    return said
+    return content

@@ -17,10 +17,10 @@ _MEASURED = (
     *("fp32_top1", "fp32_expected", "weights_sha256"),
 )
 
-_SAID = ("name", "label", "root")  # by the columns `method` and `data`, or no part of a cell
+_ELSEWHERE = ("name", "label", "root")  # in the columns `method` and `data`, or no part of a cell
 
 
-def collect(
+def cell_rows(
     requests: Sequence[Request], results: Sequence[Result], user_configs: Path | None = None
 ) -> pd.DataFrame:
     """Return one row a cell, in the order of `requests`: what it is, and what it came to.
@@ -35,23 +35,23 @@ def collect(
 
     user_configs: the folder of the user's own configs that they were composed with.
     """
-    found = newest(results)
+    by_request = newest(results)
     cells: dict[tuple[str, str], Request] = {}
     for request in requests:
         cells.setdefault((request.id, request.effective.runtime.precision), request)
     rows = []
     for (id, _), request in cells.items():
-        command = {"command": run_command(request.overrides, user_configs)}
-        rows.append({**_asked(request.effective), **_found(found.get(id)), **command})
-    unsaid = []
+        row = _request_values(request.effective) | _result_values(by_request.get(id))
+        rows.append(row | {"command": run_command(request.overrides, user_configs)})
+    idle = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
-        unsaid.append("quant.w_candidates")
+        idle.append("quant.w_candidates")
     if all(row["runtime.precision"] == "fp32" for row in rows):
-        unsaid.append("runtime.precision")
-    return pd.DataFrame(rows).drop(columns=unsaid, errors="ignore")
+        idle.append("runtime.precision")
+    return pd.DataFrame(rows).drop(columns=idle, errors="ignore")
 
 
-def _asked(config: Config) -> dict[str, Any]:
+def _request_values(config: Config) -> dict[str, Any]:
     quant = config.quant.as_dict()
     row: dict[str, Any] = {
         "model": config.model.name,
@@ -64,8 +64,8 @@ def _asked(config: Config) -> dict[str, Any]:
         "runtime.precision": config.runtime.precision,
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):
-        kept = {key: value for key, value in values.items() if key not in _SAID}
-        row |= dict(_flat(kept, f"{group}."))
+        rest = {key: value for key, value in values.items() if key not in _ELSEWHERE}
+        row |= dict(_flat(rest, f"{group}."))
     return row
 
 
@@ -83,7 +83,7 @@ def _w_text(quant: dict[str, Any]) -> int | str:
     return w_label(bits, size, mean).rstrip("/") if bits == MIXED else bits
 
 
-def _found(result: Result | None) -> dict[str, Any]:
+def _result_values(result: Result | None) -> dict[str, Any]:
     if result is None:
         return {"status": "missing", "images": None} | dict.fromkeys(_MEASURED)
     images = result.recipe.evaluation.fingerprint

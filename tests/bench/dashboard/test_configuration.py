@@ -4,15 +4,15 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.dashboard.asked import Asked, read_asked
+from bench.dashboard.configuration import Configuration, read_configuration
 from bench.dashboard.labels import presets
 from tests.bench.dashboard.made import config_of
 
 
-def asked(folder: Path, said: Any) -> Asked:
+def asked(folder: Path, said: Any) -> Configuration:
     text = said if isinstance(said, str) else yaml.safe_dump(said)
     (folder / "config.yaml").write_text(text)
-    return read_asked(folder, presets())
+    return read_configuration(folder, presets())
 
 
 def test_a_configuration_has_its_data_and_its_command(tmp_path: Path) -> None:
@@ -26,12 +26,12 @@ def test_a_configuration_has_its_data_and_its_command(tmp_path: Path) -> None:
 
 
 def test_without_one_there_is_nothing_to_say(tmp_path: Path) -> None:
-    assert read_asked(tmp_path, presets()) == Asked()
+    assert read_configuration(tmp_path, presets()) == Configuration()
 
 
 def test_what_does_not_ship_is_no_reason_for_a_warning(tmp_path: Path) -> None:
     config = config_of("data.limit=10") | {"method": {"name": "mine"}}
-    assert asked(tmp_path, config) == Asked(config["data"])
+    assert asked(tmp_path, config) == Configuration(config["data"])
 
 
 @pytest.mark.parametrize(

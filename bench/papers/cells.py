@@ -11,7 +11,7 @@ from bench.cells.result import Result
 from bench.config.files import options
 from bench.statistics.intervals import t_interval, wilson_interval
 
-_ASKED = ("model", "weights", "data", "method", "w_bits", "a_bits")
+_KEYS = ("model", "weights", "data", "method", "w_bits", "a_bits")
 
 
 def table_requests(
@@ -40,33 +40,33 @@ def _float_requests(requests: Sequence[Request]) -> list[Request]:
     return list(floats.values())
 
 
-def measured_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
-    """Return one row a cell, whatever its seeds; `rows` as of `collect`.
+def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
+    """Return one row a cell, whatever its seeds; `rows` as of `cell_rows`.
 
-    Columns: what it is, as of `collect`; `cell`, its number; `seeds` and `done` of them; `top1`, a
-    mapping of those done to percent; `status` ("done" when one is); `result`, the record of one
-    that is done; `reason`, why one failed or has no meaning; `missing`, the commands for what is
-    not run or failed.
+    Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
+    a mapping of those done to percent; `status` ("done" when one is); `result` of one that is done;
+    `reason`, why one failed or has no meaning; `missing`, the commands for what is not run or
+    failed.
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
     groups = ("data.", "method.", "quant.", "runtime.")
-    asked = [key for key in rows.columns if key in _ASKED or key.startswith(groups)]
+    keys = [key for key in rows.columns if key in _KEYS or key.startswith(groups)]
     by_id = {result.id: result for result in results}
     # Plain values, not frames of one group each: a table of 100 cells must not take half a second.
-    numbers = rows.groupby(asked, sort=False, dropna=False).ngroup()
+    numbers = rows.groupby(keys, sort=False, dropna=False).ngroup()
     cells: dict[int, list[dict[Any, Any]]] = {}
-    for number, record in zip(numbers, rows.to_dict("records"), strict=True):
-        cells.setdefault(number, []).append(record)
+    for number, row in zip(numbers, rows.to_dict("records"), strict=True):
+        cells.setdefault(number, []).append(row)
     return pd.DataFrame(
         [
-            {key: seeds[0][key] for key in asked} | {"cell": number} | _together(seeds, by_id)
+            {key: seeds[0][key] for key in keys} | {"cell": number} | _over_seeds(seeds, by_id)
             for number, seeds in cells.items()
         ]
     )
 
 
-def _together(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result]) -> dict[str, Any]:
+def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result]) -> dict[str, Any]:
     done = [row for row in seeds if row["status"] == "done"]
     return {
         "seeds": len(seeds),

@@ -5,8 +5,8 @@ from typing import Any
 
 from bench.cells.result import Result
 from bench.cells.store import Store
-from bench.dashboard.asked import Asked, read_asked
 from bench.dashboard.calibrations import calibrations
+from bench.dashboard.configuration import Configuration, read_configuration
 from bench.dashboard.folders import without_folders
 from bench.dashboard.groups import seed_groups
 from bench.dashboard.labels import bits_order, method_labels, presets, recipe_label
@@ -34,32 +34,33 @@ _COPIED = (
 )
 
 
-def collect(
+def make_document(
     store: Store, results: Sequence[Result], published: Sequence[Published]
 ) -> dict[str, Any]:
-    """Return what a dashboard shows of `results`, records of `store`.
+    """Return what a dashboard shows of `results`, results of `store`.
 
     Pictures, bitmaps and names of images are added until their share of a page is spent.
     """
     contexts, values, sensitivities = Pool(), Pool(), Pool()
     places = [contexts.add(_context(result)) for result in results]
-    known = presets()
-    labels = method_labels(results, places, known)
-    asked = [read_asked(store.folder(result.id), known) for result in results]
+    recipes = presets()
+    labels = method_labels(results, places, recipes)
+    configurations = [read_configuration(store.folder(result.id), recipes) for result in results]
     cells = []
-    for result, place, label, said in zip(results, places, labels, asked, strict=True):
+    columns = zip(results, places, labels, configurations, strict=True)
+    for result, place, label, configuration in columns:
         cell = _cell(result, values) | {"context": place, "method_label": label}
-        cell["recipe"] = recipe_label(result, known)
-        cell["command"] = said.command
+        cell["recipe"] = recipe_label(result, recipes)
+        cell["command"] = configuration.command
         cell["layers"] = layer_choice(store.read_note(result.id, "mixed"), sensitivities)
         cells.append(cell)
-    warnings = [said.warning for said in asked if said.warning is not None]
+    warnings = [each.warning for each in configurations if each.warning is not None]
     warnings += _add_bitmaps(cells, store, results)
     groups = seed_groups(cells)
-    found = [_sized(context, results, places, i) for i, context in enumerate(contexts.values)]
+    sized = [_sized(context, results, places, i) for i, context in enumerate(contexts.values)]
     return {
-        "contexts": _labelled(found),
-        "images": _image_sets(results, asked),
+        "contexts": _labelled(sized),
+        "images": _image_sets(results, configurations),
         "cells": cells,
         "groups": groups,
         "papers": paper_differences(groups, {r.id: r for r in results}, published),
@@ -89,11 +90,11 @@ def _add_bitmaps(
 
 
 def _cell(result: Result, values: Pool) -> dict[str, Any]:
-    """Return what a page says of one record; its recipe is references into `values`, by topic."""
+    """Return what a page says of one result; its recipe is references into `values`, by topic."""
     cell = {key: getattr(result, key) for key in _COPIED}
     cell |= {key: cell[key] and without_folders(cell[key]) for key in ("reason", "traceback")}
     cell |= {"low": result.ci_low, "high": result.ci_high, "bits_order": bits_order(result)}
-    cell["card"] = {topic: values.add(said) for topic, said in result.recipe.as_dict().items()}
+    cell["card"] = {k: values.add(value) for k, value in result.recipe.as_dict().items()}
     cell["runtime"], cell["versions"] = values.add(result.runtime), values.add(result.versions)
     return cell
 
@@ -114,8 +115,8 @@ def _sized(
     """Return `context` with what its done cells were measured on, as far as there are any."""
     members = [r for r, of in zip(results, places, strict=True) if of == place]
     done = next((r for r in members if r.status == "done"), members[0])
-    said = {"weights": done.weights, "total": done.total, "classes": done.classes}
-    return context | said | {"fp32_top1": done.fp32_top1}
+    measured_on = {"weights": done.weights, "total": done.total, "classes": done.classes}
+    return context | measured_on | {"fp32_top1": done.fp32_top1}
 
 
 def _labelled(contexts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -126,31 +127,33 @@ def _labelled(contexts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for place, context in enumerate(contexts):
             if labels[place] in twice:
                 value = context[detail]
-                said = f"{value:,} images" if detail == "total" and value else str(value)[:8]
-                labels[place] += f", {said}"
+                text = f"{value:,} images" if detail == "total" and value else str(value)[:8]
+                labels[place] += f", {text}"
     return [c | {"label": label} for c, label in zip(contexts, labels, strict=True)]
 
 
-def _image_sets(results: Sequence[Result], asked: Sequence[Asked]) -> dict[str, Any]:
+def _image_sets(
+    results: Sequence[Result], configurations: Sequence[Configuration]
+) -> dict[str, Any]:
     """Return names and classes of the evaluated images by fingerprint, where they are here.
 
     None stands for a set that is left out because the share of the names is spent.
     """
-    found: dict[str, Any] = {}
+    sets: dict[str, Any] = {}
     tried: set[tuple[str, str]] = set()
     left = NAMED_IMAGES
-    for result, said in zip(results, asked, strict=True):
+    for result, configuration in zip(results, configurations, strict=True):
         fingerprint = result.recipe.evaluation.fingerprint
-        if said.data is None or fingerprint is None or fingerprint in found:
+        if configuration.data is None or fingerprint is None or fingerprint in sets:
             continue
         if (result.total or 0) > left:
-            found[fingerprint] = None
+            sets[fingerprint] = None
             continue
-        if (fingerprint, str(said.data)) in tried:
+        if (fingerprint, str(configuration.data)) in tried:
             continue
-        tried.add((fingerprint, str(said.data)))
-        if (images := image_set(said.data, fingerprint)) is not None:
+        tried.add((fingerprint, str(configuration.data)))
+        if (images := image_set(configuration.data, fingerprint)) is not None:
             fits = len(images["files"]) <= left
-            found[fingerprint] = images if fits else None
+            sets[fingerprint] = images if fits else None
             left -= len(images["files"]) if fits else 0
-    return found
+    return sets

@@ -1,4 +1,4 @@
-"""The whole record of a cell inside its W&B run, so that tables can be made of runs."""
+"""The copy of a result inside its W&B run, so that tables can be made of runs."""
 
 import json
 from collections.abc import Mapping
@@ -10,29 +10,29 @@ from bench.cells.migrations import migrated
 from bench.cells.result import Result
 from models.errors import BenchError
 
-RECORD = "record"
-"""Key of the record in a run's config. It is JSON text, which W&B keeps as it is."""
+RESULT_COPY = "record"
+"""Key of the copy in a run's config. It is JSON text, which W&B keeps as it is."""
 
 
-def record_text(result: Result) -> str:
-    """Return the record as text, but for a traceback, which has paths of the machine.
+def copy_text(result: Result) -> str:
+    """Return the result as text, but for a traceback, which has paths of the machine.
 
     And but for its checksum, which is that of a file.
     """
     return result.model_copy(update={"traceback": None, "checksum": None}).model_dump_json()
 
 
-def read_record(config: Mapping[str, Any]) -> Result:
-    """Return the record in the config of a run, one of an earlier version as one of the present.
+def read_copy(config: Mapping[str, Any]) -> Result:
+    """Return the result in the config of a run, one of an earlier version as one of the present.
 
-    Raises BenchError when it has no whole one.
+    Raises BenchError when there is no whole one.
     """
-    text = config.get(RECORD)
+    text = config.get(RESULT_COPY)
     if not isinstance(text, str):
         raise BenchError("has no record of a cell")
     try:
-        record = json.loads(text)
-        return Result.model_validate(migrated(record) if isinstance(record, dict) else record)
+        content = json.loads(text)
+        return Result.model_validate(migrated(content) if isinstance(content, dict) else content)
     except ValidationError as error:
         raise BenchError(
             f"has a record of another version ({error.error_count()} keys do not fit)"

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import bench.dashboard.collect as module
+import bench.dashboard.document as module
 from bench.cells.store import Store
-from bench.dashboard.collect import collect
+from bench.dashboard.document import make_document
 from bench.data import scan
 from tests.bench.dashboard.made import config_of, made, many, write
 from tests.test_imports import imported
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def collected(store: Store) -> dict[str, Any]:
-    document = collect(store, store.found().results, [])
+    document = make_document(store, store.inventory().results, [])
     json.dumps(document)
     return document
 
