@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.data import DamagedImages, ImageSet, Listing
-from bench.data.imageset import Checks
+from bench.data.imageset import CheckedImages, Checks
 from bench.files.entry import CacheEntry
 from bench.files.kinds import DATA
 
@@ -64,3 +64,13 @@ def test_images_from_nowhere_are_given_as_they_are() -> None:
     images = image_set(damaged=(0,))
     unchecked = ImageSet(images.listing, images.images)
     np.testing.assert_array_equal(unchecked.pixels(slice(None)), images.images)
+
+
+def test_what_was_found_right_is_known_when_a_file_is_opened_again() -> None:
+    checked = CheckedImages()
+    right = checked.of((1, 2, 3), 7)
+    assert not right.any()
+    right[2] = True
+    assert np.flatnonzero(checked.of((1, 2, 3), 7)).tolist() == [2]
+    assert not checked.of((1, 2, 4), 7).any()  # written since
+    assert not CheckedImages().of((1, 2, 3), 7).any()
