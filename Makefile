@@ -4,7 +4,11 @@ BIN := .venv/bin
 
 OUT ?= outputs/speed
 
-.PHONY: demo bench bench-gpu test test-slow test-browser test-compiler test-slurm test-ray lint clean
+# Processes of `make test`: auto is as many as there are cores for it; each takes 1.5 GB of memory.
+WORKERS ?= auto
+
+.PHONY: demo bench bench-gpu test test-slow test-browser test-compiler test-slurm test-ray lint clean \
+	quick-lint
 
 demo: .venv/installed
 	$(BIN)/bench run -m experiment=demo
@@ -18,8 +22,15 @@ bench: .venv/installed
 bench-gpu: .venv/installed
 	$(BIN)/bench speed --gpu --out $(OUT)/gpu
 
-test: .venv/installed lint
-	$(BIN)/pytest
+# mypy reads for half a minute where it has no cache: beside the tests, and says at the end what it
+# found.
+test: .venv/installed quick-lint
+	@types=$$(mktemp); trap 'kill $$mypy 2>/dev/null; rm -f $$types' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/mypy >$$types 2>&1 & mypy=$$!; \
+	echo "$(BIN)/pytest -n $(WORKERS) --dist worksteal"; \
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal; tests=$$?; \
+	wait $$mypy; typed=$$?; \
+	echo "$(BIN)/mypy"; cat $$types; exit $$((tests ? tests : typed))
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
@@ -58,10 +69,12 @@ test-ray: .venv-ray/installed
 	.venv-ray/bin/python -m pip install --quiet --constraint constraints-ray.txt --editable '.[ray]'
 	touch $@
 
-lint: .venv/installed
+lint: .venv/installed quick-lint
+	$(BIN)/mypy
+
+quick-lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 # Versions are pinned to those that were tested.

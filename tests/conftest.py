@@ -1,7 +1,10 @@
 """What the tests of several rooms share: a tiny network, a context, the golden figures."""
 
 import os
-from collections.abc import Callable
+import random
+import secrets
+import sys
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,30 @@ GOLDEN = Path(__file__).parent / "golden"
 # make a test 20 times slower. The variable is for the processes that tests start.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Of the moments at which tests kill; one for a run and all its workers, who get it from here.
+SEED = os.environ.setdefault("TEST_SEED", str(secrets.randbelow(10**6)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: the cores that this process may use, not those that the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+
+
+@pytest.fixture(autouse=True)
+def _threads_put_back() -> Iterator[None]:
+    """A cell sets the threads of its process; the next test has the number from above again."""
+    yield
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture
+def moments(request: pytest.FixtureRequest) -> random.Random:
+    """Random moments, the same in any order of tests; a failure shows how to draw them again."""
+    sys.stdout.write(f"TEST_SEED={SEED} draws the same moments again\n")
+    return random.Random(f"{SEED} {request.node.nodeid}")
 
 
 class TinyNetwork(nn.Module):

@@ -126,10 +126,11 @@ def cells(make_config: Callable[..., Config]) -> list[Config]:
         changes = {name: plain[name] for name in ("data", "method", "quant")}
         return make_config(changes | {"force": True})
 
-    small = ("data.limit=20", "data.subset=40")
+    small = ("data.limit=10", "data.subset=20")
     return [
-        cell(*small, "method=real", "method.images=8", "quant=mixed", "quant.mean_bits=4"),
-        cell(*small, "method=dq", "method.images=8", "method.schedule.epochs=1", "quant=w8a8",
+        cell(*small, "method=real", "method.images=4", "quant=mixed", "quant.mean_bits=4",
+             "quant.w_candidates=[2,8]"),
+        cell(*small, "method=dq", "method.images=4", "method.schedule.epochs=1", "quant=w8a8",
              "method.schedule.batch_size=20"),
     ]  # fmt: skip
 

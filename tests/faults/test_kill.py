@@ -55,19 +55,21 @@ def check(
     assert list(workplace.iterdir()) == []
 
 
-def test_two_kills(outputs: Path, workplace: Path) -> None:
+def test_two_kills(outputs: Path, workplace: Path, moments: random.Random) -> None:
     line = ["method=gaussian", "quant.w_bits=8,4", "data.limit=50"]
-    check(outputs, workplace, line, 2, [random.uniform(0, 1.5), random.uniform(0, 1.5)])
+    check(outputs, workplace, line, 2, [moments.uniform(0, 1.5) for _ in range(2)])
 
 
 @pytest.mark.slow
-def test_ten_kills(outputs: Path, workplace: Path) -> None:
+def test_ten_kills(outputs: Path, workplace: Path, moments: random.Random) -> None:
     line = ["method=gaussian,real", "quant.w_bits=8,4,3", "seed=0,1", "data.limit=200"]
-    check(outputs, workplace, line, 12, [random.uniform(0, 3) for _ in range(10)])
+    check(outputs, workplace, line, 12, [moments.uniform(0, 3) for _ in range(10)])
 
 
 @pytest.mark.slow
-def test_kills_while_images_are_distilled(outputs: Path, workplace: Path) -> None:
+def test_kills_while_images_are_distilled(
+    outputs: Path, workplace: Path, moments: random.Random
+) -> None:
     line = ["method=zeroq", "method.images=4", "method.iterations=20", "quant.w_bits=8,4",
             "seed=0,1", "data.limit=100"]  # fmt: skip
-    check(outputs, workplace, line, 4, [random.uniform(0, 3) for _ in range(6)])
+    check(outputs, workplace, line, 4, [moments.uniform(0, 3) for _ in range(6)])

@@ -77,21 +77,22 @@ def gone(group: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
-def test_twenty_kills(launcher: tuple[str, ...], outputs: Path, workplace: Path) -> None:
+def test_twenty_kills(
+    launcher: tuple[str, ...], outputs: Path, workplace: Path, moments: random.Random
+) -> None:
     """Of any one process of the sweep; what the others are doing may be finished or lost."""
-    draws = random.Random(0)
     line = (*LINE, *launcher, f"paths.outputs={outputs}")
     kills, known = 0, finished(outputs)
     while kills < 20:
         process = start_bench(*line, cwd=workplace)
         # A start takes some seconds, and a cell a part of one.
-        deadline = time.monotonic() + draws.uniform(0.5, 12 if launcher else 8)
+        deadline = time.monotonic() + moments.uniform(0.5, 12 if launcher else 8)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         victims = in_group(process.pid)
         if process.poll() is None and victims:
             with suppress(ProcessLookupError):  # it may have ended by itself
-                os.kill(int(draws.choice(victims)), signal.SIGKILL)
+                os.kill(int(moments.choice(victims)), signal.SIGKILL)
             kills += 1
         process.communicate(timeout=100)
         assert gone(process.pid), "nothing it started goes on"

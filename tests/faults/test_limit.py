@@ -276,7 +276,7 @@ def test_a_cell_that_hangs_in_c(
 ) -> None:
     start = time.monotonic()
     done = bench_process(*line(outputs, f"method.how={how},not", "runtime.limit_s=3"))
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 250  # far from the 600 s that it would take
     assert done.status == 1
     by_status = {record["status"]: record for record in records(outputs).values()}
     failed = by_status["failed"]

@@ -23,8 +23,8 @@ from models.errors import BenchError
 from tests.bench.cells_of import plan, run_cell
 
 SMALL = (
-    *("tracking=none", "data.subset=80", "data.limit=40", "method.images=8"),
-    *("method.schedule.epochs=2", "method.schedule.batch_size=20", "runtime.threads=1"),
+    *("tracking=none", "data.subset=20", "data.limit=20", "method.images=8"),
+    *("method.schedule.epochs=2", "method.schedule.batch_size=5", "runtime.threads=1"),
 )
 
 
@@ -191,7 +191,7 @@ def test_images_from_the_file_give_the_same_weights_resumed_too(
     def refused(pixels: torch.Tensor) -> None:
         raise AssertionError("they were put on the device")
 
-    monkeypatch.setattr(feed, "free_bytes", lambda device: 2 * 80 * 3 * 32 * 32 - 1)
+    monkeypatch.setattr(feed, "free_bytes", lambda device: 2 * 20 * 3 * 32 * 32 - 1)
     monkeypatch.setattr(feed, "held", refused)
     step, calls = Training._step, []
 
@@ -289,7 +289,7 @@ def test_divergence_names_step_layer_and_checkpoint(tmp_path: Path) -> None:
         (("method=joint", "method.qat.batchnorm=private"), "it is another method than joint"),
         (("method=dq", "+method.qat.weight_quantiser=lsq"), "'qat.weight_quantiser'; did you mean"),
         (("method=dq", "method.schedule.lr=0"), "training schedule: lr=0.0 is out of range"),
-        (("method=dq", "method.schedule.batch_size=81"), "80 training images of mnist5k do not"),
+        (("method=dq", "method.schedule.batch_size=21"), "20 training images of mnist5k do not"),
         (("method=zeroq", "model.weights=none"), "model.weights=none is an untrained network"),
         (("method=dq", "model.weights=none"), "or a method that trains with method.init=scratch"),
     ],

@@ -25,7 +25,7 @@ from tests.bench.conftest import start_bench
 def trained(outputs: Path, processes: int, *overrides: str) -> tuple[Any, dict[str, Tensor]]:
     """Train with so many processes; return the history and the state."""
     given = [
-        *("tracking=none", "data.subset=60", "data.limit=20", "method.images=8"),
+        *("tracking=none", "data.subset=30", "data.limit=20", "method.images=8"),
         *("method.schedule.epochs=2", "runtime.threads=1", f"paths.outputs={outputs}"),
     ]
     config = read_config(compose([*given, f"runtime.processes={processes}", *overrides]))
@@ -37,12 +37,12 @@ def trained(outputs: Path, processes: int, *overrides: str) -> tuple[Any, dict[s
 
 
 # A rate that moves the weights little: differences in rounding grow with each step.
-FLOAT = ("method=dq", "quant=w8a8", "method.schedule.batch_size=20", "method.schedule.lr=0.001")
+FLOAT = ("method=dq", "quant=w8a8", "method.schedule.batch_size=10", "method.schedule.lr=0.001")
 # A value that is rounded to the other grid point is no small difference, and causes more of them in
 # the layers behind: 4e-4 of the loss at 4 bits. One step an epoch shows the rest.
 COQUANT = (
     *("method=coquant", "method.bits=[8,4]", "quant=w4a4"),
-    *("method.schedule.batch_size=60", "method.schedule.lr=1e-9"),
+    *("method.schedule.batch_size=30", "method.schedule.lr=1e-9"),
 )
 
 
@@ -157,7 +157,7 @@ def test_a_process_that_fails_says_why_in_one_line_and_where_without_addresses(
 
 
 TWO_MACHINES = (
-    *("-m", "tracking=none", "data.subset=60", "data.limit=20", "method.images=8", *FLOAT),
+    *("-m", "tracking=none", "data.subset=30", "data.limit=20", "method.images=8", *FLOAT),
     *("runtime.threads=1", "runtime.processes=2", "runtime.machines=2"),
 )
 

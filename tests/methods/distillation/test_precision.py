@@ -90,7 +90,7 @@ def test_distillation_in_bfloat16_lowers_the_loss_as_float32_does(
 ) -> None:
     model = entry("resnet20")
     network, _ = load(model, choose_weights(model, "default"))
-    method = ZeroQ(images=4, iterations=40)
+    method = ZeroQ(images=2, iterations=40)
 
     def curve(precision: torch.dtype) -> list[float]:
         context = make_context(input_shape=(3, 32, 32), precision=precision)
