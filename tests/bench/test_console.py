@@ -1,10 +1,12 @@
 """Text for the terminal or a file, and one line where it cannot be written."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 
-from bench.console import put, write
+from bench.console import flush_or_drop, put, write
 from models.errors import BenchError
 
 
@@ -38,3 +40,14 @@ def test_a_place_that_cannot_be(tmp_path: Path) -> None:
         write("text", file)
     assert str(caught.value) == f"cannot write {file}: Not a directory; name another file"
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_what_cannot_be_written_at_the_end_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    flush_or_drop()
+    with sys.stdout:
+        assert sys.stdout.name == "/dev/null"
