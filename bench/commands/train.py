@@ -26,7 +26,7 @@ from bench.measure.clock import Clock
 from bench.measure.evaluate import evaluate
 from bench.measure.resources import Resources
 from bench.statistics.intervals import wilson_interval
-from bench.training.from_scratch import save_weights
+from bench.training.from_scratch import LabelledImages, save_weights
 from bench.training.from_scratch import train as train_network
 from methods.training.schedule import Schedule
 from models.errors import BenchError, first_mistake
@@ -50,7 +50,7 @@ def train(arguments: Namespace) -> int:
     cache = ImageCache(outputs / "cache", resources.checked)
 
     sides = scan(config["data"], "train"), scan(config["data"], "eval")
-    check_training(*sides, model.classes, recipe.batch_size)
+    check_training(sides[0], sides[1], model.classes, recipe.batch_size)
 
     def images(listing: Listing) -> ImageSet:
         with clock.phase("decode") as progress:
@@ -64,8 +64,8 @@ def train(arguments: Namespace) -> int:
     images(sides[1])  # what cannot be decoded is said before any long work
     untrained = model.network().to(device.device)
     with clock.phase("train") as progress:
-        labels = training.labels
-        network = train_network(untrained, pixels, labels, preprocessing, recipe, seed, progress)
+        data = LabelledImages(pixels, training.labels)
+        network = train_network(untrained, data, preprocessing, recipe, seed, progress)
     subset = f"_subset{len(pixels)}" if config["data"].get("subset") else ""
     name = f"{model.name}_{training.listing.name}{subset}_seed{seed}.safetensors"
     path = outputs / "trained" / name

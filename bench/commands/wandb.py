@@ -25,16 +25,17 @@ def report(arguments: Namespace) -> int:
     """
     from bench.tracking.report import build_report, build_workspace, specification
 
-    known = _measured(arguments)
-    given = arguments.name, known.cells, known.tracking.project
+    experiment = _measured(arguments)
+    name, cells, project = arguments.name, experiment.cells, experiment.tracking.project
     if arguments.dry_run:
-        entity = known.tracking.entity or ""
-        made = build_report(*given, entity), build_workspace(*given, entity)
-        return _write(specification(*made), arguments, known.store, "report")
+        entity = experiment.tracking.entity or ""
+        page = build_report(name, cells, project, entity)
+        view = build_workspace(name, cells, project, entity)
+        return _write(specification(page, view), arguments, experiment.store, "report")
     try:
-        entity = known.tracking.entity or _default_entity()
-        page = build_report(*given, entity, ask=True)
-        view = build_workspace(*given, entity)
+        entity = experiment.tracking.entity or _default_entity()
+        page = build_report(name, cells, project, entity, ask=True)
+        view = build_workspace(name, cells, project, entity)
         page.save()
         view.save()
     except Exception as error:  # whatever a service out of reach makes of a request
@@ -56,28 +57,28 @@ def artifacts(arguments: Namespace) -> int:
     """
     from bench.tracking.artifacts import lineage, write_table_run
 
-    known = _measured(arguments)
-    results = [known.results[id] for id in known.cells["id"]]
+    experiment = _measured(arguments)
+    results = [experiment.results[id] for id in experiment.cells["id"]]
     if arguments.dry_run:
-        runs = lineage(arguments.name, results, known.store)
-        return _write({"runs": runs}, arguments, known.store, "artifacts")
-    files = _tables(arguments, known)
-    run = write_table_run(arguments.name, results, files, known.tracking, known.store)
+        runs = lineage(arguments.name, results, experiment.store)
+        return _write({"runs": runs}, arguments, experiment.store, "artifacts")
+    files = _tables(arguments, experiment)
+    run = write_table_run(arguments.name, results, files, experiment.tracking, experiment.store)
     from bench.tracking.runs import effective_mode
     from bench.tracking.uploads import Uploads
 
     say(f"wrote {run}")
-    if effective_mode(known.tracking.mode) == "online":
+    if effective_mode(experiment.tracking.mode) == "online":
         uploads = Uploads()
         uploads.add(run)
-        if not uploads.finish(known.tracking.patience_s):
+        if not uploads.finish(experiment.tracking.patience_s):
             say("uploaded")
             return 0
     say(f"upload it with: wandb sync {run}")
     return 0
 
 
-class _Known(NamedTuple):
+class _MeasuredExperiment(NamedTuple):
     """The measured cells of an experiment, their records, and where they are tracked."""
 
     cells: pd.DataFrame
@@ -86,7 +87,7 @@ class _Known(NamedTuple):
     store: Store
 
 
-def _measured(arguments: Namespace) -> _Known:
+def _measured(arguments: Namespace) -> _MeasuredExperiment:
     store = Store(outputs_of(arguments.overrides))
     requests = experiment_requests(arguments.name, arguments.overrides, arguments.config_dir)
     results = store.results()
@@ -97,18 +98,18 @@ def _measured(arguments: Namespace) -> _Known:
             f"no cell of {arguments.name} is measured; bench run -m experiment={arguments.name}"
         )
     by_id = {result.id: result for result in results}
-    return _Known(cells, by_id, requests[0].config.tracking, store)
+    return _MeasuredExperiment(cells, by_id, requests[0].config.tracking, store)
 
 
-def _tables(arguments: Namespace, known: _Known) -> list[Path]:
+def _tables(arguments: Namespace, experiment: _MeasuredExperiment) -> list[Path]:
     from bench.papers.table import make_table
     from bench.tables.render import render
     from bench.tables.table import TableSource
 
-    results = list(known.results.values())
+    results = list(experiment.results.values())
     source = TableSource(results, arguments.overrides, arguments.config_dir)
     content = make_table(arguments.name, source)
-    files = [known.store.root / "reports" / f"{arguments.name}.{to}" for to in ("md", "csv")]
+    files = [experiment.store.root / "reports" / f"{arguments.name}.{to}" for to in ("md", "csv")]
     for file in files:
         write(render(content, file.suffix[1:]), file)
     return files

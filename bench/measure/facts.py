@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells.cell import Cell
-from bench.cells.recipe import Observations, recipe_of
+from bench.cells.recipe import recipe_of
 from bench.config.schema import Config
 from bench.machine.versions import git_sha, versions
 from bench.measure.phases import Measurement
@@ -38,6 +38,8 @@ def facts_before(cell: Cell) -> dict[str, Any]:
 def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
     """Return what a result says of a measured cell; accuracies in percent."""
     top1, top5 = measured.evaluation.correctness
+    observations = measured.observations
+    evaluated = observations.evaluated or cell.listing
     correct, total = int(top1.sum()), len(top1)
     low, high = wilson_interval(correct, total)
     numbers = {
@@ -46,28 +48,17 @@ def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "correct": correct,
         "correct_top5": int(top5.sum()),
         "total": total,
-        "left_out": len(measured.evaluated.left_out),
-        "classes": measured.evaluated.classes,
+        "left_out": len(evaluated.left_out),
+        "classes": evaluated.classes,
         "ci_low": low,
         "ci_high": high,
         "size_mb": measured.size_mb,
-        "weights_sha256": measured.weights_sha256,
-        "recipe": recipe_of(cell, _observations(measured)),
+        "weights_sha256": observations.weights_sha256,
+        "recipe": recipe_of(cell, observations),
     }
     if cell.spec.is_float:
         return numbers | {"fp32_top1": numbers["top1"], "fp32_id": cell.id}
     return numbers | {"calibration_key": cell.calibration_key}
-
-
-def _observations(measured: Measurement) -> Observations:
-    return Observations(
-        images=measured.calibration_images,
-        indices=measured.indices,
-        weights_sha256=measured.weights_sha256,
-        weight_bits=measured.mixed and measured.mixed["bits"],
-        evaluated=measured.evaluated,
-        calibrated=measured.calibrated,
-    )
 
 
 def portable(config: Config) -> dict[str, Any]:

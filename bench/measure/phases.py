@@ -1,11 +1,13 @@
 """The way of one cell: network, images, calibration, quantization, correctness."""
 
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from bench.cells.cell import Cell
+from bench.cells.recipe import Observations
 from bench.cells.seeds import torch_generator
 from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
 from bench.data.feed import feed
@@ -25,33 +27,35 @@ from bench.measure.mixed import (
 from bench.measure.resources import Resources
 from bench.training.cache import trained, training_key
 from bench.training.run import Task
-from methods.base import Progress
 from methods.training.base import TrainedMethod
 from models.qat.network import weights_size_mb
 from models.quantize.fuse import fuse_relus
-from models.quantize.mixed import Assignment, uniform_size_mb
+from models.quantize.mixed import Budget, uniform_size_mb
 
 
 class Measurement(NamedTuple):
     """What a cell comes to.
 
-    weights_sha256: of the weights that were loaded; None for a network trained from scratch.
-    indices: the training images that it was calibrated with.
+    observations: what its recipe says only now.
     size_mb: of the quantized weights, in MiB.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
-    evaluated, calibrated: what could be decoded of the sets that the cell asks for.
     """
 
     evaluation: Evaluation
-    weights_sha256: str | None
-    calibration_images: int
-    indices: list[int]
+    observations: Observations
     size_mb: float
     mixed: dict[str, Any] | None
     training: dict[str, Any] | None
-    evaluated: Listing
-    calibrated: Listing | None
+
+
+class _Quantized(NamedTuple):
+    """The network that is evaluated, and what `Measurement` says of how it came about."""
+
+    network: nn.Module
+    size_mb: float
+    mixed: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
 
 
 def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False) -> Measurement:
@@ -59,74 +63,104 @@ def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False)
 
     fresh: synthesise again instead of using what an earlier cell has kept.
     """
-    return with_whole_images(partial(_measure, cell, resources, clock, fresh))
+    return with_whole_images(_Phases(cell, resources, clock, fresh).run)
 
 
-def _measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool) -> Measurement:
-    config = cell.request.config
-    device = prepare_device(config.runtime, resources.gpus)
-    caches = config.paths.outputs / "cache"
-    with clock.phase("load"):
-        network, sha256 = resources.networks.get(cell.entry.name, cell.weights, device)
-        limit = budget_of(cell, network)  # what cannot be met fails before any long work
-        size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank_image(cell, network))
-    with clock.phase("decode") as progress:
-        image_cache = ImageCache(caches, resources.checked)
+@dataclass(frozen=True)
+class _Phases:
+    """The phases of one cell, each of them timed."""
 
-        def decoded(listing: Listing) -> ImageSet:
-            preprocessing = cell.weights.preprocessing
-            workers = config.runtime.workers
-            return decode(listing, config.data, preprocessing, image_cache, progress, workers)
+    cell: Cell
+    resources: Resources
+    clock: Clock
+    fresh: bool
 
-        images = decoded(cell.listing)
-        training = decoded(cell.calibration) if cell.calibration else None
-    count, indices = 0, []
-    assignment, mixed, training_record = None, None, None
-
-    def entry_of(kind: Kind, key: str) -> CacheEntry | None:
-        return None if fresh else CacheEntry(caches, kind, key)
-
-    if not cell.spec.is_float:
-        with clock.phase("synthesise") as progress:
-            cache_entry = entry_of(CALIBRATION, cell.calibration_key)
-            source = calibrate(cell, network, training, device, cache_entry, progress)
-            count, indices = len(source.calibration.images), source.indices
-        batch = source.calibration.images.to(device.device)
-        batch = batch.contiguous(memory_format=device.memory_format)
-        if limit is not None:
-            with clock.phase("sensitivity") as progress:
-                cache_entry = entry_of(SENSITIVITY, sensitivity_key(cell))
-                by_layer = measured_sensitivity(cell, network, batch, cache_entry, progress)
-                assignment, mixed = choose(network, by_layer, limit)
-        if isinstance(cell.method, TrainedMethod) and training is not None:
-            with clock.phase("train") as progress:
-                cache_entry = entry_of(TRAINING, training_key(cell, cell.method))
-                task = Task(cell, cell.method, network, batch, training, config.runtime)
-                done = trained(task, cache_entry, resources.hosting, progress)
-            network, size = done.network, weights_size_mb(done.network)
-            training_record = {"key": done.key, "epochs": done.history}
-        else:
-            with clock.phase("quantize") as progress:
-                network = _quantized(cell, network, batch, assignment, progress)
-    with clock.phase("evaluate") as progress:
-        evaluation = evaluate(
-            network,
-            feed(images, device.device, resources.resident),
-            cell.weights.preprocessing,
-            device,
-            progress,
-            config.runtime.compile,
+    def run(self) -> Measurement:
+        cell, runtime = self.cell, self.cell.request.config.runtime
+        device = prepare_device(runtime, self.resources.gpus)
+        with self.clock.phase("load"):
+            network, sha256 = self.resources.networks.get(cell.entry.name, cell.weights, device)
+            limit = budget_of(cell, network)  # what cannot be met fails before any long work
+            size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank_image(cell, network))
+        images, training_images = self.decode()
+        quantized, source = _Quantized(network, size), None
+        if not cell.spec.is_float:
+            with self.clock.phase("synthesise") as progress:
+                entry = self.entry(CALIBRATION, cell.calibration_key)
+                source = calibrate(cell, network, training_images, device, entry, progress)
+            batch = source.calibration.images.to(device.device)
+            batch = batch.contiguous(memory_format=device.memory_format)
+            if isinstance(cell.method, TrainedMethod) and training_images is not None:
+                task = Task(cell, cell.method, network, batch, training_images, runtime)
+                quantized = self.train(task)
+            else:
+                quantized = self.quantize(network, batch, limit, size)
+        with self.clock.phase("evaluate") as progress:
+            evaluation = evaluate(
+                quantized.network,
+                feed(images, device.device, self.resources.resident),
+                cell.weights.preprocessing,
+                device,
+                progress,
+                runtime.compile,
+            )
+        observations = Observations(
+            images=len(source.calibration.images) if source else 0,
+            indices=source.indices if source else (),
+            weights_sha256=sha256,
+            weight_bits=quantized.mixed and quantized.mixed["bits"],
+            evaluated=images.listing,
+            calibrated=training_images.listing if training_images else None,
         )
-    size = assignment.size_mb if assignment else size
-    sets = images.listing, training.listing if training else None
-    return Measurement(evaluation, sha256, count, indices, size, mixed, training_record, *sets)
+        *_, size, mixed, training = quantized
+        return Measurement(evaluation, observations, size, mixed, training)
 
+    def entry(self, kind: Kind, key: str) -> CacheEntry | None:
+        """Return where something is kept under `key`; None where nothing kept is to be used."""
+        return None if self.fresh else CacheEntry(self._caches, kind, key)
 
-def _quantized(
-    cell: Cell, network: nn.Module, batch: Tensor, assignment: Assignment | None, progress: Progress
-) -> nn.Module:
-    generator = torch_generator(cell.seed, "rounding")
-    bits = assignment.bits if assignment else None
-    quantized = cell.method.quantize(network, cell.spec, batch, generator, progress, bits).network
-    fuse_relus(quantized, batch[:1])
-    return quantized
+    @property
+    def _caches(self) -> Path:
+        return self.cell.request.config.paths.outputs / "cache"
+
+    def decode(self) -> tuple[ImageSet, ImageSet | None]:
+        """Return the evaluation set, and the training side where the method needs it."""
+        cell, config = self.cell, self.cell.request.config
+        cache = ImageCache(self._caches, self.resources.checked)
+        with self.clock.phase("decode") as progress:
+
+            def decoded(listing: Listing) -> ImageSet:
+                how = cell.weights.preprocessing
+                return decode(listing, config.data, how, cache, progress, config.runtime.workers)
+
+            images = decoded(cell.listing)
+            return images, decoded(cell.calibration) if cell.calibration else None
+
+    def quantize(
+        self, network: nn.Module, batch: Tensor, limit: Budget | None, size_mb: float
+    ) -> _Quantized:
+        """Quantize `network` on the calibration images `batch`; within the limit, if there is one.
+
+        size_mb: of its weights where all layers have the bits of the cell.
+        """
+        cell, bits, mixed = self.cell, None, None
+        if limit is not None:
+            with self.clock.phase("sensitivity") as progress:
+                entry = self.entry(SENSITIVITY, sensitivity_key(cell))
+                sensitivities = measured_sensitivity(cell, network, batch, entry, progress)
+                assignment, mixed = choose(network, sensitivities, limit)
+                bits, size_mb = assignment.bits, assignment.size_mb
+        with self.clock.phase("quantize") as progress:
+            generator = torch_generator(cell.seed, "rounding")
+            quantize = cell.method.quantize
+            quantized = quantize(network, cell.spec, batch, generator, progress, bits).network
+            fuse_relus(quantized, batch[:1])
+        return _Quantized(quantized, size_mb, mixed)
+
+    def train(self, task: Task) -> _Quantized:
+        """Return the network of a training, which other bit-widths may share."""
+        with self.clock.phase("train") as progress:
+            entry = self.entry(TRAINING, training_key(task.cell, task.method))
+            done = trained(task, entry, self.resources.hosting, progress)
+        history = {"key": done.key, "epochs": done.history}
+        return _Quantized(done.network, weights_size_mb(done.network), training=history)

@@ -1,6 +1,7 @@
 """Train a small classifier from scratch, in float: the project's own weights come from here."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +19,16 @@ from models.errors import BenchError
 from models.preprocessing import Preprocessing
 
 
+class LabelledImages(NamedTuple):
+    """images: (N, 3, H, W) uint8. labels: (N,) int64, class indices."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
 def train(
     network: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray,
+    data: LabelledImages,
     preprocessing: Preprocessing,
     schedule: Schedule,
     seed: int,
@@ -32,13 +39,12 @@ def train(
     The copy's layers are initialised anew from `seed`, which also orders and warps the images: the
     result depends on the arguments alone, on one machine with one number of threads.
 
-    images: (N, 3, H, W) uint8. labels: (N,) int64, class indices.
     progress: called with the steps done and the steps in all, after an epoch with its mean loss.
     Returns the trained copy, in eval mode, its parameters not requiring gradients.
     Raises BenchError when the arrays do not fit each other, when there are fewer images than one
     batch, and when the loss is no longer finite.
     """
-    _check(images, labels)
+    _check(data)
     generator = torch.Generator().manual_seed(seed)
     device = next(network.parameters()).device
     network = drawn_anew(network, generator).to(memory_format=torch.channels_last)
@@ -46,8 +52,8 @@ def train(
     Training(
         network=network,
         strategy=Plain(network, (), schedule.label_smoothing),
-        images=held(torch.tensor(images, device=device)),
-        targets=torch.tensor(labels, device=device),
+        images=held(torch.tensor(data.images, device=device)),
+        targets=torch.tensor(data.labels, device=device),
         normalise=preprocessing.normalise,
         schedule=schedule,
         generator=generator,
@@ -68,7 +74,8 @@ def save_weights(network: nn.Module, path: Path) -> str:
     return sha256_of(path)
 
 
-def _check(images: np.ndarray, labels: np.ndarray) -> None:
+def _check(data: LabelledImages) -> None:
+    images, labels = data
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
         raise BenchError(
             f"training images are {images.dtype} of shape {images.shape}; "
