@@ -22,7 +22,7 @@ from bench.dashboard.page import page as page_text
 from bench.data import scan
 from bench.papers.published import Published
 from tests.bench.dashboard.browser import chromium
-from tests.bench.dashboard.made import config_of, made, many, write
+from tests.bench.dashboard.examples import config_of, example, many, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -67,10 +67,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mixed = {"size_mb": 1.0, "cost": 0.5, "frontier": [[1.0, 0.5], [2.0, 0.1]], "layers": layers}
     given = {"w_bits": "mixed", "group": MARKUP, "calibration_key": "c" * 16, "fp32_id": "f" * 16}
     given["quantizer"] = {"mean_bits": 4.0}
-    write(store, made("d" * 16, right, evaluation=named, **given), right, config, mixed)
-    write(store, made("c" * 16, method="real", reason=MARKUP, traceback=f"Traceback {MARKUP}"))
+    write(store, example("d" * 16, right, evaluation=named, **given), right, config, mixed)
+    write(store, example("c" * 16, method="real", reason=MARKUP, traceback=f"Traceback {MARKUP}"))
     paper = {"model": "resnet18", "data": "own", "method": "zeroq", "evaluation": {"set": "own"}}
-    write(store, made("b" * 16, right, **paper), right)
+    write(store, example("b" * 16, right, **paper), right)
     curve = folder / "cache" / "calibration" / ("c" * 16) / "curve.json"
     curve.parent.mkdir(parents=True)
     curve.write_text("[100.0, 10.0, 1.0]")
@@ -236,9 +236,9 @@ def test_beside_the_float_network_there_are_four_kinds_by_hand(
     named: dict[str, Any] = {"fingerprint": scan(config["data"], "eval").fingerprint}
     reference = np.array([1, 1, 1, 1, 1, 1, 1, 0, 0, 0], bool)
     right = np.array([1, 1, 1, 1, 0, 0, 0, 1, 0, 0], bool)
-    of_float = made("f" * 16, reference, method="float", evaluation=named, fp32_id="f" * 16)
+    of_float = example("f" * 16, reference, method="float", evaluation=named, fp32_id="f" * 16)
     write(Store(tmp_path), of_float, reference)
-    cell = made("a" * 16, right, evaluation=named, fp32_id="f" * 16)
+    cell = example("a" * 16, right, evaluation=named, fp32_id="f" * 16)
     write(Store(tmp_path), cell, right, config)
     page = opened("#cell=" + "a" * 16, file=written(tmp_path, []))
     assert tallied(page) == [
@@ -261,9 +261,9 @@ def test_without_the_float_network_there_is_only_right_and_wrong(
     store, config = Store(tmp_path), config_of("method=gaussian", "data.limit=10")
     named: dict[str, Any] = {"fingerprint": scan(config["data"], "eval").fingerprint}
     right = np.arange(10) > 3
-    write(store, made("a" * 16, right, evaluation=named, fp32_id="f" * 16), right, config)
+    write(store, example("a" * 16, right, evaluation=named, fp32_id="f" * 16), right, config)
     if missing != "record":
-        write(store, made("f" * 16, right, method="float", evaluation=named), right)
+        write(store, example("f" * 16, right, method="float", evaluation=named), right)
     if missing == "bitmap":
         (store.folder("f" * 16) / "correct.npz").write_bytes(b"damaged")
     if missing == "share":
@@ -299,7 +299,7 @@ def test_why_images_have_no_names(
 ) -> None:
     named = {"fingerprint": scan({"name": "mnist5k", "limit": 10}, "eval").fingerprint}
     right = np.arange(10) > 3
-    cell = made("a" * 16, right, evaluation=named)
+    cell = example("a" * 16, right, evaluation=named)
     write(Store(tmp_path), cell, right, config_of(f"data.limit={limit}"))
     monkeypatch.setattr(collecting, "NAMED_IMAGES", share)
     page = opened("#cell=" + "a" * 16, file=written(tmp_path, []))
@@ -312,7 +312,7 @@ def test_the_keyboard_goes_on_at_the_first_new_image(
     opened: Callable[..., "Page"], tmp_path: Path
 ) -> None:
     right = np.arange(300) >= 250
-    write(Store(tmp_path), made("a" * 16, right), right)
+    write(Store(tmp_path), example("a" * 16, right), right)
     page = opened("#cell=" + "a" * 16, file=written(tmp_path, []))
     page.get_by_text("The 250 images it got wrong").click()
     page.get_by_role("button", name="Show 50 more").focus()
@@ -324,7 +324,7 @@ def test_the_keyboard_goes_on_at_the_first_new_image(
 def test_what_stands_for_a_folder_is_said(opened: Callable[..., "Page"], tmp_path: Path) -> None:
     right = np.ones(4, bool)
     config = config_of("data=folder", "data.root=/home/me/x", "model.weights=/home/me/a.pt")
-    write(Store(tmp_path), made("a" * 16, right), right, config)
+    write(Store(tmp_path), example("a" * 16, right), right, config)
     file = written(tmp_path, [], outputs="'paths.outputs=FOLDER/my results'")
     page = opened("#cell=" + "a" * 16, file=file)
     text = page.locator("#cell").inner_text()
@@ -459,7 +459,7 @@ def test_an_empty_page_says_what_to_do(opened: Callable[..., "Page"], tmp_path: 
 def test_notices_list_what_is_missing_and_left_out(
     opened: Callable[..., "Page"], tmp_path: Path
 ) -> None:
-    write(Store(tmp_path), made("a" * 16, np.ones(4, bool)), np.ones(4, bool))
+    write(Store(tmp_path), example("a" * 16, np.ones(4, bool)), np.ones(4, bool))
     (tmp_path / "cells" / "foreign").mkdir()
     missing = "bench run experiment=demo data.root=FOLDER/x"
     page = opened(file=written(tmp_path, [], missing=[missing]))

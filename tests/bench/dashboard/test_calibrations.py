@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.dashboard.calibrations import calibrations
 from bench.dashboard.thin import thinned
-from tests.bench.dashboard.made import made
+from tests.bench.dashboard.examples import example
 
 KEY, OTHER = "a" * 16, "b" * 16
 
@@ -25,7 +25,7 @@ def keep(cache: Path, key: str, side: int = 128, curve: list | None = None) -> N
 
 
 def of(cache: Path, key: str = KEY, budget: int = 10**6, **changes: Any) -> dict[str, Any]:
-    return calibrations([made("c", calibration_key=key, **changes)], cache, budget)
+    return calibrations([example("c", calibration_key=key, **changes)], cache, budget)
 
 
 def opened(said: dict[str, Any]) -> Image.Image:
@@ -58,7 +58,7 @@ def test_pictures_stop_at_the_budget_and_say_so(tmp_path: Path) -> None:
     keep(tmp_path, KEY)
     keep(tmp_path, OTHER)
     size = len(of(tmp_path)[KEY]["picture"])
-    results = [made("c", calibration_key=KEY), made("d", calibration_key=OTHER)]
+    results = [example("c", calibration_key=KEY), example("d", calibration_key=OTHER)]
     said = calibrations(results, tmp_path, size)
     assert "picture" in said[KEY]
     assert said[OTHER] == {"curve": [], "left_out": True}

@@ -6,7 +6,7 @@ import yaml
 
 from bench.dashboard.configuration import Configuration, read_configuration
 from bench.dashboard.labels import presets
-from tests.bench.dashboard.made import config_of
+from tests.bench.dashboard.examples import config_of
 
 
 def asked(folder: Path, said: Any) -> Configuration:

@@ -15,7 +15,7 @@ import bench.dashboard.page as module
 from bench.cells.request import experiment_requests
 from bench.cells.store import Store
 from tests.bench.conftest import FAST, Finished
-from tests.bench.dashboard.made import made, write
+from tests.bench.dashboard.examples import example, write
 
 Bench = Callable[..., Finished]
 RIGHT = np.array([True, False])
@@ -59,7 +59,7 @@ def test_an_experiment_has_its_cells_and_what_is_missing(
     place = f"paths.outputs={outputs}"
     cell = ("method=gaussian", "quant.w_bits=4", "seed=0", "tracking=none", place)
     assert bench_main("run", "experiment=demo", *cell).status == 0
-    write(Store(outputs), made("a" * 16, RIGHT), RIGHT)  # of no experiment
+    write(Store(outputs), example("a" * 16, RIGHT), RIGHT)  # of no experiment
     page = tmp_path / "sub" / "demo.html"
     done = bench_main("dashboard", "--experiment", "demo", "--out", page, place, "seed=0")
     assert done.status == 0
@@ -104,7 +104,7 @@ def test_of_copies_the_newest_is_the_experiments(bench_main: Bench, outputs: Pat
     (job,) = experiment_requests("demo", words)
     for id, moment in (("a", "2026-02"), ("b", "2026-03"), ("c", "2026-01")):
         asked = {"request_id": job.id, "started_at": f"{moment}-01T00:00:00+00:00"}
-        write(store, made(id * 16, RIGHT, **asked), RIGHT)
+        write(store, example(id * 16, RIGHT, **asked), RIGHT)
     assert bench_main("dashboard", "--experiment", "demo", *words, place).status == 0
     said = data_of(outputs / "dashboard.html")
     assert [cell["id"] for cell in said["cells"]] == ["b" * 16]
@@ -118,7 +118,7 @@ def test_an_unknown_experiment_is_one_line(bench_main: Bench, outputs: Path) -> 
 
 
 def test_damaged_records_are_named_on_the_page(bench_main: Bench, outputs: Path) -> None:
-    write(Store(outputs), made("a" * 16, RIGHT), RIGHT)
+    write(Store(outputs), example("a" * 16, RIGHT), RIGHT)
     (outputs / "cells" / ("0" * 16)).mkdir()
     (outputs / "cells" / ("0" * 16) / "result.json").write_text("{")
     assert bench_main("dashboard", f"paths.outputs={outputs}").status == 0

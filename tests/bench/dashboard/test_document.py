@@ -9,7 +9,7 @@ import bench.dashboard.document as module
 from bench.cells.store import Store
 from bench.dashboard.document import make_document
 from bench.data import scan
-from tests.bench.dashboard.made import config_of, made, many, write
+from tests.bench.dashboard.examples import config_of, example, many, write
 from tests.test_imports import imported
 
 RIGHT = np.array([True] * 7 + [False] * 3)
@@ -27,7 +27,7 @@ def collected(store: Store) -> dict[str, Any]:
 
 
 def test_a_cell_has_its_numbers_its_card_and_its_command(store: Store) -> None:
-    write(store, made("a" * 16, RIGHT), RIGHT, config_of("method=gaussian", "quant.w_bits=4"))
+    write(store, example("a" * 16, RIGHT), RIGHT, config_of("method=gaussian", "quant.w_bits=4"))
     document = collected(store)
     (cell,) = document["cells"]
     assert (cell["top1"], cell["correct"], cell["total"], cell["bits"]) == (70.0, 7, 10, "W4A8")
@@ -50,22 +50,22 @@ def test_recipes_that_are_equal_are_there_once(store: Store) -> None:
 
 
 def test_failed_and_skipped_cells_are_there_with_their_reasons(store: Store) -> None:
-    write(store, made("a" * 16, reason="out of memory", traceback="Traceback ..."))
-    write(store, made("b" * 16, status="skipped", reason="no BatchNorm"))
+    write(store, example("a" * 16, reason="out of memory", traceback="Traceback ..."))
+    write(store, example("b" * 16, status="skipped", reason="no BatchNorm"))
     failed, skipped = collected(store)["cells"]
     assert (failed["status"], failed["reason"]) == ("failed", "out of memory")
     assert (skipped["status"], skipped["command"], skipped["top1"]) == ("skipped", None, None)
 
 
 def test_a_record_without_recipe_or_config_is_shown(store: Store) -> None:
-    write(store, made("a" * 16, RIGHT, recipe={}), RIGHT)
+    write(store, example("a" * 16, RIGHT, recipe={}), RIGHT)
     (store.folder("a" * 16) / "config.yaml").write_text("- no\n- config")
     (cell,) = collected(store)["cells"]
     assert (cell["recipe"], cell["command"], cell["card"]) == ("", None, {})
 
 
 def test_a_bitmap_that_is_not_the_records_is_named_and_left_out(store: Store) -> None:
-    write(store, made("a" * 16, RIGHT), ~RIGHT)
+    write(store, example("a" * 16, RIGHT), ~RIGHT)
     document = collected(store)
     assert "bitmap" not in document["cells"][0]
     assert (
@@ -78,7 +78,7 @@ def test_bitmaps_and_names_stop_at_their_share(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for id in "ab":
-        write(store, made(id * 16, RIGHT), RIGHT, config_of("data.limit=10"))
+        write(store, example(id * 16, RIGHT), RIGHT, config_of("data.limit=10"))
     monkeypatch.setattr(module, "BITMAP_BYTES", 4)
     monkeypatch.setattr(module, "NAMED_IMAGES", 9)
     monkeypatch.setattr(module, "image_set", lambda *_: 1 / 0)  # not even looked for
@@ -91,7 +91,7 @@ def test_names_of_a_failed_cells_images_have_the_same_share(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fingerprint = scan({"name": "mnist5k", "limit": 10}, "eval").fingerprint
-    failed = made("a" * 16, evaluation={"fingerprint": fingerprint})
+    failed = example("a" * 16, evaluation={"fingerprint": fingerprint})
     write(store, failed, config=config_of("data.limit=10"))
     monkeypatch.setattr(module, "NAMED_IMAGES", 9)
     assert collected(store)["images"] == {fingerprint: None}
@@ -100,17 +100,17 @@ def test_names_of_a_failed_cells_images_have_the_same_share(
 
 
 def test_images_that_are_not_here_are_not_listed(store: Store) -> None:
-    write(store, made("a" * 16, RIGHT), RIGHT, config_of("data.limit=10"))
+    write(store, example("a" * 16, RIGHT), RIGHT, config_of("data.limit=10"))
     assert collected(store)["images"] == {}
 
 
 def test_cells_of_other_candidates_or_products_are_no_seeds_of_each_other(store: Store) -> None:
     for id, candidates in (("a", [2, 4, 8]), ("b", [4, 8])):
         budget = {"mean_bits": 6.0, "w_candidates": candidates}
-        write(store, made(id * 16, RIGHT, w_bits="mixed", quantizer=budget), RIGHT)
+        write(store, example(id * 16, RIGHT, w_bits="mixed", quantizer=budget), RIGHT)
     for id, seed in (("c", 0), ("d", 1)):
-        write(store, made(id * 16, RIGHT, seed=seed, matrix_products="tf32"), RIGHT)
-    write(store, made("e" * 16, RIGHT, seed=2), RIGHT)
+        write(store, example(id * 16, RIGHT, seed=seed, matrix_products="tf32"), RIGHT)
+    write(store, example("e" * 16, RIGHT, seed=2), RIGHT)
     groups = {tuple(g["cells"]): (g["recipe"], g["bits"]) for g in collected(store)["groups"]}
     assert groups == {
         ("a" * 16,): ("default", "MP6/A8"),
@@ -124,7 +124,7 @@ def test_a_configuration_that_names_no_cell_costs_only_the_command(store: Store)
     config = config_of("data.limit=10")
     fingerprint = scan(config["data"], "eval").fingerprint
     config = config | {"quant": config["quant"] | {"w_candidates": 5}}
-    write(store, made("a" * 16, RIGHT, evaluation={"fingerprint": fingerprint}), RIGHT, config)
+    write(store, example("a" * 16, RIGHT, evaluation={"fingerprint": fingerprint}), RIGHT, config)
     document = collected(store)
     (cell,) = document["cells"]
     assert (cell["command"], cell["top1"], cell["bitmap"]) == (None, 70.0, "/gA=")
@@ -139,7 +139,7 @@ def test_folders_of_the_machine_are_in_no_reason_and_no_traceback(store: Store) 
         "reason": "data.root='/home/me/images/val' is not a folder",
         "traceback": 'File "/home/me/bench/models/zoo.py", line 1\nFile "~/x/own.py", line 2',
     }
-    write(store, made("a" * 16, **said))
+    write(store, example("a" * 16, **said))
     (cell,) = collected(store)["cells"]
     assert cell["reason"] == "data.root='FOLDER/val' is not a folder"
     assert cell["traceback"] == 'File "FOLDER/models/zoo.py", line 1\nFile "FOLDER/own.py", line 2'
@@ -148,17 +148,17 @@ def test_folders_of_the_machine_are_in_no_reason_and_no_traceback(store: Store) 
 def test_images_are_looked_for_where_any_cell_had_them(store: Store) -> None:
     fingerprint = scan({"name": "mnist5k", "limit": 10}, "eval").fingerprint
     for id, limit in (("a", 20), ("b", 20), ("c", 10)):
-        result = made(id * 16, RIGHT, evaluation={"fingerprint": fingerprint})
+        result = example(id * 16, RIGHT, evaluation={"fingerprint": fingerprint})
         write(store, result, RIGHT, config_of(f"data.limit={limit}"))
     assert len(collected(store)["images"][fingerprint]["files"]) == 10
 
 
 def test_contexts_are_told_apart_by_what_differs(store: Store) -> None:
-    write(store, made("a" * 16, RIGHT), RIGHT)
-    write(store, made("b" * 16, RIGHT[:5]), RIGHT[:5])
+    write(store, example("a" * 16, RIGHT), RIGHT)
+    write(store, example("b" * 16, RIGHT[:5]), RIGHT[:5])
     other = {"fingerprint": "1" * 64}
-    write(store, made("c" * 16, RIGHT[:5], evaluation=other), RIGHT[:5])
-    write(store, made("d" * 16, RIGHT, evaluation=other, weights_sha256="9" * 64), RIGHT)
+    write(store, example("c" * 16, RIGHT[:5], evaluation=other), RIGHT[:5])
+    write(store, example("d" * 16, RIGHT, evaluation=other, weights_sha256="9" * 64), RIGHT)
     labels = [context["label"] for context in collected(store)["contexts"]]
     assert len(set(labels)) == 3
     assert all(label.startswith("resnet20 on mnist5k, ") for label in labels)
@@ -169,7 +169,7 @@ def test_contexts_are_told_apart_by_what_differs(store: Store) -> None:
 def test_mixed_precision_is_read_from_its_file(store: Store) -> None:
     layers = [{"layer": "conv", "bits": 4, "sensitivity": {"4": 0.5}}]
     said = {"size_mb": 1.0, "cost": 0.5, "frontier": [[1.0, 0.5]], "layers": layers}
-    write(store, made("a" * 16, RIGHT), RIGHT, mixed=said)
+    write(store, example("a" * 16, RIGHT), RIGHT, mixed=said)
     document = collected(store)
     assert document["cells"][0]["layers"]["bits"] == [4]
     assert document["sensitivities"] == [[["conv", {"4": 0.5}]]]

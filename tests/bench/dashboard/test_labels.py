@@ -1,15 +1,15 @@
 import pytest
 
+from bench.config.compose import compose
 from bench.dashboard.labels import (
     OF_ITS_METHOD,
     bits_order,
-    composed,
     leaves,
     method_labels,
     presets,
     recipe_label,
 )
-from tests.bench.dashboard.made import made
+from tests.bench.dashboard.examples import example
 
 
 def test_presets_are_the_shipped_recipes_the_default_one_first() -> None:
@@ -17,7 +17,7 @@ def test_presets_are_the_shipped_recipes_the_default_one_first() -> None:
     assert next(iter(known)) == "zeroq_release"
     assert known["all_inputs"] == known["zeroq_release"] | {"sites": "all"}
     assert not {"w_bits", "a_bits", "mean_bits"} & known["dfq"].keys()
-    assert composed()["quant"].items() >= known["zeroq_release"].items()
+    assert compose([])["quant"].items() >= known["zeroq_release"].items()
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_presets_are_the_shipped_recipes_the_default_one_first() -> None:
     ],
 )
 def test_recipes_are_named_by_the_nearest_preset(quantizer: dict, label: str) -> None:
-    assert recipe_label(made("a", quantizer=quantizer), presets()) == label
+    assert recipe_label(example("a", quantizer=quantizer), presets()) == label
 
 
 def test_a_float_cell_has_no_recipe_and_a_trained_one_its_methods() -> None:
-    assert recipe_label(made("a", method="float"), presets()) == ""
-    trained = made("a", quantizer={"weight_quantizer": "lsq", "first_bits": 8})
+    assert recipe_label(example("a", method="float"), presets()) == ""
+    trained = example("a", quantizer={"weight_quantizer": "lsq", "first_bits": 8})
     assert recipe_label(trained, presets()) == OF_ITS_METHOD
 
 
@@ -49,9 +49,9 @@ def test_other_candidates_of_mixed_precision_are_another_recipe(
     candidates: list[int] | None, label: str
 ) -> None:
     said = {} if candidates is None else {"w_candidates": candidates}
-    mixed = made("a", w_bits="mixed", quantizer={"mean_bits": 6.0, **said})
+    mixed = example("a", w_bits="mixed", quantizer={"mean_bits": 6.0, **said})
     assert recipe_label(mixed, presets()) == label
-    assert recipe_label(made("a", quantizer=said), presets()) == "default"  # they mean nothing
+    assert recipe_label(example("a", quantizer=said), presets()) == "default"  # they mean nothing
 
 
 @pytest.mark.parametrize(
@@ -63,19 +63,19 @@ def test_other_candidates_of_mixed_precision_are_another_recipe(
     ],
 )
 def test_the_precision_of_matrix_products_is_part_of_a_recipe(changes: dict, label: str) -> None:
-    result = made("a", matrix_products="tf32", **changes)
+    result = example("a", matrix_products="tf32", **changes)
     assert recipe_label(result, presets()) == label
 
 
 def labels(*cells: dict, contexts: list[int] | None = None) -> list[str]:
-    results = [made(str(i), **cell) for i, cell in enumerate(cells)]
+    results = [example(str(i), **cell) for i, cell in enumerate(cells)]
     return method_labels(results, contexts or [0] * len(cells), presets())
 
 
 def test_methods_are_told_apart_by_what_varies() -> None:
     zeroq = {"method": "zeroq", "variant": "release"}
     assert labels({}, {}, zeroq) == ["gaussian", "gaussian", "zeroq (release)"]
-    more = [made("0", method="zeroq"), made("1", method="zeroq")]
+    more = [example("0", method="zeroq"), example("1", method="zeroq")]
     method = more[1].recipe.method | {"images": 64}
     recipe = more[1].recipe.model_copy(update={"method": method})
     more[1] = more[1].model_copy(update={"recipe": recipe})
@@ -102,8 +102,8 @@ def test_leaves_of_nested_mappings() -> None:
 
 
 def test_few_bits_come_first() -> None:
-    assert bits_order(made("a")) == 6  # W4A8
+    assert bits_order(example("a")) == 6  # W4A8
     mixed = {"w_bits": "mixed", "a_bits": 8}
-    assert bits_order(made("a", quantizer={"mean_bits": 3.0}, **mixed)) == 5.5
-    sized = made("a", quantizer={"size_mb": 0.1}, weight_bits={"a": 2, "b": 4}, **mixed)
+    assert bits_order(example("a", quantizer={"mean_bits": 3.0}, **mixed)) == 5.5
+    sized = example("a", quantizer={"size_mb": 0.1}, weight_bits={"a": 2, "b": 4}, **mixed)
     assert bits_order(sized) == 5.5

@@ -15,7 +15,7 @@ import bench.dashboard.page as module
 from bench.cells.store import Store
 from bench.dashboard.document import make_document
 from bench.dashboard.page import ASSETS, json_for_html, page
-from tests.bench.dashboard.made import config_of, made, write
+from tests.bench.dashboard.examples import config_of, example, write
 
 MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"
 KEY = "0123456789abcdef" * 2 + "deadbeef"
@@ -68,7 +68,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         **{"weights": f"https://me:{KEY}x@host/w", "runtime": {MARKUP: MARKUP, "token": KEY}},
         **{"versions": {"WANDB_API_KEY": KEY}, "traceback": f"api_key='{KEY[::-1]}' {MARKUP}"},
     }
-    right = made("a" * 16, RIGHT, **changes)
+    right = example("a" * 16, RIGHT, **changes)
     recipe = right.recipe.model_copy(update={"method": method})
     right = right.model_copy(update={"recipe": recipe})
     config = config_of("data.limit=2") | {"group": MARKUP}

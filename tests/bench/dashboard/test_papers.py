@@ -6,7 +6,7 @@ import pytest
 from bench.cells.result import Result
 from bench.dashboard.papers import paper_differences
 from bench.papers.published import Published
-from tests.bench.dashboard.made import made
+from tests.bench.dashboard.examples import example
 
 
 def published(value: float, **changes: Any) -> Published:
@@ -21,7 +21,7 @@ def published(value: float, **changes: Any) -> Published:
 def measured(mean: float, total: int = 50_000, **changes: Any) -> tuple[list, dict[str, Result]]:
     right = np.zeros(total, dtype=bool)
     known = {"model": "resnet18", "data": "imagenet", "method": "zeroq", "weights": "pytorchcv"}
-    result = made("a" * 16, right, **(known | changes))
+    result = example("a" * 16, right, **(known | changes))
     return [{"cells": [result.id], "mean": mean}], {result.id: result}
 
 

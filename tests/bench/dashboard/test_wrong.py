@@ -9,7 +9,7 @@ from bench.cells.store import Store
 from bench.dashboard.wrong import bitmap, image_set
 from bench.data import scan
 from models.errors import BenchError
-from tests.bench.dashboard.made import made, write
+from tests.bench.dashboard.examples import example, write
 from tests.bench.data.images import write_tree
 
 CLASSES = ("cat", "dog")
@@ -18,17 +18,17 @@ RIGHT = np.array([1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1], dtype=bool)
 
 def test_the_first_image_is_the_highest_bit(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    write(store, result := made("a", RIGHT), RIGHT)
+    write(store, result := example("a", RIGHT), RIGHT)
     assert base64.b64decode(bitmap(store, result)) == bytes([0b10000001, 0b10100000])
 
 
 def test_a_bitmap_that_is_not_the_records_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    write(store, made("a", RIGHT), ~RIGHT)
+    write(store, example("a", RIGHT), ~RIGHT)
     with pytest.raises(Damaged, match=r"has 7 \(top-5: 11\) of 11 images right and its record 4"):
-        bitmap(store, made("a", RIGHT))
+        bitmap(store, example("a", RIGHT))
     with pytest.raises(BenchError, match=r"holds no result\.json, so its bitmap means nothing"):
-        bitmap(store, made("b", RIGHT))
+        bitmap(store, example("b", RIGHT))
 
 
 def test_images_are_named_when_they_are_those_that_were_evaluated() -> None:

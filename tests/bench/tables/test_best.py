@@ -10,17 +10,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.tables.best import Measured, best_rows, difference_p, resolved_winners
+from bench.tables.best import SeedMean, best_rows, difference_p, resolved_winners
 from bench.tables.summarise import summarise
 
 
-def measured(*top1: float, images: int = 1000) -> Measured:
+def measured(*top1: float, images: int = 1000) -> SeedMean:
     """Make the value of a table from one top-1 a seed."""
     spread = float(np.std(top1, ddof=1)) if len(top1) > 1 else math.nan
-    return Measured(float(np.mean(top1)), spread, len(top1), images)
+    return SeedMean(float(np.mean(top1)), spread, len(top1), images)
 
 
-def one(*top1: float, images: int = 1000) -> list[Measured | None]:
+def one(*top1: float, images: int = 1000) -> list[SeedMean | None]:
     """Make a column of methods with one seed each."""
     return [measured(value, images=images) for value in top1]
 

@@ -1,6 +1,7 @@
 """A folder of made-up results, written as `bench run` writes them."""
 
 import json
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -11,7 +12,7 @@ from bench.cells.correctness import save_correctness
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
-from bench.dashboard.labels import composed
+from bench.config.compose import Configs
 from bench.statistics.intervals import wilson_interval
 
 QUANTIZER = {
@@ -21,7 +22,7 @@ QUANTIZER = {
 }
 
 
-def made(id: str, right: np.ndarray | None = None, **changes: Any) -> Result:
+def example(id: str, right: np.ndarray | None = None, **changes: Any) -> Result:
     """Return a plausible record; its counts are those of `right`, (images,) bool.
 
     Keys of `changes` that are topics of the recipe are merged into these, `matrix_products` and
@@ -78,9 +79,14 @@ def write(
             (folder / "mixed.json").write_text(json.dumps(mixed))
 
 
+@cache
+def _configs() -> Configs:
+    return Configs()
+
+
 def config_of(*overrides: str) -> dict[str, Any]:
     """Return what a cell's config.yaml holds."""
-    return composed(*overrides)
+    return _configs().compose(overrides)
 
 
 def many(store: Store, cells: int, images: int = 1000, fingerprint: str = "e" * 64) -> None:
@@ -88,7 +94,7 @@ def many(store: Store, cells: int, images: int = 1000, fingerprint: str = "e" * 
     generator = np.random.default_rng(0)
     reference = generator.random(images) < 0.98
     same: dict[str, Any] = {"evaluation": {"fingerprint": fingerprint}}
-    of_float = made("f" * 16, reference, method="float", w_bits=32, a_bits=32, **same)
+    of_float = example("f" * 16, reference, method="float", w_bits=32, a_bits=32, **same)
     write(store, of_float, reference)
     methods, bits = ("gaussian", "zeroq", "real", "dsg"), ((8, 8), (6, 6), (4, 8), (8, 4), (4, 4))
     seeds = range(-(-cells // (len(methods) * len(bits))))
@@ -99,6 +105,6 @@ def many(store: Store, cells: int, images: int = 1000, fingerprint: str = "e" * 
         given = {"seed": seed, "method": method, "w_bits": w, "a_bits": a, "size_mb": w / 16}
         quantizer = {"w_bits": w, "a_bits": a}
         more = {"fp32_id": "f" * 16, "calibration_key": f"{methods.index(method):08x}{seed:08x}"}
-        result = made(f"{number:016x}", right, quantizer=quantizer, **given, **more, **same)
+        result = example(f"{number:016x}", right, quantizer=quantizer, **given, **more, **same)
         overrides = (f"method={method}", f"quant.w_bits={w}", f"quant.a_bits={a}", f"seed={seed}")
         write(store, result, right, config_of(*overrides))
