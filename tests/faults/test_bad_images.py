@@ -186,4 +186,4 @@ def test_nothing_but_bad_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     config = {"name": "folder", "root": str(root), "skip_bad": True}
     with pytest.raises(BenchError, match="none of the 4 images of the eval side of 'toy' can be"):
         decode(scan(config, "eval"), config, preprocessing(), ImageCache(tmp_path / "cache"))
-    assert [p for p in (tmp_path / "cache").iterdir() if p.suffix != ".lock"] == []
+    assert [p for p in (tmp_path / "cache" / "data").iterdir() if p.suffix != ".lock"] == []

@@ -75,7 +75,7 @@ def test_a_record_has_the_sha256_of_the_fetched_file(
     monkeypatch.setattr(models.zoo.pytorchcv, "RELEASES", "http://127.0.0.1:9")
     monkeypatch.setattr("models.zoo.fetch.ATTEMPTS", 1)
     changed = models.zoo.catalogue._entries.__wrapped__()
-    monkeypatch.setattr(models.zoo, "_entries", lambda: changed)
+    monkeypatch.setattr(models.zoo.catalogue, "_entries", lambda: changed)
     config = make_fast(model("shufflenet") | {"data.limit": 4})
 
     failed = run_cell(config).result
