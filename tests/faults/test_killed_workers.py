@@ -14,6 +14,7 @@ import pytest
 
 from bench.cells.store import Store
 from tests.bench.conftest import assert_nothing_partial, records, start_bench
+from tests.waiting import wait_until
 
 LINE = ("run", "-m", "tracking=none", "data.limit=200", "method=gaussian,real", "seed=0,1,2",
         "quant.w_bits=8,4")  # fmt: skip
@@ -67,14 +68,6 @@ def check(outputs: Path) -> None:
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
-def gone(group: int) -> bool:
-    """Whether all processes of a group end within some seconds, as those of a dead parent do."""
-    deadline = time.monotonic() + 20
-    while in_group(group) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return in_group(group) == []
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
 def test_twenty_kills(
@@ -94,8 +87,8 @@ def test_twenty_kills(
             with suppress(ProcessLookupError):  # it may have ended by itself
                 os.kill(int(moments.choice(victims)), signal.SIGKILL)
             kills += 1
-        process.communicate(timeout=100)
-        assert gone(process.pid), "nothing it started goes on"
+        process.communicate(timeout=300)
+        wait_until(lambda: not in_group(process.pid), "all that it started has ended")  # noqa: B023
         now = finished(outputs)
         assert known.items() <= now.items(), "what was finished stays as it is"
         known = now
@@ -129,9 +122,7 @@ def test_one_of_two_sweeps_is_killed(outputs: Path, workplace: Path) -> None:
     """What it was measuring is measured by the other one."""
     line = (*LINE, f"paths.outputs={outputs}")
     victim, survivor = (start_bench(*line, cwd=workplace) for _ in range(2))
-    deadline = time.monotonic() + 200
-    while len(finished(outputs)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(finished(outputs)) >= 3, "three cells are done")
     os.killpg(victim.pid, signal.SIGKILL)
     victim.communicate()
     out, err = survivor.communicate(timeout=300)

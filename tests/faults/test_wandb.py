@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import Finished, assert_nothing_partial, assert_runs_agree, records
+from tests.waiting import wait_until
 
 KEY = "feedface" * 5
 IN_A_HEADER = base64.b64encode(f"api:{KEY}".encode())
@@ -130,10 +131,7 @@ def assert_nothing_lost(done: Finished, outputs: Path, workplace: Path, runs: in
     for secret in (KEY.encode(), IN_A_HEADER):
         assert [p for p in written if p.is_file() and secret in p.read_bytes()] == []
         assert secret.decode() not in done.out + done.err
-    deadline = time.monotonic() + 10
-    while uploading(outputs) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert uploading(outputs) == []
+    wait_until(lambda: not uploading(outputs), "no upload goes on")
 
 
 def run_one(bench_main: Callable[..., Finished], outputs: Path, patience: float) -> Finished:

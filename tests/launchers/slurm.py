@@ -4,10 +4,11 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
 CPUS = 2
@@ -82,10 +83,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     with ExitStack() as started:
         started.callback(_end_leftovers, folder)
         started.enter_context(_daemon(munged, folder / "munged.out", env))
-        wait_until(lambda: (folder / "munge.socket").exists(), 20, "munged listens")
+        wait_until((folder / "munge.socket").exists, "munged listens")
         started.enter_context(_daemon(["slurmctld", "-D"], folder / "slurmctld.out", env))
         started.enter_context(_daemon(["slurmd", "-D", "-N", host], folder / "slurmd.out", env))
-        wait_until(lambda: "idle" in _states(env), 60, f"the node is idle, see {folder}/*.out")
+        wait_until(lambda: "idle" in _states(env), f"the node is idle, see {folder}/*.out")
         started.callback(_cancel_all, env)
         yield env
 
@@ -95,13 +96,6 @@ def call(env: Mapping[str, str], *command: str) -> str:
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
-
-
-def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited {seconds} s until {what}"
-        time.sleep(0.1)
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -123,7 +117,7 @@ def _states(env: Mapping[str, str]) -> str:
 def _cancel_all(env: Mapping[str, str]) -> None:
     call(env, "scancel", f"--user={_user()}")
     with suppress(AssertionError):
-        wait_until(lambda: not call(env, "squeue", "-h").strip(), 20, "no job is left")
+        wait_until(lambda: not call(env, "squeue", "-h").strip(), "no job is left")
 
 
 @contextmanager

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.bench.conftest import records
+from tests.waiting import wait_until
 
 
 class Sweep:
@@ -36,6 +37,11 @@ class Sweep:
         files = sorted((self.outputs / "sweeps").glob("*/jobs-*.jsonl"))
         text = files[-1].read_text() if files else ""
         return [json.loads(line) for line in text.splitlines()]
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for what the sweep does; it fails when the sweep ends before."""
+        wait_until(lambda: condition() or self.process.poll() is not None, what)
+        assert condition(), f"the sweep ended before {what}"
 
     def end(self, seconds: float) -> tuple[int, str]:
         """Wait for it; return the exit status and what it printed."""

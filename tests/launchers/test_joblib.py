@@ -2,11 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from tests.bench.conftest import FAST, records
 from tests.launchers.sweeps import Sweep
+from tests.waiting import wait_until
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
@@ -46,7 +46,7 @@ class Threads(Method):
         Path(f"threads-{self.images}").write_text(str(torch.get_num_threads()))
         if self.images == 2:
             Path("measuring").write_text(str(os.getpid()))
-            time.sleep(60)
+            time.sleep(600)
         return Calibration(torch.zeros(self.images, *context.input_shape))
 """
 
@@ -57,12 +57,10 @@ def test_a_worker_dies(tmp_path: Path) -> None:
     line = ("method=own_threads:Threads", "data.limit=50", "tracking=none")
     images = ("method.images=1,2,3",)
     with Sweep(outputs, tmp_path, environment(), *JOBLIB, *line, *images) as sweep:
-        deadline = time.monotonic() + 100
-        while not ((tmp_path / "measuring").exists() and len(sweep.entries()) == 2):
-            assert time.monotonic() < deadline and sweep.process.poll() is None
-            time.sleep(0.05)
+        sweep.wait_until((tmp_path / "measuring").exists, "the second cell is measured")
+        sweep.wait_until(lambda: len(sweep.entries()) == 2, "the others are done")
         os.kill(int((tmp_path / "measuring").read_text()), signal.SIGKILL)
-        status, out = sweep.end(60)
+        status, out = sweep.end(200)
     assert status == 1
     (said,) = (line for line in out.splitlines() if line.startswith("error: "))
     assert said.startswith("error: the joblib launcher stopped: TerminatedWorkerError: A worker ")
@@ -83,13 +81,7 @@ def test_the_command_dies(tmp_path: Path) -> None:
     line = ("method=own_threads:Threads", "data.limit=50", "tracking=none", "method.images=2")
     line = (*JOBLIB, *line, "seed=0,1")
     with Sweep(tmp_path / "outputs", tmp_path, environment(), *line) as sweep:
-        deadline = time.monotonic() + 100
-        while not (tmp_path / "measuring").exists():
-            assert time.monotonic() < deadline and sweep.process.poll() is None
-            time.sleep(0.05)
+        sweep.wait_until((tmp_path / "measuring").exists, "a cell is measured")
         os.kill(sweep.process.pid, signal.SIGKILL)
         worker = Path(f"/proc/{(tmp_path / 'measuring').read_text()}")
-        deadline = time.monotonic() + 20
-        while worker.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not worker.exists()
+        wait_until(lambda: not worker.exists(), "the worker has ended")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.bench.conftest import FAST, records
-from tests.launchers.slurm import wait_until
 from tests.launchers.sweeps import Sweep, assert_each_cell_once
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -61,7 +61,7 @@ def test_a_node_dies_in_the_middle_of_a_sweep(cluster: Any, tmp_path: Path) -> N
         *("method.images=16", "tracking=wandb_offline"),
     )
     with Sweep(outputs, tmp_path, environment(cluster), *RAY, *line) as sweep:
-        wait_until(lambda: len(sweep.entries()) >= 3, 180, "three cells are done")
+        wait_until(lambda: len(sweep.entries()) >= 3, "three cells are done")
         before = len(sweep.entries())
         cluster.remove_node(cluster.second, allow_graceful=False)
         status, out = sweep.end(400)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tests.bench.conftest import FAST, records
 from tests.launchers import slurm
 from tests.launchers.sweeps import Sweep, assert_each_cell_once
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -60,9 +61,9 @@ def test_the_demo_with_jobs_that_are_taken_away(env: dict[str, str], tmp_path: P
     line = (*SLURM, "experiment=demo", "seed=0", "data.limit=200", "tracking=wandb_offline")
     with Sweep(outputs, tmp_path, env, *line) as sweep:
         # The first three are quick; then two synthesise images, or wait for those of the other.
-        slurm.wait_until(lambda: len(sweep.entries()) >= 3, 180, "three cells are done")
+        wait_until(lambda: len(sweep.entries()) >= 3, "three cells are done")
         both = lambda: len([job for job in running(env) if worker(env, job)]) == 2  # noqa: E731
-        slurm.wait_until(both, 60, "two jobs run")
+        wait_until(both, "two jobs run")
         time.sleep(5)
         taken, killed = running(env)
         slurm.call(env, "scontrol", "requeue", taken)
@@ -94,11 +95,11 @@ def test_a_training_goes_on_from_the_step_at_which_it_was_taken_away(
     outputs = tmp_path / "outputs"
     with Sweep(outputs, tmp_path, env, *SLURM, *line) as sweep:
         found = lambda: list(outputs.glob("cache/training/*/checkpoint.pt"))  # noqa: E731
-        slurm.wait_until(found, 120, "the training has begun")
+        wait_until(found, "the training has begun")
         (job,) = running(env)
         slurm.call(env, "scancel", "--signal=USR2", job)
         restarted = lambda: "Restarts=1" in slurm.call(env, "scontrol", "show", "job", job)  # noqa: E731
-        slurm.wait_until(restarted, 30, "the job is queued again")
+        wait_until(restarted, "the job is queued again")
         (checkpoint,) = found()
         part = torch.load(checkpoint, weights_only=True)["part"]
         assert 0 < part["done"] < 15

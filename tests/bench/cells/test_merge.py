@@ -16,6 +16,7 @@ from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
 from tests.bench.cells.test_store import locked_elsewhere, pending
+from tests.spy import lines_of
 
 Make = Callable[..., Result]
 Put = Callable[..., Result]
@@ -170,10 +171,7 @@ def test_sources_are_compared_with_each_other(
 def test_what_is_no_whole_result_is_skipped_and_counted(
     source: Store, target: Store, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warned: list[str] = []
-    monkeypatch.setattr(
-        "bench.cells.store.log.warning", lambda text, *args: warned.append(text % args)
-    )
+    warned = lines_of(monkeypatch, "bench.cells.store", "warning")
     newer, damaged, linked, foreign = (f"{digit}{'0' * 15}" for digit in "1234")
     for id in (newer, damaged, linked, foreign):
         put(source, id)

@@ -15,6 +15,7 @@ from bench.cells.result_file import Damaged, write_result
 from bench.cells.store import Busy, Store
 from bench.files.whole import write_whole
 from models.errors import BenchError
+from tests.spy import lines_of
 
 Make = Callable[..., Result]
 A, B = "aaaa000000000001", "aaaa000000000002"
@@ -242,9 +243,7 @@ def test_a_record_of_a_newer_version(store: Store, make_result: Make) -> None:
 def test_what_is_no_record_is_named_and_counted(
     store: Store, make_result: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines: list[str] = []
-    warn = "bench.cells.store.log.warning"
-    monkeypatch.setattr(warn, lambda text, *args: lines.append(text % args))
+    lines = lines_of(monkeypatch, "bench.cells.store", "warning")
     put(store, make_result(B))
     store.folder(A).mkdir()
     (store.folder(A) / "result.json").write_text("{}")

@@ -14,6 +14,7 @@ from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
 from tests.bench.conftest import FAST, Finished, records
+from tests.spy import calls_of
 
 Bench = Callable[..., Finished]
 
@@ -35,24 +36,16 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[str]]]:
 
 
 @pytest.fixture
-def composed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The jobs that Hydra composes."""
-    found: list[list[str]] = []
-    load = ConfigLoaderImpl.load_sweep_config
-
-    def watched(self: ConfigLoaderImpl, master_config: Any, sweep_overrides: list[str]) -> Any:
-        found.append(sweep_overrides)
-        return load(self, master_config, sweep_overrides)
-
-    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", watched)
-    return found
+    return calls_of(monkeypatch, ConfigLoaderImpl, "load_sweep_config")
 
 
 def test_the_launcher_gets_what_is_not_finished(
     bench_main: Bench,
     outputs: Path,
     launched: list[tuple[int, list[str]]],
-    composed: list[list[str]],
+    composed: list[tuple[Any, ...]],
 ) -> None:
     line = ("run", "-m", *FAST, "seed=0,1,2", f"paths.outputs={outputs}")
     bench_main(*line[:-2], "seed=0,2", line[-1])
@@ -126,7 +119,7 @@ def test_hydras_own_sweeper_where_it_is_asked_for(
 
 
 def test_a_folder_of_the_users_own_is_composed_here(
-    bench_main: Bench, outputs: Path, tmp_path: Path, composed: list[list[str]]
+    bench_main: Bench, outputs: Path, tmp_path: Path, composed: list[tuple[Any, ...]]
 ) -> None:
     (tmp_path / "own" / "method").mkdir(parents=True)
     (tmp_path / "own" / "method" / "few.yaml").write_text("name: gaussian\nimages: 3\n")

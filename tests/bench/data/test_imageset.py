@@ -10,6 +10,7 @@ from bench.data import DamagedImages, ImageSet, Listing
 from bench.data.imageset import CheckedImages, Checks
 from bench.files.entry import CacheEntry
 from bench.files.kinds import DATA
+from tests.spy import calls_of
 
 ENTRY = CacheEntry(Path("cache"), DATA, "0" * 64)
 
@@ -49,15 +50,11 @@ def test_a_damaged_image_is_named_when_it_is_read() -> None:
 
 
 def test_each_image_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, seen = image_set(), []
-    real = zlib.crc32
-    monkeypatch.setattr(
-        "bench.data.imageset.zlib.crc32", lambda image: seen.append(1) or real(image)
-    )
+    images, sums = image_set(), calls_of(monkeypatch, zlib, "crc32")
     images.pixels(slice(0, 4))
     images.pixels(slice(2, 6))
     images.pixels(slice(None))
-    assert len(seen) == 7
+    assert len(sums) == 7
 
 
 def test_images_from_nowhere_are_given_as_they_are() -> None:

@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Callable
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from bench.cells.result import Result
 from bench.measure.gate import check_float
 from models.errors import BenchError
+from tests.spy import lines_of
 
 MESSAGE = (
     "float top-1 of resnet20 on mnist5k is 90.00 % [59.58, 98.21] and 99.0 % was published for "
@@ -28,9 +28,7 @@ def test_stop(make_result: Callable[..., Result]) -> None:
 
 
 def test_warn(make_result: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: list[str] = []
-    logger = logging.getLogger("bench.measure.gate")
-    monkeypatch.setattr(logger, "warning", lambda text, *args: lines.append(text % args))
+    lines = lines_of(monkeypatch, "bench.measure.gate", "warning")
     check_float(make_result(), 99.0, "warn")
     assert lines == [f"warning: {MESSAGE}"]
 

@@ -1,4 +1,3 @@
-import logging
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from bench.sweep.journal import Entry, Journal
 from bench.sweep.session import Session, describe
 from models.errors import BenchError
 from tests.bench.conftest import records
+from tests.spy import lines_of
 
 Make = Callable[..., Config]
 
@@ -31,11 +31,7 @@ def composed(config: Config) -> DictConfig:
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that a job logs for people."""
-    found: list[str] = []
-    for level in ("info", "warning"):
-        log = logging.getLogger("bench.sweep.session")
-        monkeypatch.setattr(log, level, lambda text, *args: found.append(text % args))
-    return found
+    return lines_of(monkeypatch, "bench.sweep.session", "info", "warning")
 
 
 @pytest.fixture

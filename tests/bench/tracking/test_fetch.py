@@ -10,6 +10,7 @@ from bench.tracking.fetch import Run, results_of_runs
 from bench.tracking.result_copy import RESULT_COPY, copy_text, read_copy
 from models.errors import BenchError
 from tests.bench.papers.examples import long_results
+from tests.spy import lines_of
 
 
 def run(result: Result, name: str = "run") -> Run:
@@ -41,9 +42,7 @@ def test_a_run_without_a_record(config: dict[str, Any], words: str) -> None:
 
 
 def test_the_newest_run_of_a_cell_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: list[str] = []
-    warn = "bench.tracking.fetch.log.warning"
-    monkeypatch.setattr(warn, lambda text, *args: lines.append(text % args))
+    lines = lines_of(monkeypatch, "bench.tracking.fetch", "warning")
     result = long_results()[1]
     older = result.model_copy(update={"started_at": "2025-01-01T00:00:00+00:00", "correct": 1})
     other = long_results()[2]

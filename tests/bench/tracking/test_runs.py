@@ -1,5 +1,4 @@
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.bench.conftest import (
     records,
     wandb_runs,
 )
+from tests.spy import lines_of
 
 Make = Callable[..., Config]
 SECRET = "0123456789abcdef" * 2 + "deadbeef"
@@ -28,10 +28,7 @@ SECRET = "0123456789abcdef" * 2 + "deadbeef"
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    found: list[str] = []
-    log = logging.getLogger("bench.tracking.runs")
-    monkeypatch.setattr(log, "warning", lambda text, *args: found.append(text % args))
-    return found
+    return lines_of(monkeypatch, "bench.tracking.runs", "warning")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ import pytest
 
 import bench.tracking.uploads
 from bench.tracking.uploads import Uploads, incomplete
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -113,10 +113,7 @@ def test_an_upload_does_not_outlive_the_process_that_wanted_it(tmp_path: Path) -
         child = int(parent.stdout.readline())
         assert parent.stdout.readline() == "tied\n"
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while alive(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not alive(child)
+    wait_until(lambda: not alive(child), "the upload has ended")
 
 
 HANGING = (

@@ -21,6 +21,7 @@ from methods.training.base import TrainedMethod
 from methods.training.loop import Training
 from models.errors import BenchError
 from tests.bench.cells_of import plan, run_cell
+from tests.spy import calls_of
 
 SMALL = (
     *("tracking=none", "data.subset=20", "data.limit=20", "method.images=8"),
@@ -84,16 +85,10 @@ def test_what_processes_cannot_share_is_refused(tmp_path: Path, given: str) -> N
     assert result.reason.startswith(f"runtime.processes=2 with {given} would train another")
 
 
-@pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
-    """Trainings that were run, in order."""
-    seen: list[Training] = []
-    run = Training.run
-    monkeypatch.setattr(Training, "run", lambda self: seen.append(self) or run(self))  # type: ignore[func-returns-value]
-    return seen
-
-
-def test_one_training_serves_every_bit_width(tmp_path: Path, trainings: list[Training]) -> None:
+def test_one_training_serves_every_bit_width(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = calls_of(monkeypatch, Training, "run")
     found = [
         run_cell(config(tmp_path, "method=adabits", "method.bits=[4,2]", f"quant=w{b}a{b}")).result
         for b in (4, 2)

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bench.training.processes import Place, launch
 from models.errors import BenchError
 from tests.bench.cells_of import run_cell
 from tests.bench.conftest import start_bench
+from tests.waiting import wait_until
 
 
 def trained(outputs: Path, processes: int, *overrides: str) -> tuple[Any, dict[str, Tensor]]:
@@ -210,7 +210,8 @@ def test_a_machine_that_dies_in_a_training_leaves_no_other_hanging(
     other = start_bench("join", at, "--machine", "1", cwd=tmp_path)
     given = [*TWO_MACHINES, "method.schedule.epochs=100000", f"paths.outputs={tmp_path / 'o'}"]
     first = start_bench("run", *given, f"runtime.address={at}", cwd=tmp_path)
-    wait_for(lambda: list((tmp_path / "o" / "cache" / "training").glob("*/checkpoint.pt")), 120)
+    made = tmp_path / "o" / "cache" / "training"
+    wait_until(lambda: list(made.glob("*/checkpoint.pt")), "the training is under way")
     for pid in [*children(first.pid)] if dies == "first" else [*children(other.pid)]:
         os.kill(pid, signal.SIGKILL)
     (first if dies == "first" else other).kill()
@@ -225,13 +226,6 @@ def test_a_machine_that_dies_in_a_training_leaves_no_other_hanging(
     assert first.returncode == 1
     assert "failed: RuntimeError: " in said and "127.0.0.1]" not in said
     other.communicate()
-
-
-def wait_for(true: Callable[[], object], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.2)
 
 
 def children(process: int) -> list[int]:
