@@ -42,7 +42,7 @@ FLOAT = ("method=dq", "quant=w8a8", "method.schedule.batch_size=10", "method.sch
 # the layers behind: 4e-4 of the loss at 4 bits. One step an epoch shows the rest.
 COQUANT = (
     *("method=coquant", "method.bits=[8,4]", "quant=w4a4"),
-    *("method.schedule.batch_size=30", "method.schedule.lr=1e-9"),
+    *("data.subset=60", "method.schedule.batch_size=60", "method.schedule.lr=1e-9"),
 )
 
 
