@@ -5,7 +5,7 @@ from argparse import Namespace
 from bench.cells.store import Inventory, Store
 from bench.config.experiments import outputs_of
 from bench.console import put
-from bench.papers.table import make_table
+from bench.papers.by_name import make_table
 from bench.tables.render import render
 from bench.tables.table import Table, TableSource
 

@@ -102,7 +102,7 @@ def _measured(arguments: Namespace) -> _MeasuredExperiment:
 
 
 def _tables(arguments: Namespace, experiment: _MeasuredExperiment) -> list[Path]:
-    from bench.papers.table import make_table
+    from bench.papers.by_name import make_table
     from bench.tables.render import render
     from bench.tables.table import TableSource
 

@@ -4,18 +4,15 @@ One YAML file a table lies in `bench/papers/tables/`; the experiment of the same
 is one, has its cells.
 """
 
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.files.yaml_files import read_yaml
+from bench.papers.by_name import TABLES, table_names
 from models.errors import BenchError, first_mistake
 from models.registry import did_you_mean
-
-TABLES = Path(__file__).parent / "tables"
 
 
 class Definition(BaseModel):
@@ -52,12 +49,6 @@ class Definition(BaseModel):
         0.1,
         description="Points that a measured value may be off by and still counts as reproduced.",
     )
-
-
-@cache
-def table_names() -> tuple[str, ...]:
-    """Return the names of the tables of papers."""
-    return tuple(sorted(path.stem for path in TABLES.glob("*.yaml")))
 
 
 def load_definition(name: str) -> Definition:

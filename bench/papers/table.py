@@ -1,37 +1,20 @@
-"""Tables by name: of a paper, published beside measured, or of an experiment."""
+"""The table of a paper: published beside measured."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.config.files import options
 from bench.papers.cells import table_cells, table_requests
 from bench.papers.comparison import FLOAT, compare_with_published, printable_numbers
-from bench.papers.definition import Definition, load_definition, table_names
+from bench.papers.definition import Definition
 from bench.papers.layout import csv_rows, layout, missing_commands
 from bench.papers.notes import about_numbers, meaning
-from bench.papers.published import Published, load_published
+from bench.papers.published import Published
 from bench.tables.cell_rows import cell_rows
 from bench.tables.notes import footnotes, measured_on
-from bench.tables.table import Table, TableSource, experiment_table
-from models.errors import BenchError
-from models.registry import did_you_mean
+from bench.tables.table import Table, TableSource
 
 _EACH = "bench table {} --missing prints the command of each"
-
-
-def make_table(name: str, source: TableSource) -> Table:
-    """Return the table called `name`, of a paper or of an experiment.
-
-    Raises BenchError for an unknown name, or cells that do not compose.
-    """
-    if name in table_names():
-        return paper_table(name, load_definition(name), load_published(), source)
-    experiments = options("experiment", source.user_configs)
-    if name not in experiments:
-        names = {*experiments, *table_names()}
-        raise BenchError(f"unknown table {name!r}; {did_you_mean(name, names)}")
-    return experiment_table(name, source)
 
 
 def paper_rows(

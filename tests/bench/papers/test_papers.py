@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.papers.table import make_table
+from bench.papers.by_name import make_table
 from bench.tables.render import render
 from bench.tables.table import Table, TableSource
 from models.errors import BenchError
