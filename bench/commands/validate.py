@@ -3,8 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from bench.config.experiments import experiment_jobs
+from bench.config.experiments import composed_jobs
 from bench.config.files import options
+from bench.config.schema import read_config
 from bench.console import say
 from bench.data.datasets import options_of
 from methods.registry import make_method
@@ -29,12 +30,13 @@ def validate(arguments: Namespace) -> int:
 
 def check(name: str, overrides: list[str], user_configs: Path | None = None) -> int:
     """Return the number of cells of an experiment. Raises BenchError for the first wrong one."""
-    jobs = experiment_jobs(name, overrides, user_configs)
-    for job in jobs:
+    jobs = composed_jobs(name, overrides, user_configs)
+    for words, tree in jobs:
         try:
-            choose_weights(entry(job.config.model.name), job.config.model.weights)
-            make_method(job.config.method)
-            options_of(job.config.data)
+            config = read_config(tree)
+            choose_weights(entry(config.model.name), config.model.weights)
+            make_method(config.method)
+            options_of(config.data)
         except BenchError as error:
-            raise BenchError(f"{' '.join(job.overrides)}: {error}") from error
+            raise BenchError(f"{' '.join(words)}: {error}") from error
     return len(jobs)

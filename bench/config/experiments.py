@@ -44,20 +44,20 @@ def experiment_jobs(
 
     Raises BenchError for an unknown experiment or a cell that does not compose.
     """
+    composed = composed_jobs(name, overrides, user_configs)
+    return [Job(words, read_config(tree)) for words, tree in composed]
+
+
+def composed_jobs(
+    name: str, overrides: Sequence[str] = (), user_configs: Path | None = None
+) -> list[tuple[list[str], dict[str, Any]]]:
+    """As `experiment_jobs`, with what each cell composes to still unchecked."""
     experiments = options("experiment", user_configs)
     if name not in experiments:
         raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, experiments)}")
     configs = Configs(user_configs)
     jobs = _jobs_of(configs.sweeper(name, overrides), overrides)
-    return [_job([f"experiment={name}", *job], configs) for job in jobs]
-
-
-def _job(overrides: list[str], configs: Configs) -> Job:
-    composed = configs.compose(overrides)
-    try:
-        return Job(overrides, read_config(composed))
-    except BenchError as error:  # which of many cells has it
-        raise BenchError(f"{' '.join(overrides)}: {error}") from error
+    return [(words, configs.compose(words)) for words in ([f"experiment={name}", *j] for j in jobs)]
 
 
 def check_one_experiment(overrides: Sequence[str]) -> None:
