@@ -20,6 +20,7 @@ from bench.cli import main
 from bench.config.compose import compose
 from bench.config.schema import Config, read_config
 from bench.sweep.journal import Journal
+from tests.bench.offline import read_run
 
 # 100 images and the cheapest method: a fraction of a second a cell.
 FAST = ("data.limit=100", "method=gaussian", "tracking=none")
@@ -195,13 +196,8 @@ def records(outputs: Path) -> dict[str, dict[str, Any]]:
 
 def wandb_runs(outputs: Path) -> list[dict[str, Any]]:
     """Read every offline run under `outputs` back with W&B's own reader."""
-    reader = str(Path(sys.executable).parent / "wandb")
-    command = [reader, "leet", "inspect", "--summary", "--json"]
-    started = [
-        subprocess.Popen([*command, str(run)], stdout=subprocess.PIPE)
-        for run in sorted((outputs / "wandb").glob("*run-*"))
-    ]
-    return [json.loads(process.communicate()[0]) for process in started]
+    runs = sorted((outputs / "wandb").glob("*run-*"))
+    return [json.loads(read_run(run, "--summary", "--json")) for run in runs]
 
 
 def assert_runs_agree(outputs: Path) -> None:

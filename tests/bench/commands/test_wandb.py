@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import wandb
 from bench.cells.request import experiment_requests
 from bench.cells.result import Result
 from tests.bench.conftest import Finished
+from tests.bench.offline import read_run
 
 Bench = Callable[..., Finished]
 METHODS = ("gaussian", "zeroq", "real")
@@ -266,8 +266,6 @@ def test_artifacts_are_kept_offline(bench_main: Bench, demo: list[str], outputs:
     assert (done.status, done.err) == (0, "")
     (run,) = (outputs / "wandb").iterdir()
     assert done.out.splitlines() == [f"wrote {run}", f"upload it with: wandb sync {run}"]
-    reader = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(run)]
-    found = subprocess.run(reader, capture_output=True, text=True, check=True).stdout
-    assert '"name":"table-demo"' in found
+    assert '"name":"table-demo"' in read_run(run, "--json")
     assert "| gaussian | 90.00" in re.sub(" +", " ", (outputs / "reports" / "demo.md").read_text())
     assert len((outputs / "reports" / "demo.csv").read_text().splitlines()) == 7

@@ -1,8 +1,6 @@
 """Artifacts and their lineage, read back from offline runs with W&B's own reader."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from bench.cells.result_file import write_result
 from bench.cells.store import Store
 from bench.config.schema import TrackingConfig
 from bench.tracking.artifacts import attach, calibration, correctness, lineage, write_table_run
+from tests.bench.offline import read_run
 
 KEY = "0" * 16
 TRACKING = TrackingConfig(mode="offline", project="bench", tags=["mine"])
@@ -47,9 +46,7 @@ def cell(store: Store, make_result: Callable[..., Result]) -> Callable[..., Resu
 
 def artifacts(run: Path) -> list[dict[str, Any]]:
     """Return the artifact records of an offline run."""
-    reader = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(run)]
-    lines = subprocess.run(reader, capture_output=True, text=True, check=True).stdout.splitlines()
-    found = [json.loads(line) for line in lines]
+    found = [json.loads(line) for line in read_run(run, "--json").splitlines()]
     return [record["artifact"] for record in found if record["type"] == "artifact"]
 
 
