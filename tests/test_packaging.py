@@ -30,7 +30,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     shipped = {f"bench/{path.relative_to(TOP)}" for path in (TOP / "conf").rglob("*.yaml")}
     assert "bench/conf/config.yaml" in shipped
     assert shipped <= names
-    references = TOP / "bench" / "tables" / "references"
+    references = TOP / "bench" / "papers" / "references"
     published = {str(path.relative_to(TOP)) for path in references.iterdir()}
     assert "bench/papers/references/papers.bib" in published
     assert published <= names
