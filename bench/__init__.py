@@ -1,7 +1,10 @@
 """What happens to one cell, and what comes of many."""
 
+import os
 import sys
 from pathlib import Path
+
+from bench.machine.openmp import bound_spinning
 
 __version__ = "0.1.0"
 
@@ -29,4 +32,5 @@ def _import_siblings() -> None:
             )
 
 
+bound_spinning(os.environ)  # before anything imports PyTorch
 _import_siblings()

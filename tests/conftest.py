@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -33,7 +34,7 @@ SEED = os.environ.setdefault("TEST_SEED", str(secrets.randbelow(10**6)))
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """`-n auto`: the cores that this process may use, not those that the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    return joblib.cpu_count()
 
 
 @pytest.fixture(autouse=True)

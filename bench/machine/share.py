@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from joblib import cpu_count
 
 log = logging.getLogger(__name__)
 
@@ -15,15 +16,26 @@ _POLL_SECONDS = 1.0
 
 
 def cpu_threads(environment: Mapping[str, str]) -> int | None:
-    """Return how many CPU threads the scheduler of this process has given it, None for no word.
+    """Return how many CPU threads this process has been given, None where PyTorch knows by itself.
 
-    joblib and Ray say it as OMP_NUM_THREADS, which PyTorch reads by itself. Slurm binds a process
-    to its CPUs only where a cluster is set up so; elsewhere PyTorch would count those of the node.
+    PyTorch reads OMP_NUM_THREADS, which joblib and Ray set, and counts the CPUs that the process is
+    bound to (taskset, cpusets). It does not know the quota of a control group, as containers have,
+    nor Slurm's word on a cluster that binds no process.
     """
     if "OMP_NUM_THREADS" in environment:
         return None
+    usable = cpu_count()
     cpus = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
-    return int(cpus) if cpus and cpus.isdigit() and int(cpus) else None
+    if cpus and cpus.isdigit() and int(cpus):
+        return min(int(cpus), usable)
+    return usable if usable < _bound_to() else None
+
+
+def _bound_to() -> int:
+    """Return the number of CPUs that the kernel lets this process run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS binds no process
 
 
 class GpuClaim:

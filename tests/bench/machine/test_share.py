@@ -18,14 +18,28 @@ from bench.machine.share import GpuClaim
     ("environment", "threads"),
     [
         ({}, None),
+        ({"SLURM_CPUS_ON_NODE": "16"}, 8),  # more than this process may use
         ({"SLURM_CPUS_ON_NODE": "6"}, 6),
         ({"SLURM_CPUS_PER_TASK": "4", "SLURM_CPUS_ON_NODE": "8"}, 4),
         ({"OMP_NUM_THREADS": "2", "SLURM_CPUS_ON_NODE": "8"}, None),  # PyTorch reads that one
         ({"SLURM_CPUS_ON_NODE": "many"}, None),
     ],
 )
-def test_threads_that_a_scheduler_gives(environment: dict[str, str], threads: int | None) -> None:
+def test_threads_that_a_scheduler_gives(
+    environment: dict[str, str], threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "cpu_count", lambda: 8)
+    monkeypatch.setattr(devices, "_bound_to", lambda: 8)
     assert devices.cpu_threads(environment) == threads
+
+
+def test_threads_within_the_quota_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    # joblib reads the quota of the control group; the kernel binds the process to no CPU.
+    monkeypatch.setattr(devices, "cpu_count", lambda: 3)
+    monkeypatch.setattr(devices, "_bound_to", lambda: 8)
+    assert devices.cpu_threads({}) == 3
+    assert devices.cpu_threads({"SLURM_CPUS_PER_TASK": "2"}) == 2
+    assert devices.cpu_threads({"OMP_NUM_THREADS": "6"}) is None
 
 
 def test_the_threads_asked_for_win(monkeypatch: pytest.MonkeyPatch) -> None:

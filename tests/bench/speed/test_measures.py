@@ -13,7 +13,7 @@ from bench.config.schema import RuntimeConfig
 from bench.machine.device import Device
 from bench.measure import compilation
 from bench.measure.resources import Resources
-from bench.speed import cells, distillation, evaluation, gpu, training
+from bench.speed import cells, distillation, evaluation, gpu, training, waiting
 from bench.speed.workplace import Workplace
 from methods.distillation.batchnorm import check_statistics
 from methods.zeroq import ZeroQ
@@ -36,6 +36,8 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_IMAGES", 2)
+    monkeypatch.setattr(waiting, "_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY))
 
 
@@ -72,6 +74,20 @@ def test_training(place: Workplace) -> None:
     assert (several.target, choice.target) == ("<= 1.1", "<= 1.03")
     assert several.details == {"images": 2, "pixels": 32, "bits": [8, 6, 4, 2]}
     assert all(side.seconds > 0 for r in (several, choice) for side in (r.above, r.below))
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_threads_that_wait(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = waiting.Work("resnet20", 1, backward=True)
+    assert waiting.waiting(work, place) == []  # with one thread none waits
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(waiting, "cpu_count", lambda: 2)
+    idle, fair, unbounded = waiting.waiting(work, place)
+    assert (idle.target, fair.target, unbounded.target) == ("<= 1.05", "<= 2", "")
+    assert idle.above.seconds > 0
+    assert fair.below.seconds == 1.5 * idle.above.seconds  # two threads and a process, two cores
+    assert unbounded.below == fair.above
+    assert idle.details["GOMP_SPINCOUNT"] == "10000"
 
 
 @pytest.mark.usefixtures("_in_no_time")
@@ -126,6 +142,8 @@ def test_a_cell_that_fails_is_said(
     caplog.set_level(logging.DEBUG, logger="bench")
     monkeypatch.setattr(training, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_IMAGES", 2)
+    monkeypatch.setattr(waiting, "_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY, "method.learning_rate=1e30"))
     with pytest.raises(BenchError, match=r"^a cell that is timed failed: the loss is "):
         cells.more_recipes(place)
