@@ -7,7 +7,10 @@ step that leads there.
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
+
+SEALED_SINCE = 2
+"""The version from which on a file ends with its checksum."""
 
 Content = dict[str, Any]
 
@@ -17,7 +20,12 @@ def _to_2(content: Content) -> Content:
     return content | {"left_out": 0, "correct_sha256": None, "checksum": None}
 
 
-STEPS: Mapping[int, Callable[[Content], Content]] = {1: _to_2}
+def _to_3(content: Content) -> Content:
+    """Nothing was known that a reader is to be warned of."""
+    return content | {"warnings": []}
+
+
+STEPS: Mapping[int, Callable[[Content], Content]] = {1: _to_2, 2: _to_3}
 """From each earlier version to the next: given the content of a result.json, it returns another."""
 
 

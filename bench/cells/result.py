@@ -20,7 +20,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     id: str = Field(description="Hash of everything that can change the number.")
     request_id: str = Field(
         description="Hash of what was asked for, without the content of the image sets: the same "
@@ -67,6 +67,10 @@ class Result(BaseModel):
         "(biases, BatchNorm) is not counted.",
     )
     fp32_id: str | None = Field(None, description="Cell that holds the float measurement.")
+    warnings: list[str] = Field(
+        default_factory=list,
+        description="What a reader must know before trusting the number, a line each.",
+    )
 
     weights_sha256: str | None = Field(
         description="Of the weights file, or of the state dict as such a file where the weights "

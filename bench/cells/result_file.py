@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from bench.cells.migrations import SCHEMA_VERSION, migrated
+from bench.cells.migrations import SCHEMA_VERSION, SEALED_SINCE, migrated
 from bench.cells.result import Result
 from bench.files.checksum import fits, sealed
 from models.checksum import sha256_of
@@ -63,7 +63,7 @@ def read_result(path: str) -> Result:
             f"{path} is of a newer version of this project (schema {version}, known is "
             f"{SCHEMA_VERSION}); update the project to read it"
         )
-    if version == SCHEMA_VERSION and whole is None:
+    if isinstance(version, int) and version >= SEALED_SINCE and whole is None:
         raise Damaged(f"{path} was altered: its checksum is gone; {AGAIN}")
     try:
         return Result.model_validate(migrated(values) if isinstance(values, dict) else values)

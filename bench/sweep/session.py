@@ -168,6 +168,8 @@ class Session:
                 return
         position = f"{journal.position()} " if journal else ""
         log.info("%s%s", position, describe(entry, result))
+        for line in result.warnings if result is not None else ():
+            log.warning("  warning: %s", line)
 
     def _track(self, result: Result, request: Request) -> None:
         config = request.config

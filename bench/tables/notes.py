@@ -1,5 +1,6 @@
 """What a reader must know about the numbers of a table: images, float top-1, recipe."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,10 +54,18 @@ def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
     lines = dict.fromkeys(line for result in table_results for line in _recipe_lines(result))
     missing = int((cells["status"] == "missing").sum())
     failed = int((cells["status"] == "failed").sum())
-    notes = list(lines)
+    notes = [*_warnings(table_results), *lines]
     if missing or failed:
         notes.append(f"{missing} of {len(cells)} cells are not run, {failed} failed")
     return notes
+
+
+def _warnings(results: Sequence[Result]) -> list[str]:
+    """Return a line a warning, with the number of cells that have it where not all do."""
+    counts = Counter(line for result in results for line in dict.fromkeys(result.warnings))
+    total = len(results)
+    of_cells = {n: "" if n == total else f", {n} of {total} cells" for n in counts.values()}
+    return [f"WARNING{of_cells[n]}: {line}" for line, n in counts.items()]
 
 
 def _recipe_lines(result: Result) -> list[str]:

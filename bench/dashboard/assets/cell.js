@@ -115,6 +115,7 @@ function verdict(cell) {
       ["against float", loss !== null && `${signed(loss)} points`],
       ["size of the weights", cell.size_mb !== null && `${fixed(cell.size_mb)} MiB`],
     ].filter(([, value]) => value)),
+    ...cell.warnings.map((line) => el("p", {}, el("b", {}, "Warning: "), line)),
   ];
 }
 

@@ -191,7 +191,7 @@ def test_what_is_no_whole_result_is_skipped_and_counted(
         f"skipped: {target.folder(foreign)} holds no result.json",
     ]
     assert len(warned) == 2 * 2  # the dry run and the other one
-    assert f"{path} is of a newer version of this project (schema 99, known is 2)" in warned[0]
+    assert f"{path} is of a newer version of this project (schema 99, known is 3)" in warned[0]
     assert f"{source.cells}/notes.txt is no folder of a cell" in warned[1]
     assert [folder.name for folder in target.cells.iterdir()] == [foreign]
     assert (target.folder(foreign) / "mine.txt").read_text() == "precious"

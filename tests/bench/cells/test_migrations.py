@@ -12,6 +12,7 @@ from bench.cells.migrations import SCHEMA_VERSION, STEPS, migrated
 from bench.cells.result import Result
 from bench.cells.result_file import Damaged, read_result
 from bench.cells.store import Store
+from bench.files.checksum import sealed
 from bench.tracking.result_copy import RESULT_COPY, read_copy
 from tests.bench.conftest import Finished
 from tests.conftest import GOLDEN
@@ -40,7 +41,8 @@ def test_every_key_of_the_first_version_keeps_its_value(store: Store, id: str) -
     read = result.model_dump(mode="json")
     assert {key: read.pop(key) for key in written} == written
     assert read == {
-        **{"schema_version": 2, "left_out": 0, "correct_sha256": None, "checksum": None}
+        **{"schema_version": 3, "left_out": 0, "correct_sha256": None, "checksum": None},
+        "warnings": [],
     }
 
 
@@ -56,9 +58,9 @@ def test_they_are_counted_and_their_bitmaps_read(store: Store) -> None:
 
 def test_a_migration_changes_nothing_it_is_given() -> None:
     record = {"schema_version": 1, "id": "a"}
-    assert migrated(record)["schema_version"] == 2
+    assert migrated(record)["schema_version"] == 3
     assert record == {"schema_version": 1, "id": "a"}
-    for other in ({}, {"schema_version": "1"}, {"schema_version": 99}, {"schema_version": 2}):
+    for other in ({}, {"schema_version": "1"}, {"schema_version": 99}, {"schema_version": 3}):
         assert migrated(other) == other
 
 
@@ -79,16 +81,28 @@ def test_a_first_version_with_a_checksum_is_none(store: Store) -> None:
     assert result is not None
     write_result(store.folder(REAL), result)
     path = store.folder(REAL) / "result.json"
-    text = path.read_text().replace('"schema_version": 2', '"schema_version": 1')
+    text = path.read_text().replace('"schema_version": 3', '"schema_version": 1')
     path.write_text(text)
     with pytest.raises(Damaged, match="was altered: its checksum does not fit"):
+        read_result(str(path))
+
+
+def test_a_second_version_is_read_with_its_checksum_and_not_without(store: Store) -> None:
+    path = store.folder(REAL) / "result.json"
+    second = json.loads(path.read_bytes()) | {"schema_version": 2, "left_out": 3}
+    second["correct_sha256"] = None
+    path.write_text(sealed(json.dumps(second)))
+    found = read_result(str(path))
+    assert (found.schema_version, found.left_out, found.warnings) == (3, 3, [])
+    path.write_text(json.dumps(second))
+    with pytest.raises(Damaged, match="was altered: its checksum is gone"):
         read_result(str(path))
 
 
 def test_a_run_of_the_first_version_is_read() -> None:
     text = (FIRST / REAL / "result.json").read_text()
     found = read_copy({RESULT_COPY: json.dumps(json.loads(text))})
-    assert (found.id, found.top1, found.schema_version) == (REAL, 68.7, 2)
+    assert (found.id, found.top1, found.schema_version) == (REAL, 68.7, 3)
 
 
 def test_commands_read_them(store: Store, bench_main: Any) -> None:

@@ -235,7 +235,7 @@ def test_a_record_of_a_newer_version(store: Store, make_result: Make) -> None:
         store.finished(A)
     assert not isinstance(error.value, Damaged), "it is not to be measured again"
     assert str(error.value) == (
-        f"{path} is of a newer version of this project (schema 99, known is 2); update the project "
+        f"{path} is of a newer version of this project (schema 99, known is 3); update the project "
         "to read it"
     )
 

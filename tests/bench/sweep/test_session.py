@@ -76,6 +76,14 @@ def test_a_job_is_measured_then_found(session: Session, make_fast: Make, lines: 
     assert lines[1].endswith(f"known  {entries[0].id}")
 
 
+def test_what_a_reader_must_know_is_said_below_the_number(
+    session: Session, make_result: Callable[..., Result], lines: list[str]
+) -> None:
+    result = make_result(warnings=["half of it stays float", "it follows the batch"])
+    session._note(Entry("done", "a=1", result.id), result)
+    assert lines[1:] == ["  warning: half of it stays float", "  warning: it follows the batch"]
+
+
 def test_what_killed_processes_left_is_removed_first(
     session: Session, make_fast: Make, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,6 +209,15 @@ def test_footnotes_say_nested_parameters_and_no_quantizer_of_a_float_network(job
     ]
 
 
+def test_footnotes_begin_with_the_warnings_and_count_their_cells(jobs, results):
+    first = record(jobs[0], 180, warnings=["part of it stays float", "it follows the batch"])
+    second = record(jobs[1], 180, warnings=["it follows the batch"])
+    assert footnotes([first, second], cell_rows(jobs[:2], [first, second]))[:2] == [
+        "WARNING, 1 of 2 cells: part of it stays float",
+        "WARNING: it follows the batch",
+    ]
+
+
 def test_heading_names_many_seeds_by_the_first_and_the_last(jobs):
     cells = cell_rows(jobs[:7], [])
     cells["seed"] = range(7)
