@@ -2,7 +2,9 @@
 
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Sequence
 
+from bench.cells.differences import beside_label, differences, recorded_values
 from bench.cells.request import experiment_requests
 from bench.cells.result import Result, newest
 from bench.cells.store import Store
@@ -28,11 +30,11 @@ def _of_everything(results: list[Result]) -> None:
     for group in sorted({result.group for result in results}):
         cells = [result for result in results if result.group == group]
         say(f"{group}: {_counts(Counter(cell.status for cell in cells))}")
-        for cell in cells:
+        for cell, name in zip(cells, _names(cells), strict=True):
             what = (
                 f"{cell.top1:.2f} %" if cell.status == "done" else f"{cell.status}: {cell.reason}"
             )
-            say(f"  {cell.id}  {cell.label}  {what}")
+            say(f"  {cell.id}  {name}  {what}")
 
 
 def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
@@ -42,11 +44,22 @@ def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
     cells = [by_request.get(request.id) for request in requests]
     counts = Counter(result.status if result else "missing" for result in cells)
     say(f"{name}: {len(requests)} cells: {_counts(counts)}")
+    measured = [result for result in cells if result is not None]
+    names = {r.id: name for r, name in zip(measured, _names(measured), strict=True)}
     for request, result in zip(requests, cells, strict=True):
         if result is None:
             say(f"  missing  {run_command(request.overrides, user_configs)}")
         elif result.status != "done":
-            say(f"  {result.status}  {result.label}: {result.reason}")
+            say(f"  {result.status}  {names[result.id]}: {result.reason}")
+
+
+def _names(cells: Sequence[Result]) -> list[str]:
+    """Return the label of each cell, with whatever else tells it from the others."""
+    differing = differences([recorded_values(cell) for cell in cells])
+    return [
+        " ".join([cell.label, *beside_label(cell, words)])
+        for cell, words in zip(cells, differing, strict=True)
+    ]
 
 
 def _counts(counts: Counter[str]) -> str:

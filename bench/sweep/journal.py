@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from bench.cells.differences import typed_values, varying, words
 from bench.config.grids import jobs_of
 from models.errors import BenchError
 
@@ -38,12 +40,13 @@ class Entry(NamedTuple):
 class Journal:
     """What became of each job of one `bench run`, in a file that only grows.
 
-    total: jobs in all, where it is known.
+    total: jobs in all, where it is known. varying: the keys in which they differ, where it is.
     """
 
-    def __init__(self, path: Path, total: int | None):
+    def __init__(self, path: Path, total: int | None, varying: Sequence[str] | None = None):
         self.path = path
         self.total = total
+        self.varying = varying
         self._start = time.time()
         self._counted = Counter[str]()
         self._refusals = set[str]()
@@ -58,13 +61,22 @@ class Journal:
         journal._publish()
         return journal
 
-    def expect(self, total: int) -> None:
-        """Say how many jobs there are, once that is known."""
-        self.total = total
+    def expect(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Say which jobs there are, once that is known: the overrides of each."""
+        self.total = len(jobs)
+        self.varying = varying(map(typed_values, jobs))
         self._publish()
 
+    def words(self, job: Sequence[str]) -> list[str]:
+        """Return those of the overrides of a `job` in which it differs from others of the sweep.
+
+        These are all of them where it is not known which jobs there are.
+        """
+        return list(job) if self.varying is None else words(typed_values(job), self.varying)
+
     def _publish(self) -> None:
-        os.environ[_JOURNAL] = json.dumps([str(self.path.resolve()), self.total, self._start])
+        known = [str(self.path.resolve()), self.total, self._start, self.varying]
+        os.environ[_JOURNAL] = json.dumps(known)
 
     @staticmethod
     def forget() -> None:
@@ -124,8 +136,8 @@ class Journal:
 # One object for all the lines of a sweep, so that each line of the file is read once a process.
 @lru_cache(maxsize=1)
 def _published(text: str) -> Journal:
-    path, total, start = json.loads(text)
-    journal = Journal(Path(path), total)
+    path, total, start, varying = json.loads(text)
+    journal = Journal(Path(path), total, varying)
     journal._start = start
     return journal
 
@@ -138,14 +150,12 @@ class StartJournal(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         sweeper = config.hydra.sweeper
-        try:
-            total = len(jobs_of(config.hydra.overrides.task, dict(sweeper.get("params") or {})))
-        except BenchError:  # another sweeper's own kinds: the number of jobs stays unknown
-            total = None
         path = Path(config.hydra.sweep.dir) / f"jobs-{os.getpid()}.jsonl"
         # Hydra only warns of what a callback raises; the sweeper writes there next, and fails.
-        with suppress(OSError):
-            Journal.start(path, total)
+        # Another sweeper's lists may be of kinds of its own: its jobs stay unknown.
+        with suppress(OSError, BenchError):
+            journal = Journal.start(path, None)
+            journal.expect(jobs_of(config.hydra.overrides.task, dict(sweeper.get("params") or {})))
 
 
 def readable(seconds: float) -> str:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from multiprocessing import current_process
 from pathlib import Path
@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from bench.cells.cell import Cell, plan
+from bench.cells.differences import beside_label
 from bench.cells.request import Request, request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
@@ -66,7 +67,7 @@ class Session:
         self._in_worker = in_worker
         self._handed = journal
         self._folder = folder
-        self._deferred: list[tuple[Cell, str]] = []
+        self._deferred: list[tuple[Cell, Sequence[str]]] = []
         self._entries: list[Entry] = []
         self._uploads = Uploads()
         self._patience_seconds = 0.0
@@ -75,7 +76,7 @@ class Session:
 
     def __call__(self, composed: DictConfig) -> None:
         """Run one composed job and note what became of it; only an interrupt is raised."""
-        label = _label(HydraConfig.get().overrides.task)
+        job = list(HydraConfig.get().overrides.task)
         if self._in_worker:
             show_log()
         # A launcher's worker waits for a cell that another process is measuring. The process that
@@ -91,16 +92,16 @@ class Session:
             cell = plan(request_of(config), self._resources.listings)
             outcome = run_cell(cell, self._resources, wait=not in_a_row)
         except (BenchError, OSError) as error:
-            self._note(Entry("refused", label, reason=str(error)))
+            self._note(Entry("refused", _label(job), reason=str(error)))
             return
-        self._take(outcome, label)
+        self._take(outcome, job)
 
     @property
     def _journal(self) -> Journal | None:
         return self._handed or Journal.current()
 
-    def expect(self, jobs: int) -> None:
-        """Say how many jobs there are, before the first of them."""
+    def expect(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Say which jobs there are, before the first of them: the overrides of each."""
         if self._journal is not None:
             self._journal.expect(jobs)
 
@@ -114,18 +115,18 @@ class Session:
         if result is None:
             return False
         self._clean(cell.request.config.paths.outputs)
-        self._take(Outcome("found", cell, result), _label(overrides))
+        self._take(Outcome("found", cell, result), overrides)
         return True
 
     def finish(self) -> list[Entry]:
         """Do the cells that were left to other processes, wait for uploads; return all entries."""
         if self._deferred:
             log.info("waiting for %d cells that another process measures", len(self._deferred))
-        for cell, label in self._deferred:
+        for cell, job in self._deferred:
             try:
-                self._take(run_cell(cell, self._resources, wait=True), label)
+                self._take(run_cell(cell, self._resources, wait=True), job)
             except (BenchError, OSError) as error:
-                self._note(Entry("refused", label, reason=str(error)))
+                self._note(Entry("refused", _label(job), reason=str(error)))
         journal = self._journal
         for run, patience_seconds in _runs_of_workers(journal) if journal else ():
             if effective_mode("online") == "online":
@@ -148,16 +149,20 @@ class Session:
             self._cleaned.add(outputs)
             Store(outputs).clean()
 
-    def _take(self, outcome: Outcome, label: str) -> None:
+    def _take(self, outcome: Outcome, job: Sequence[str]) -> None:
         if outcome.result is None:
-            self._deferred.append((outcome.cell, label))
+            self._deferred.append((outcome.cell, job))
             return
         self._track(outcome.result, outcome.cell.request)
         result = outcome.result
         status = "found" if outcome.kind == "found" else result.status
-        self._note(Entry(status, label, result.id, result.reason), result)
+        varying = self._journal.words(job) if self._journal else ()
+        entry = Entry(status, _label(job), result.id, result.reason)
+        self._note(entry, describe(entry, result, varying))
+        for line in result.warnings:
+            log.warning("  warning: %s", line)
 
-    def _note(self, entry: Entry, result: Result | None = None) -> None:
+    def _note(self, entry: Entry, line: str | None = None) -> None:
         self._entries.append(entry)
         journal = self._journal
         if journal is not None:
@@ -167,9 +172,7 @@ class Session:
             if is_repeated:
                 return
         position = f"{journal.position()} " if journal else ""
-        log.info("%s%s", position, describe(entry, result))
-        for line in result.warnings if result is not None else ():
-            log.warning("  warning: %s", line)
+        log.info("%s%s", position, line or describe(entry, None))
 
     def _track(self, result: Result, request: Request) -> None:
         config = request.config
@@ -244,13 +247,17 @@ def _refuse_lists(choices: Mapping[str, Any]) -> None:
             raise BenchError(f"{group}=[...] mixes configs; list values with -m and no brackets")
 
 
-def describe(entry: Entry, result: Result | None) -> str:
-    """Return one line on what became of a cell."""
+def describe(entry: Entry, result: Result | None, varying: Iterable[str] = ()) -> str:
+    """Return one line on what became of a cell.
+
+    varying: the words in which it differs from other cells of its sweep.
+    """
     if result is None:
         return f"error: {entry.reason} ({entry.label})"
+    name = " ".join([result.label, *beside_label(result, varying)])
     if result.status != "done":
-        return f"{result.label}: {result.status}: {result.reason}  {result.id}"
+        return f"{name}: {result.status}: {result.reason}  {result.id}"
     how = "known" if entry.status == "found" else f"{result.seconds['total']:.1f} s"
     reference = "" if result.fp32_top1 is None else f"float {result.fp32_top1:.2f} %, "
     interval = f"{result.top1:.2f} % [{result.ci_low:.2f}, {result.ci_high:.2f}]"
-    return f"{result.label}: {interval}, {reference}{how}  {result.id}"
+    return f"{name}: {interval}, {reference}{how}  {result.id}"

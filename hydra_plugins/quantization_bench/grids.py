@@ -68,7 +68,7 @@ class GridsSweeper(BasicSweeper):
         """Note the jobs whose cells are finished, and return the others."""
         trees = [self._configs.plain(job) if self._configs else None for job in jobs]
         self.validate_batch_is_legal([j for j, tree in zip(jobs, trees, strict=True) if not tree])
-        self._session.expect(len(jobs))
+        self._session.expect(jobs)
         return [
             job
             for job, tree in zip(jobs, trees, strict=True)

@@ -154,11 +154,14 @@ def test_a_line_that_is_not_whole_waits(journal: Journal) -> None:
 
 
 def test_the_number_of_jobs_is_told_later(journal: Journal) -> None:
-    journal.expect(9)
+    jobs = [["method=real", f"seed={seed}"] for seed in range(9)]
+    assert journal.words(jobs[1]) == jobs[1]  # what differs is not known yet
+    journal.expect(jobs)
     assert journal.position() == "[0/9]"
     found = Journal.current()
     assert found is not None
     assert (found.total, found._start) == (9, journal._start)
+    assert found.words(jobs[1]) == journal.words(jobs[1]) == ["seed=1"]
     assert Journal.current() is found
 
 

@@ -60,6 +60,10 @@ def test_describe(make_result: Callable[..., Result]) -> None:
     assert describe(Entry("failed", "a=1"), failed) == (
         f"{what}: failed: no memory  0123456789abcdef"
     )
+    varying = ["method=gaussian", "quant.a_range=mse", "seed=1", "quant=w4a8"]
+    assert describe(Entry("failed", "a=1"), failed, varying) == (
+        f"{what} quant.a_range=mse: failed: no memory  0123456789abcdef"
+    )
     assert describe(Entry("refused", "a=1", reason="no"), None) == "error: no (a=1)"
 
 
@@ -167,7 +171,7 @@ def test_a_cell_in_other_hands_is_done_last(
     assert [entry.status for entry in entries] == ["done", "done"]
     assert lines[0].startswith("[1/2, about ")
     assert lines[1] == "waiting for 1 cells that another process measures"
-    assert lines[2].startswith("[2/2] resnet20 mnist5k gaussian W8A8 seed 0: ")
+    assert lines[2].startswith("[2/2] resnet20 mnist5k gaussian W8A8 seed 0 a=1 b=2: ")
 
 
 def test_a_cell_in_other_hands_may_turn_out_bad(
