@@ -92,10 +92,18 @@ def _drop_stdout() -> None:
 
 
 class _TerminalHandler(logging.Handler):
-    """Writes above a progress bar, where there is one, instead of through it."""
+    """Writes above a progress bar, where there is one, instead of through it.
+
+    A command goes on whose lines no one reads any more, or that find no room on a disk.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except OSError as error:
+            _drop_stdout()
+            if not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f"warning: the output cannot be written: {error.strerror}\n")

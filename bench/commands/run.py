@@ -64,6 +64,8 @@ def run(args: Sequence[str]) -> int:
         if verbose:
             raise
         raise BenchError(explain(error)) from error
+    except BrokenPipeError:  # of what Hydra prints, such as its help
+        raise
     except OSError as error:  # Hydra makes its folders under the outputs
         if verbose:
             raise

@@ -1,12 +1,15 @@
 """Text for the terminal or a file, and one line where it cannot be written."""
 
+import errno
 import io
+import logging
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.console import flush_or_drop, put, write
+from bench.console import _TerminalHandler, flush_or_drop, put, write
 from models.errors import BenchError
 
 
@@ -51,3 +54,25 @@ def test_what_cannot_be_written_at_the_end_is_forgotten(monkeypatch: pytest.Monk
     flush_or_drop()
     with sys.stdout:
         assert sys.stdout.name == "/dev/null"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EPIPE, ""),
+        (errno.ENOSPC, "warning: the output cannot be written: No space left on device\n"),
+    ],
+)
+def test_a_log_line_that_cannot_be_written_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, said: str
+) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    for _ in range(2):
+        _TerminalHandler().handle(logging.makeLogRecord({"msg": "a line"}))
+    with sys.stdout:
+        assert sys.stdout.name == "/dev/null"
+    assert capsys.readouterr().err == said

@@ -1,8 +1,11 @@
 """`bench run` as its users call it, the mistakes they make included."""
 
 import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -347,6 +350,26 @@ def test_lines_that_make_no_sense(bench_main: Bench, args: tuple[str, ...], mess
 def test_the_process_ends_with_the_status_and_no_traceback(bench_process: Bench) -> None:
     done = bench_process("run", "model=resnet21")
     assert done == (2, "", "error: unknown model 'resnet21'; did you mean 'resnet20'?\n")
+
+
+def test_a_reader_that_went_away(
+    bench_main: Bench, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pipe_without_reader() -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        monkeypatch.setattr(sys, "stdout", os.fdopen(writer, "w"))
+
+    pipe_without_reader()
+    sweep = bench_main("run", "-m", *FAST, "quant.w_bits=8,4", f"paths.outputs={outputs}")
+    assert (sweep.status, sweep.err) == (0, "")
+    done = [record for record in records(outputs).values() if record["method"] != "float"]
+    assert sorted(record["w_bits"] for record in done) == [4, 8]
+    pipe_without_reader()
+    helped = bench_main("run", "--help")
+    with suppress(BrokenPipeError):
+        sys.stdout.close()
+    assert (helped.status, helped.err) == (0, "")
 
 
 def test_two_processes_share_a_sweep(outputs: Path, workplace: Path) -> None:
