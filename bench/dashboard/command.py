@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
+from bench.cells.recipe_label import Presets, composition, nearest_preset
 from bench.config.files import options
 from bench.config.schema import Config
 from bench.dashboard.folders import FOLDER
-from bench.dashboard.labels import Presets, composition, leaves, nearest_preset
+from bench.dashboard.labels import leaves
 from models.quantize.spec import MIXED
 from models.zoo import FILE_SUFFIXES, TIMM
 
@@ -20,7 +21,7 @@ _PLAIN = re.compile(r"[\w./:+-]+")
 def command(config: Config, recipes: Presets) -> str | None:
     """Return the `bench run` line for the normalised configuration of a cell.
 
-    recipes: the presets, as of `labels.presets`. Returns None where a model, data set or
+    recipes: the presets, as of `recipe_label.presets`. Returns None where a model, data set or
     method is not one of the shipped configs: only their owner can name them. `FOLDER` stands for
     where images lie, and the file of the weights.
     """

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from bench.cells.recipe_label import Presets
 from bench.cells.request import normalised
 from bench.config.schema import read_config
 from bench.dashboard.command import command
-from bench.dashboard.labels import Presets
 from bench.files.yaml_files import read_yaml
 from models.errors import BenchError
 
@@ -28,7 +28,7 @@ class Configuration(NamedTuple):
 def read_configuration(folder: Path, recipes: Presets) -> Configuration:
     """Return what config.yaml in the `folder` of a cell says; nothing when there is none.
 
-    recipes: the presets, as of `labels.presets`. A file that names no cell costs the command,
+    recipes: the presets, as of `recipe_label.presets`. A file that names no cell costs the command,
     whatever is wrong with it, and is warned of.
     """
     path = folder / "config.yaml"

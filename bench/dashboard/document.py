@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bench.cells.recipe_label import presets, recipe_label
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.dashboard.calibrations import calibrations
 from bench.dashboard.configuration import Configuration, read_configuration
 from bench.dashboard.folders import without_folders
 from bench.dashboard.groups import seed_groups
-from bench.dashboard.labels import bits_order, method_labels, presets, recipe_label
+from bench.dashboard.labels import bits_order, method_labels
 from bench.dashboard.layers import layer_choice
 from bench.dashboard.papers import paper_differences
 from bench.dashboard.pool import Pool

@@ -2,11 +2,11 @@ import shlex
 
 import pytest
 
+from bench.cells.recipe_label import presets
 from bench.cells.request import normalised
 from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.dashboard.command import command
-from bench.dashboard.labels import presets
 from tests.bench.cells_of import request_id
 
 

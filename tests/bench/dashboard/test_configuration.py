@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.cells.recipe_label import presets
 from bench.dashboard.configuration import Configuration, read_configuration
-from bench.dashboard.labels import presets
 from tests.bench.dashboard.examples import config_of
 
 

@@ -32,7 +32,7 @@ def test_a_cell_has_its_numbers_its_card_and_its_command(store: Store) -> None:
     (cell,) = document["cells"]
     assert (cell["top1"], cell["correct"], cell["total"], cell["bits"]) == (70.0, 7, 10, "W4A8")
     assert (round(cell["low"], 2), round(cell["high"], 2)) == (39.68, 89.22)
-    assert (cell["method_label"], cell["recipe"]) == ("gaussian", "default")
+    assert (cell["method_label"], cell["recipe"]) == ("gaussian", "zeroq_release")
     assert cell["command"].startswith("bench run model=resnet20 data=mnist5k method=gaussian ")
     assert document["values"][cell["card"]["preprocessing"]] == {"size": 32}
     assert cell["bitmap"] == "/gA="
@@ -113,10 +113,10 @@ def test_cells_of_other_candidates_or_products_are_no_seeds_of_each_other(store:
     write(store, example("e" * 16, RIGHT, seed=2), RIGHT)
     groups = {tuple(g["cells"]): (g["recipe"], g["bits"]) for g in collected(store)["groups"]}
     assert groups == {
-        ("a" * 16,): ("default", "MP6/A8"),
-        ("b" * 16,): ("default, w_candidates [4, 8]", "MP6/A8"),
-        ("c" * 16, "d" * 16): ("default, matrix_products tf32", "W4A8"),
-        ("e" * 16,): ("default", "W4A8"),
+        ("a" * 16,): ("zeroq_release", "MP6/A8"),
+        ("b" * 16,): ("zeroq_release, w_candidates [4, 8]", "MP6/A8"),
+        ("c" * 16, "d" * 16): ("zeroq_release, matrix_products tf32", "W4A8"),
+        ("e" * 16,): ("zeroq_release", "W4A8"),
     }
 
 
