@@ -72,3 +72,19 @@ def test_what_is_kept(tmp_path: Path) -> None:
     line, goal = ((pixels == colour).all(axis=2).any() for colour in ((9, 105, 218), (26, 127, 55)))
     assert line
     assert goal
+
+
+def test_runs_of_one_day_are_told_apart_by_their_time() -> None:
+    one, other = "2026-01-01T08:00:00+00:00", "2026-01-01T21:30:00+00:00"
+    assert history.moments([one, other]) == ["2026-01-01\n08:00", "2026-01-01\n21:30"]
+    assert history.moments([one, "2026-01-02T08:00:00+00:00"]) == ["2026-01-01", "2026-01-02"]
+
+
+def test_a_goal_far_from_the_values_does_not_flatten_their_course(tmp_path: Path) -> None:
+    goal = np.array((26, 127, 55))
+    for value, drawn in ((0.23, True), (0.0001, False)):
+        ratio = Ratio("step / bare: net", Side("step", value), Side("bare", 0.2), goal=1.2)
+        rows = history.rows(document([ratio], machine(torch.device("cpu"))))
+        history.plot(rows, tmp_path / "history.png")
+        pixels = np.asarray(Image.open(tmp_path / "history.png").convert("RGB"))
+        assert bool((pixels == goal).all(axis=2).any()) is drawn

@@ -1,0 +1,41 @@
+"""The picture of a training: every panel of it shows something, however short the training."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.plots.training import plot_training
+
+
+def epochs(count: int) -> list[dict[str, Any]]:
+    teachers = {"4": {"8": 30, "6": 10}, "2": {"8": 0, "6": 0, "4": 0}}
+    schedules = {"lambda": 0.5, "keep": [0.9, 0.8, 0.7]}
+    return [{"epoch": i + 1, "loss": 2.0, "teachers": teachers, **schedules} for i in range(count)]
+
+
+def coloured(path: Path, panels: int) -> list[int]:
+    """Return how many pixels of each panel's middle are neither white, grey nor black."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    colour = (pixels.max(axis=2) - pixels.min(axis=2)) > 40
+    inside = colour[int(0.15 * len(colour)) : int(0.8 * len(colour))]
+    return [int(part.sum()) for part in np.array_split(inside, panels, axis=1)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_no_panel_is_blank(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "training.png"
+    plot_training(epochs(count), path)
+    loss, teachers, without, schedules = coloured(path, panels=4)
+    assert loss > 10
+    assert teachers > 30_000  # both shares fill their panel
+    assert without < teachers / 10  # of no step at all there is the legend only
+    assert schedules > 10
+
+
+def test_a_training_without_teachers_is_its_loss(tmp_path: Path) -> None:
+    path = tmp_path / "training.png"
+    plot_training([{"epoch": 1, "loss": 0.5}], path)
+    assert coloured(path, panels=1)[0] > 10
