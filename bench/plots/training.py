@@ -69,7 +69,12 @@ def _schedules(ax: "Axes", x: Sequence[int], epochs: list[dict[str, Any]], marke
     for at, values in enumerate(keeps):
         shade = 0.2 + 0.8 * at / max(1, last)
         label = f"p of block {at}" if at in (0, last) else None
-        line = {"color": "tab:red", "alpha": shade, "linewidth": 0.8, "label": label}
+        line: dict[str, Any] = {
+            "color": "tab:red",
+            "alpha": shade,
+            "linewidth": 0.8,
+            "label": label,
+        }
         ax.plot(x, values, marker=marker, markersize=3, **line)
     ax.set(title="lambda, and p of each block", ylim=(0, None))
     ax.legend(fontsize="small")

@@ -121,7 +121,7 @@ def _row(axes: "Axes", runs: Sequence[int], values: Sequence[float], last: pd.Se
     axes.spines["bottom"].set_color(_PALE)
     axes.tick_params(axis="x", length=0, colors=_QUIET)
     what, _, where = last["name"].partition(": ")
-    beside = {"transform": axes.transAxes, "fontsize": 8}
+    beside: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 8}
     axes.text(-0.03, 0.72, what, ha="right", va="center", **beside)
     axes.text(-0.03, 0.2, where, ha="right", va="center", color=_QUIET, **beside)
     said = f"{values[-1]:.3g}"

@@ -56,7 +56,7 @@ WORK = (Work("efficientnet_lite0", 5, backward=False), Work("resnet20", 16, back
 
 def serve(work: Work, threads: int) -> None:
     """Run `work` once for each line of stdin, and answer each with a line when it is done."""
-    runtime = RuntimeConfig(device="cpu", threads=threads)
+    runtime = RuntimeConfig.model_validate({"device": "cpu", "threads": threads})
     device = prepare_device(runtime, GpuClaim())
     network = entry(work.network).network().eval().to(memory_format=device.memory_format)
     size = entry(work.network).preprocessing.size
