@@ -158,11 +158,9 @@ class Session:
         status = "found" if outcome.kind == "found" else result.status
         varying = self._journal.words(job) if self._journal else ()
         entry = Entry(status, _label(job), result.id, result.reason)
-        self._note(entry, describe(entry, result, varying))
-        for line in result.warnings:
-            log.warning("  warning: %s", line)
+        self._note(entry, describe(entry, result, varying), result.warnings)
 
-    def _note(self, entry: Entry, line: str | None = None) -> None:
+    def _note(self, entry: Entry, line: str | None = None, warnings: Sequence[str] = ()) -> None:
         self._entries.append(entry)
         journal = self._journal
         if journal is not None:
@@ -173,6 +171,8 @@ class Session:
                 return
         position = f"{journal.position()} " if journal else ""
         log.info("%s%s", position, line or describe(entry, None))
+        for warning in warnings:
+            log.warning("  warning: %s", warning)
 
     def _track(self, result: Result, request: Request) -> None:
         config = request.config

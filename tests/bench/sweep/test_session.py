@@ -84,8 +84,12 @@ def test_what_a_reader_must_know_is_said_below_the_number(
     session: Session, make_result: Callable[..., Result], lines: list[str]
 ) -> None:
     result = make_result(warnings=["half of it stays float", "it follows the batch"])
-    session._note(Entry("done", "a=1", result.id), result)
-    assert lines[1:] == ["  warning: half of it stays float", "  warning: it follows the batch"]
+    session._note(Entry("done", "a=1", result.id), "a number", result.warnings)
+    assert lines == [
+        "a number",
+        "  warning: half of it stays float",
+        "  warning: it follows the batch",
+    ]
 
 
 def test_what_killed_processes_left_is_removed_first(
