@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from bench.plots.draw import draw
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MIXED_PLOT = "mixed.png"
 
 
 def plot_mixed(choice: dict[str, Any], path: Path) -> None:
     """Draw the frontier with the chosen point, and each layer's bits and sensitivities."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    draw(lambda figure: _paint(figure, choice), path, (12, 4.5))
+
+
+def _paint(figure: "Figure", choice: dict[str, Any]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     sizes, costs = zip(*choice["frontier"], strict=True)
     left.plot(sizes, costs, ".-", color="tab:blue", markersize=3)
@@ -37,7 +42,6 @@ def plot_mixed(choice: dict[str, Any], path: Path) -> None:
         lines.set(ylabel="sensitivity, nats")
         lines.set_yscale(_scale(cost for _, of in free for cost in of.values()))
         lines.legend(fontsize="small")
-    figure.savefig(path, dpi=100)
 
 
 def _scale(costs: Iterable[float]) -> str:

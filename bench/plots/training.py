@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.plots.draw import draw
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TRAINING_PLOT = "training.png"
 
@@ -17,14 +20,13 @@ def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
 
     epochs: one value an epoch with `epoch`, `loss` and what the method tells; one or more.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    students = list(epochs[0].get("teachers", ()))
+    columns = len(students) + 2 if students else 1
+    draw(lambda figure: _paint(figure, epochs, students), path, (4 * columns, 3.2))
 
-    chooses = "teachers" in epochs[0]
-    students = list(epochs[0]["teachers"]) if chooses else []
-    columns = 1 + len(students) + chooses
-    figure = Figure(figsize=(4 * columns, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
+
+def _paint(figure: "Figure", epochs: list[dict[str, Any]], students: list[str]) -> None:
+    columns = len(students) + 2 if students else 1
     axes = figure.subplots(1, columns, squeeze=False)[0]
     x = [epoch["epoch"] for epoch in epochs]
     marker = "o" if len(x) < _MARKED else ""
@@ -33,11 +35,10 @@ def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
     for ax, student in zip(axes[1:], students, strict=False):
         _teachers(ax, x, [epoch["teachers"][student] for epoch in epochs])
         ax.set_title(f"teacher of {student} bits")
-    if chooses:
+    if students:
         _schedules(axes[-1], x, epochs, marker)
     for ax in axes:
         _epochs(ax, x)
-    figure.savefig(path, dpi=100)
 
 
 def _epochs(ax: "Axes", x: Sequence[int]) -> None:

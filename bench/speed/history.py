@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.plots.draw import draw
 from models.errors import BenchError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MACHINE = ["device", "cores", "threads"]
 COLUMNS = ["measured_at", "git_sha", *_MACHINE, "load_average", "name", "ratio", "goal", "wanted"]
@@ -77,13 +79,18 @@ def comparable(history: pd.DataFrame) -> pd.DataFrame:
 
 def plot(history: pd.DataFrame, path: Path) -> None:
     """Write a PNG: a row for each ratio with a goal that was measured last, over the same runs."""
-    from matplotlib.figure import Figure
-
     history = comparable(history)
     runs = list(dict.fromkeys(history["measured_at"]))
     latest = history[(history["measured_at"] == runs[-1]) & history["goal"].notna()]
     height = _ROW * max(1, len(latest)) + _MARGIN
-    figure = Figure(figsize=(_WIDE, height), dpi=120)
+    draw(lambda figure: _paint(figure, history, runs, latest), path, (_WIDE, height), dpi=120)
+
+
+def _paint(
+    figure: "Figure", history: pd.DataFrame, runs: Sequence[str], latest: pd.DataFrame
+) -> None:
+    height = figure.get_figheight()
+    figure.set_layout_engine("none")
     rows = figure.subplots(max(1, len(latest)), 1, sharex=True, squeeze=False)[:, 0]
     figure.subplots_adjust(
         **{"left": 0.36, "right": 0.74, "hspace": 0.5},
@@ -100,7 +107,6 @@ def plot(history: pd.DataFrame, path: Path) -> None:
     rows[-1].set_xticks(range(len(runs))[some], moments(runs)[some], fontsize=7)
     figure.text(0.36, 1 - 0.22 / height, "run by run, each on a scale of its own", fontsize=8)
     figure.text(0.75, 1 - 0.22 / height, "last        goal", fontsize=8, color=_QUIET)
-    figure.savefig(path, metadata={"Software": None})
 
 
 def _row(axes: "Axes", runs: Sequence[int], values: Sequence[float], last: pd.Series) -> None:

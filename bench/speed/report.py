@@ -4,14 +4,18 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tabulate import tabulate
 
 from bench.machine.device import device_name
 from bench.machine.versions import git_sha, versions
+from bench.plots.draw import draw
 from bench.speed.ratio import Ratio
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = {"met": "#1a7f37", "not met": "#bc4c00", "no goal": "#6e7781"}
 _BAR = 0.45  # inches
@@ -71,9 +75,10 @@ def table(ratios: Sequence[Ratio]) -> str:
 
 def plot(ratios: Sequence[Ratio], path: Path) -> None:
     """Write a PNG with a bar a ratio and a mark at its goal."""
-    from matplotlib.figure import Figure
+    draw(lambda figure: _paint(figure, ratios), path, (9, 1.2 + _BAR * len(ratios)), dpi=120)
 
-    figure = Figure(figsize=(9, 1.2 + _BAR * len(ratios)), layout="constrained")
+
+def _paint(figure: "Figure", ratios: Sequence[Ratio]) -> None:
     axes = figure.add_subplot()
     for row, ratio in enumerate(ratios):
         axes.barh(row, ratio.value, height=0.6, color=_COLOURS[ratio.verdict])
@@ -89,4 +94,3 @@ def plot(ratios: Sequence[Ratio], path: Path) -> None:
     axes.set_xlim(0, 1.4 * max(max(ratio.value, ratio.goal or 0) for ratio in ratios))
     axes.set_xlabel("seconds / seconds; green: goal met, orange: not met, grey: no goal")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
