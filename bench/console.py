@@ -88,7 +88,7 @@ def _stdout() -> Iterator[None]:
 
 def _drop_stdout() -> None:
     # Python would try once more at its end, and say so in three lines.
-    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 class _TerminalHandler(logging.Handler):

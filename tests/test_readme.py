@@ -53,7 +53,7 @@ def leads_somewhere(page: Path, link: str) -> bool:
 
 def broken(page: Path) -> list[str]:
     """Return the links of a page that lead nowhere."""
-    return [link for link in links(page.read_text()) if not leads_somewhere(page, link)]
+    return [link for link in links(page.read_text("utf-8")) if not leads_somewhere(page, link)]
 
 
 def commands(text: str) -> set[str]:
@@ -111,7 +111,7 @@ def test_what_is_not_there_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_subcommands_exist(page: Path) -> None:
     known = _parser().format_help()
-    used = commands(page.read_text())
+    used = commands(page.read_text(encoding="utf-8"))
     assert [name for name in sorted(used) if not re.search(rf"\n    {name}\s", known)] == []
 
 

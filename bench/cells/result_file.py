@@ -27,7 +27,7 @@ def write_result(folder: Path, result: Result) -> Result:
     sha256 = sha256_of(bitmap) if bitmap.exists() else None
     result = result.model_copy(update={"correct_sha256": sha256})
     text = sealed(result.model_dump_json(indent=1, exclude={"checksum"}))
-    (folder / RESULT).write_text(text)
+    (folder / RESULT).write_text(text, encoding="utf-8")
     return result.model_copy(update={"checksum": json.loads(text)["checksum"]})
 
 

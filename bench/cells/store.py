@@ -245,6 +245,6 @@ class Store:
         To be used under the cell's lock.
         """
         partial = self.scratch(id, "note") / f"{name}.json"
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         partial.replace(self.folder(id) / partial.name)
         partial.parent.rmdir()

@@ -19,12 +19,12 @@ def docs(arguments: Namespace) -> int:
     """
     if not _RESULTS.is_dir():
         raise BenchError(f"there is no {_RESULTS} here; `bench docs` is for a checkout of the code")
-    pages = {page: page.read_text() for page in _PAGES}
+    pages = {page: page.read_text("utf-8") for page in _PAGES}
     names = dict.fromkeys(name for page in pages.values() for name in table_names_in(page))
     tables = {name: table_from_files(_RESULTS, name) for name in names}
     content = {page: fill(text, tables.__getitem__) for page, text in pages.items()}
     content |= {_RESULTS / f"{name}.md": table for name, table in tables.items()}
-    stale = [file for file, text in content.items() if file.read_text() != text]
+    stale = [file for file, text in content.items() if file.read_text("utf-8") != text]
     for file in stale:
         if not arguments.check:
             write_whole(file, content[file])

@@ -36,5 +36,6 @@ def options(group: str, user_configs: Path | None = None) -> dict[str, str]:
 
 
 def _description(file: Path) -> str:
-    comments = [ln[1:].strip() for ln in file.read_text().splitlines() if ln.startswith("#")]
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comments = [line[1:].strip() for line in lines if line.startswith("#")]
     return next((line for line in comments if not line.startswith("@package")), "")

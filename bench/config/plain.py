@@ -183,7 +183,7 @@ class Composer:
 
 
 def _read(path: Path) -> _File:
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     try:
         content = parse_yaml(text) or {}
     except yaml.YAMLError as error:

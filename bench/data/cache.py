@@ -175,7 +175,7 @@ def _fill(
     about = {"name": listing.name, "side": listing.side, "images": len(crc32)}
     about |= {"fingerprint": listing.fingerprint, "size": size, "resize": preprocessing.resize}
     about |= {"interpolation": preprocessing.interpolation, "left_out": left_out}
-    (folder / ABOUT).write_text(sealed(json.dumps(about, indent=1)))
+    (folder / ABOUT).write_text(sealed(json.dumps(about, indent=1)), encoding="utf-8")
 
 
 def _write_header(file: BinaryIO, count: int, size: int) -> None:

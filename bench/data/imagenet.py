@@ -28,7 +28,7 @@ def synsets() -> tuple[str, ...]:
     spec = find_spec("timm")
     for location in (spec and spec.submodule_search_locations) or []:
         path = Path(location, "data", "_info", "imagenet_synsets.txt")
-        names = tuple(path.read_text().split()) if path.is_file() else ()
+        names = tuple(path.read_text(encoding="utf-8").split()) if path.is_file() else ()
         if len(names) == CLASSES:
             return names
     raise BenchError(

@@ -10,7 +10,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read_yaml(path: Path) -> Any:
     """Return the content of a file. Raises OSError, UnicodeDecodeError or yaml.YAMLError."""
-    return parse_yaml(path.read_text())
+    return parse_yaml(path.read_text(encoding="utf-8"))
 
 
 def parse_yaml(text: str) -> Any:

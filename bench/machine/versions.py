@@ -32,7 +32,8 @@ def git_sha() -> str | None:
 
     def git(*args: str) -> str:
         command = ["git", "-C", str(top), *args]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=True)
+        return done.stdout.decode("utf-8", "replace").strip()
 
     try:
         return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")

@@ -79,7 +79,7 @@ def _record(orders: dict[str, Any], phase: str, where: str, seconds_past: float)
         }
     )
     try:
-        log = (Path(orders["folder"]) / "log.txt").read_text(errors="replace")
+        log = (Path(orders["folder"]) / "log.txt").read_text("utf-8", "replace")
     except OSError:
         log = ""
     kept = _put(store, record, orders["config"], f"{log}{why}; the process was ended\n")
@@ -97,8 +97,8 @@ def _put(store: Store, record: Result, config: str, log: str) -> str:
                 if store.finished(record.id) is not None:
                     return "the earlier result is kept; "
                 with store.writing(record.id) as folder:
-                    (folder / "log.txt").write_text(log)
-                    (folder / "config.yaml").write_text(config)
+                    (folder / "log.txt").write_text(log, encoding="utf-8")
+                    (folder / "config.yaml").write_text(config, encoding="utf-8")
                     write_result(folder, record)
             return ""
         except Busy:

@@ -136,7 +136,8 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
         if result.status == "failed" and earlier is not None:
             log.warning("warning: it failed this time; the earlier result of %s is kept", cell.id)
             raise _KeepEarlier
-        (folder / "config.yaml").write_text(yaml.safe_dump(portable(config)))
+        resolved = yaml.safe_dump(portable(config))
+        (folder / "config.yaml").write_text(resolved, encoding="utf-8")
         result = write_result(folder, result)
     return result
 
@@ -177,7 +178,7 @@ def _one_line(error: Exception) -> str:
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """Write everything the harness logs inside the block to a file too, debug included."""
-    logger, handler = logging.getLogger("bench"), _CellLog(path)
+    logger, handler = logging.getLogger("bench"), _CellLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     try:

@@ -142,7 +142,7 @@ def _entries(kind: str, name: str, library: Mapping[str, str]) -> dict[str, str]
 
 
 def _library() -> dict[str, str]:
-    return split_entries((REFERENCES / "papers.bib").read_text())
+    return split_entries((REFERENCES / "papers.bib").read_text("utf-8"))
 
 
 def split_entries(bibtex: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ def table_from_files(folder: Path, name: str) -> str:
                 f"table {name!r} is shown and {file} is missing; make it with "
                 f"`bench table {name} --format {file.suffix[1:]} --out {file}`"
             )
-    notes = [line[2:] for line in text.read_text().splitlines() if line.startswith("- ")]
+    notes = [line[2:] for line in text.read_text("utf-8").splitlines() if line.startswith("- ")]
     try:
         frame = _read(cells)
         texts, best = view(frame)

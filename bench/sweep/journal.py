@@ -56,7 +56,7 @@ class Journal:
     def start(cls, path: Path, total: int | None) -> "Journal":
         """Begin a journal that the processes of this sweep find through the environment."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
+        path.write_text("", encoding="utf-8")
         journal = cls(path, total)
         journal._publish()
         return journal
@@ -91,11 +91,11 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         # One short write in append mode: lines of several processes do not mix.
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry._asdict()) + "\n")
 
     def entries(self) -> list[Entry]:
-        return [Entry(**json.loads(line)) for line in self.path.read_text().splitlines()]
+        return [Entry(**json.loads(line)) for line in self.path.read_text("utf-8").splitlines()]
 
     def position(self) -> str:
         """Return how far the sweep is, such as `[12/27, 1 failed, 2 min left]`."""

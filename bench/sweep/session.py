@@ -193,7 +193,7 @@ class Session:
                 continue
             if self._in_worker and self._journal is not None:
                 # A worker may go as soon as its job is done: who started the sweep uploads.
-                with _runs_file(self._journal).open("a") as file:
+                with _runs_file(self._journal).open("a", encoding="utf-8") as file:
                     file.write(json.dumps([str(run.resolve()), config.tracking.patience_s]) + "\n")
             elif mode == "online":
                 self._upload(run, config.tracking.patience_s)
@@ -219,7 +219,7 @@ def _runs_file(journal: Journal) -> Path:
 def _runs_of_workers(journal: Journal) -> Iterator[tuple[Path, float]]:
     """Yield the W&B runs that workers have written, and how long to wait for their upload."""
     file = _runs_file(journal)
-    for line in file.read_text().splitlines() if file.exists() else ():
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
         run, patience_seconds = json.loads(line)
         yield Path(run), patience_seconds
 

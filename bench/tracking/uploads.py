@@ -110,7 +110,7 @@ def _sync(parent: int, runs: Sequence[Path]) -> None:
         cli(["sync", "--yes", *map(str, runs)])  # ends in SystemExit
     finally:
         for log in set(logs.glob("debug-sync.*")) - before:
-            for run in incomplete(log.read_text(errors="replace"), runs):
+            for run in incomplete(log.read_text("utf-8", "replace"), runs):
                 for mark in _marks(run):
                     mark.unlink()
 

@@ -98,7 +98,7 @@ def test_a_reader_that_went_away_is_no_error() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("words", [["ls", "tables"], ["table", "dsg_resnet18", "--format", "csv"]])
 def test_output_to_a_full_disk_is_one_line(words: list[str]) -> None:
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "bench", *words],
             stdout=full,

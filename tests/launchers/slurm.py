@@ -122,7 +122,7 @@ def _cancel_all(env: Mapping[str, str]) -> None:
 
 @contextmanager
 def _daemon(command: list[str], out: Path, env: Mapping[str, str]) -> Iterator[None]:
-    with out.open("w") as file:
+    with out.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )

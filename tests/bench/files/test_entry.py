@@ -93,7 +93,7 @@ def test_what_fails_while_it_is_made_leaves_nothing(tmp_path: Path, kind: Kind) 
     entry = entry_of(tmp_path, kind)
 
     def fail(path: Path) -> None:
-        path.write_text("half")
+        path.write_text("half", encoding="utf-8")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), entry.locked():

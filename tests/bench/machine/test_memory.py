@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def test_the_smallest_limit_counts(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ HANGING = (
 def alive(process: int) -> bool:
     """A process that ended and was not waited for, by a parent that is gone, is not alive."""
     try:
-        stat = Path(f"/proc/{process}/stat").read_text()
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except FileNotFoundError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"

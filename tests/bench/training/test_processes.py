@@ -229,5 +229,5 @@ def test_a_machine_that_dies_in_a_training_leaves_no_other_hanging(
 
 
 def children(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8")
     return [int(word) for word in text.split()]

@@ -240,7 +240,7 @@ def test_no_room(release: Release, folder: Path) -> None:
 
 def test_the_folder_is_a_file(release: Release, folder: Path) -> None:
     folder.parent.mkdir()
-    folder.write_text("")
+    folder.write_text("", encoding="utf-8")
     with pytest.raises(BenchError, match=f"cannot write to {folder}: File exists; make room"):
         fetch(release.url, FILE, SHA1)
 
