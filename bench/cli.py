@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.config.files import check_user_configs
-from bench.console import flush, flush_or_drop
+from bench.console import flush, flush_or_drop, prepare_streams
 from bench.machine.children import import_last_from
 from models.errors import BenchError
 
@@ -30,6 +30,7 @@ def command() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0, 1 (a cell failed) or 2 (bad input)."""
     args = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
     # A user's own module is found beside where the command is typed.
     import_last_from(os.getcwd())  # noqa: PTH109
     try:

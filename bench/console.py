@@ -5,10 +5,43 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 from bench.files.whole import write_whole
 from models.errors import BenchError
+
+
+def prepare_streams() -> None:
+    """Let whatever is written to stdout and stderr end nothing, wherever they lead.
+
+    One that was closed, as a daemon's are, leads nowhere; a character that a terminal does not take
+    becomes a question mark.
+    """
+    names = ("stdin", "stdout", "stderr")
+    closed = [number for number, name in enumerate(names) if getattr(sys, name) is None]
+    for number in closed:
+        _lead_nowhere(number)
+    for number in closed:
+        way = "w" if number else "r"
+        setattr(sys, names[number], open(os.devnull, way, encoding="utf-8"))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _lead_nowhere(number: int) -> None:
+    """Open a file descriptor that is closed, for this process and those that it starts.
+
+    Else the next file that is opened gets the number, and what a library writes to stdout.
+    """
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+        os.set_inheritable(number, True)
 
 
 def show_log() -> None:

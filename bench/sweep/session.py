@@ -18,7 +18,7 @@ from bench.cells.request import Request, request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import read_config
-from bench.console import show_log
+from bench.console import prepare_streams, show_log
 from bench.machine.children import import_last_from
 from bench.measure.resources import Resources
 from bench.measure.run import Outcome, known_result, run_cell
@@ -42,7 +42,8 @@ class Session:
     """
 
     def __init__(self, resources: Resources) -> None:
-        self._begin(resources, in_worker=False)
+        # Relative paths are those of where the command is typed, also with hydra.job.chdir.
+        self._begin(resources, in_worker=False, folder=Path.cwd())
 
     def __getstate__(self) -> dict[str, Any]:
         return {"journal": self._journal, "folder": Path.cwd(), "command": os.getpid()}
@@ -78,6 +79,7 @@ class Session:
         """Run one composed job and note what became of it; only an interrupt is raised."""
         job = list(HydraConfig.get().overrides.task)
         if self._in_worker:
+            prepare_streams()
             show_log()
         # A launcher's worker waits for a cell that another process is measuring. The process that
         # runs its jobs in a row goes on with the next ones first, so that two of them share.

@@ -4,12 +4,13 @@ import errno
 import io
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.console import _TerminalHandler, flush_or_drop, put, write
+from bench.console import _TerminalHandler, flush_or_drop, prepare_streams, put, write
 from models.errors import BenchError
 
 
@@ -76,3 +77,40 @@ def test_a_log_line_that_cannot_be_written_ends_nothing(
     with sys.stdout:
         assert sys.stdout.name == "/dev/null"
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_of_few_characters(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    prepare_streams()
+    put("a \u2260 b\udcff", None)
+    sys.stdout.flush()
+    assert written.getvalue() == b"a ? b?\n"
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&- 2>&-", "<&-", "2>&-"])
+def test_streams_that_were_closed_lead_nowhere(tmp_path: Path, closed: str) -> None:
+    """As a daemon's are: a file that is opened later is not written to by who means stdout."""
+    code = (
+        "import os, subprocess, sys; from bench.console import prepare_streams\n"
+        "prepare_streams()\n"
+        "with open('file', 'w') as file:\n"
+        "    print('out', flush=True); print('err', file=sys.stderr, flush=True)\n"
+        "    done = subprocess.run(['sh', '-c', 'echo out && echo err >&2'])\n"
+        "    file.write(f'{file.fileno() > 2} {done.returncode} {sys.stdin.read()!r}')\n"
+    )
+    command = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code]
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": root},
+        check=False,
+    )
+    assert (tmp_path / "file").read_text() == "True 0 ''"
+    out, err = ("", "") if ">&- 2>&-" in closed else ("out\n" * 2, "err\n" * 2)
+    assert (done.returncode, done.stdout, done.stderr) == (0, out, "" if closed == "2>&-" else err)

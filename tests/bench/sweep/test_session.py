@@ -1,3 +1,4 @@
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +66,23 @@ def test_describe(make_result: Callable[..., Result]) -> None:
         f"{what} quant.a_range=mse: failed: no memory  0123456789abcdef"
     )
     assert describe(Entry("refused", "a=1", reason="no"), None) == "error: no (a=1)"
+
+
+def test_relative_paths_are_those_of_where_the_command_is_typed(
+    session: Session, make_fast: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hydra.job.chdir=true Hydra calls each job in a folder of its own."""
+    typed = Path.cwd()
+    config = make_fast({"paths.outputs": os.path.relpath(tmp_path / "outputs", typed)})
+    for _ in range(2):
+        folder = tmp_path / "outputs" / "sweeps" / "now"
+        folder.mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(folder)
+        session(composed(config))
+    monkeypatch.chdir(typed)
+    assert [entry.status for entry in session.finish()] == ["done", "found"]
+    assert len(records(tmp_path / "outputs")) == 2
+    assert [path.name for path in folder.iterdir()] == []
 
 
 def test_a_job_is_measured_then_found(session: Session, make_fast: Make, lines: list[str]) -> None:
