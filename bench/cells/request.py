@@ -11,6 +11,7 @@ from typing import Any
 from bench.config.experiments import experiment_jobs
 from bench.config.schema import Config
 from methods.registry import method_class, needs_real_images
+from models.paths import expanded
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry
 
@@ -141,7 +142,7 @@ def reported_name(data: Mapping[str, Any]) -> str:
     if data.get("label"):
         return data["label"]
     if "label" in data and data.get("root"):
-        return Path(data["root"]).expanduser().resolve().name
+        return expanded(data["root"]).resolve().name
     return data["name"]
 
 

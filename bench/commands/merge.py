@@ -9,6 +9,7 @@ from bench.cells.store import Store
 from bench.config.experiments import outputs_of
 from bench.console import say
 from models.errors import BenchError
+from models.paths import expanded
 
 _WORDS = {
     "copied": "copied",
@@ -29,7 +30,7 @@ def merge(arguments: Namespace) -> int:
     places = [word for word in arguments.folders if word.startswith("paths.outputs=")]
     folders = [word for word in arguments.folders if word not in places]
     target = Store(outputs_of([*places, *arguments.overrides]))
-    sources = [_source(Path(folder).expanduser(), target) for folder in folders]
+    sources = [_source(expanded(folder), target) for folder in folders]
     if not sources:
         raise BenchError("bench merge needs a folder to merge; give DIR, such as outputs_of_a")
     try:

@@ -11,6 +11,7 @@ from bench.config.files import options
 from bench.config.grids import jobs_of, jobs_of_sweep
 from bench.config.schema import Config, read_config
 from models.errors import BenchError
+from models.paths import expanded
 from models.registry import did_you_mean
 
 DEFAULT_OUTPUTS = "outputs"
@@ -102,6 +103,9 @@ def _jobs_of(sweeper: Mapping[str, Any], overrides: Sequence[str]) -> list[list[
 
 
 def outputs_of(overrides: Sequence[str]) -> Path:
-    """Return the outputs folder that `overrides` name, or the default one."""
+    """Return the outputs folder that `overrides` name, or the default one.
+
+    Raises BenchError where there is no home directory for a ~ in it.
+    """
     named = [o.partition("=")[2] for o in overrides if o.startswith("paths.outputs=")]
-    return Path(named[-1] if named else DEFAULT_OUTPUTS).expanduser()
+    return expanded(named[-1] if named else DEFAULT_OUTPUTS)

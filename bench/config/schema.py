@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from models.errors import BenchError, first_mistake
+from models.paths import expanded
 from models.quantize.spec import OF_MIXED, QuantSpec
 from models.registry import did_you_mean
 
@@ -87,7 +88,7 @@ class PathsConfig(_Strict):
     @field_validator("outputs")
     @classmethod
     def _expand(cls, path: Path) -> Path:
-        return path.expanduser()
+        return expanded(path)
 
 
 class Config(_Strict):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import BenchError
+from models.paths import expanded
 from models.registry import did_you_mean
 
 
@@ -69,9 +70,9 @@ def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options
     if label is not None and not (isinstance(label, str) and label.strip()):
         raise BenchError(f"data.label={label!r} is not a name; set it to one, or leave it null")
     try:
-        path = None if root is None else Path(root).expanduser().absolute()
-    except RuntimeError as error:
-        raise BenchError(f"data.root={str(root)!r}: {error}; write the path in full") from error
+        path = None if root is None else expanded(str(root)).absolute()
+    except BenchError as error:
+        raise BenchError(f"data.root={error}") from error
     return Options(
         name=name,
         root=path,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench.machine.memory import out_of_memory
 from models.errors import BenchError, first_line
 from models.inference import with_fixed_batchnorm
+from models.paths import expanded
 from models.quantize.activation import weighted_layers
 from models.tracing import traced
 
@@ -28,6 +29,7 @@ BACKEND = "inductor"
 """Of torch.compile."""
 CACHE = "~/.cache/quantization-bench/compiled"
 """Where compiled code is kept for other processes, unless TORCHINDUCTOR_CACHE_DIR says."""
+_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 # Multiplications that one core does in five minutes or so, and a GPU in one: a compilation takes
 # five to sixty seconds, and saves a third of the evaluation, rarely half.
@@ -83,17 +85,32 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
     Quantizers are hooks, and PyTorch does not look at hooks when it decides whether a compiled
     graph fits, unless told to: it would take the float network's for the quantized one's.
+
+    Raises BenchError where there is no folder for what is compiled.
     """
     import torch._dynamo
 
-    # PyTorch's own default is a folder under /tmp, where another user could be first.
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(CACHE).expanduser()))
+    os.environ[_CACHE_VARIABLE] = str(_cache_folder())
     torch._dynamo.config.skip_nnmodule_hook_guards = False
     torch._dynamo.config.recompile_limit = _GRAPHS
     # Else it would run uncompiled from then on, without a word.
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     # A batch is padded to the size of the others; a graph for every size would be slower.
     return torch.compile(with_fixed_batchnorm(network), dynamic=False, backend=BACKEND)
+
+
+def _cache_folder() -> Path:
+    # PyTorch's own default is a folder under /tmp, where another user could be first.
+    named = os.environ.get(_CACHE_VARIABLE) or CACHE
+    advice = f"set {_CACHE_VARIABLE} to a folder that can be written, or give runtime.compile=false"
+    try:
+        folder = expanded(named)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (BenchError, OSError) as error:
+        raise BenchError(f"{named} cannot be made; {advice}") from error
+    if not os.access(folder, os.W_OK):
+        raise BenchError(f"{folder} cannot be written; {advice}")
+    return folder
 
 
 def checked(network: nn.Module, batch: Tensor, wish: Wish) -> Callable[[Tensor], Tensor] | None:
@@ -104,8 +121,8 @@ def checked(network: nn.Module, batch: Tensor, wish: Wish) -> Callable[[Tensor],
     """
     from torch._dynamo.exc import FailOnRecompileLimitHit
 
-    run = compiled(network)
     try:
+        run = compiled(network)
         try:
             run(batch)
         except FailOnRecompileLimitHit:
@@ -118,10 +135,11 @@ def checked(network: nn.Module, batch: Tensor, wish: Wish) -> Callable[[Tensor],
         # Whatever a compiler may raise; the eager network runs, or says what is wrong itself.
         cause = getattr(error, "inner_exception", error)
         why = first_line(cause) or type(cause).__name__
-        advice = "install a C++ compiler, or give runtime.compile=false"
+        if not isinstance(cause, BenchError):
+            why += "; install a C++ compiler, or give runtime.compile=false"
         if wish is True:
-            raise BenchError(f"cannot compile the network: {why}; {advice}") from error
-        log.warning("warning: the network is not compiled: %s; %s", why, advice)
+            raise BenchError(f"cannot compile the network: {why}") from error
+        log.warning("warning: the network is not compiled: %s", why)
         torch.compiler.reset()
         return None
     return run

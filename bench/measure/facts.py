@@ -1,7 +1,6 @@
 """What is recorded of a cell: before it is measured, and what came of it."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from bench.cells.cell import Cell
@@ -10,6 +9,7 @@ from bench.config.schema import Config
 from bench.machine.versions import git_sha, versions
 from bench.measure.phases import Measurement
 from bench.statistics.intervals import wilson_interval
+from models.paths import expanded
 
 
 def facts_before(cell: Cell) -> dict[str, Any]:
@@ -65,8 +65,8 @@ def portable(config: Config) -> dict[str, Any]:
     """Return `config` with its paths absolute, so that it means the same from any folder."""
     plain = config.model_dump(mode="json")
     if plain["data"].get("root"):
-        plain["data"]["root"] = str(Path(plain["data"]["root"]).expanduser().resolve())
-    weights = Path(config.model.weights).expanduser()
+        plain["data"]["root"] = str(expanded(plain["data"]["root"]).resolve())
+    weights = expanded(config.model.weights)
     if weights.is_file():
         plain["model"]["weights"] = str(weights.resolve())
     return plain

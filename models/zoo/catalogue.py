@@ -2,10 +2,10 @@
 
 import os
 from functools import cache
-from pathlib import Path
 
 from models.checksum import sha256_of
 from models.errors import BenchError
+from models.paths import expanded
 from models.preprocessing import Preprocessing
 from models.registry import did_you_mean
 from models.zoo.identity import PublishedAccuracy, Weights, ZooEntry, existing
@@ -65,7 +65,7 @@ def choose_weights(entry: ZooEntry, tag: str) -> Weights:
     if tag.startswith(TIMM):
         return _timm_weights(entry, tag)
     if "/" in tag or os.sep in tag or tag.endswith(FILE_SUFFIXES):
-        path = existing(Path(tag).expanduser())
+        path = existing(expanded(tag))
         return Weights(
             tag=path.name,
             source="local file",

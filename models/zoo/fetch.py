@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 from filelock import FileLock, Timeout
 
 from models.errors import BenchError
+from models.paths import expanded
 
 # Under "bench", so that the terminal and a cell's log show it.
 log = logging.getLogger("bench.fetch")
@@ -28,9 +29,17 @@ CHUNK_BYTES = 2**20
 
 
 def cache_folder() -> Path:
-    """Return the folder of fetched weights, which need not exist."""
+    """Return the folder of fetched weights, which need not exist.
+
+    Raises BenchError where it would be in a home directory and there is none.
+    """
     folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder or "~/.cache/quantization-bench/weights").expanduser()
+    try:
+        return expanded(folder or "~/.cache/quantization-bench/weights")
+    except BenchError as error:
+        raise BenchError(
+            f"there is no home directory to keep weights in; set {FOLDER_VARIABLE} to a folder"
+        ) from error
 
 
 def fetch(url: str, file: str, sha1: str) -> Path:

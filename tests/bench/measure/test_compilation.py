@@ -124,6 +124,34 @@ def test_without_a_compiler_what_asks_for_it_fails(
         checked(tiny_network, IMAGES, True)
 
 
+@pytest.mark.parametrize(
+    ("folder", "problem"),
+    [
+        ("/proc/none", "/proc/none cannot be made"),
+        ("~nobody-of-this-name/compiled", "~nobody-of-this-name/compiled cannot be made"),
+    ],
+)
+def test_without_a_folder_for_what_is_compiled(
+    tiny_network: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    folder: str,
+    problem: str,
+) -> None:
+    """As with a HOME that cannot be written, or none at all."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", folder)
+    why = (
+        f"{problem}; set TORCHINDUCTOR_CACHE_DIR to a folder that can be written, or give "
+        "runtime.compile=false"
+    )
+    with pytest.raises(BenchError) as caught:
+        checked(tiny_network, IMAGES, True)
+    assert str(caught.value) == f"cannot compile the network: {why}"
+    caplog.set_level("WARNING", logger="bench")
+    assert checked(tiny_network, IMAGES, "auto") is None
+    assert caplog.messages == [f"warning: the network is not compiled: {why}"]
+
+
 @pytest.mark.compiler
 @pytest.mark.parametrize("name", ["resnet20", "mobilenetv2_cifar"])
 def test_compiled_predictions_are_those_of_the_network(name: str) -> None:
