@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Progress = Callable[[int, int], None]
 

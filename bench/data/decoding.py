@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from bench.data.datasets import open_dataset
 from bench.data.listing import Listing
@@ -44,11 +45,26 @@ def decoded_chunks(
             hint = ", or leave such images out with data.skip_bad=true" if of_image else ""
             raise BenchError(cannot_decode(listing, listing.files[index], why) + hint) from error
 
-    with ThreadPoolExecutor(workers) as pool:
+    with _truncated_files_raise(), ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(listing), CHUNK):
             chunk = range(start, min(start + CHUNK, len(listing)))
             names = (listing.files[i] for i in chunk)
             yield dict(zip(names, pool.map(one, chunk), strict=True))
+
+
+@contextmanager
+def _truncated_files_raise() -> Iterator[None]:
+    """Let Pillow raise on a truncated file, though something imported may have told it not to.
+
+    Else the part that is missing would be grey or black, without a word.
+    """
+    from PIL import ImageFile
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def cannot_decode(listing: Listing, name: str, why: str) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bench.data.colours import to_rgb
 from models.preprocessing import Preprocessing
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -29,6 +30,6 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.I
 
 
 def pixels_of(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
-    """Return (size, size, 3) RGB. Closes the image. Raises what Pillow raises on a damaged file."""
+    """Return (size, size, 3) RGB. Closes the image. Raises as `to_rgb`."""
     with image:
-        return np.asarray(resize_and_crop(image.convert("RGB"), preprocessing))
+        return np.asarray(resize_and_crop(to_rgb(image), preprocessing))
