@@ -1,6 +1,6 @@
 """What one cell is, and the hash that names it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,9 @@ class Cell:
     @cached_property
     def source(self) -> dict[str, Any]:
         """What the calibration images depend on: all but the bits and the evaluation set."""
+        return self._source(self.calibration.fingerprint if self.calibration else None)
+
+    def _source(self, calibration: str | None) -> dict[str, Any]:
         return {
             **self.request.unusual_precision(),
             "version": IDENTITY_VERSION,
@@ -66,14 +69,26 @@ class Cell:
                 "version": self.method.version,
                 **asdict(self.method),
             },
-            "calibration": self.calibration.fingerprint if self.calibration else None,
+            "calibration": calibration,
             "seed": self.seed,
         }
 
     @cached_property
     def id(self) -> str:
-        evaluation = {"quant": self.spec.identity(), "evaluation": self.listing.fingerprint}
-        return digest(self.source | evaluation)
+        return self._id(self.source, self.listing.fingerprint)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Its id, and before it the one of results from when images went by names and sizes."""
+        evaluation, calibration = self.listing.earlier, None
+        if self.calibration is not None:
+            calibration = self.calibration.earlier
+        if evaluation is None or (self.calibration is not None and calibration is None):
+            return (self.id,)
+        return self.id, self._id(self._source(calibration), evaluation)
+
+    def _id(self, source: dict[str, Any], evaluation: str) -> str:
+        return digest(source | {"quant": self.spec.identity(), "evaluation": evaluation})
 
     @property
     def calibration_key(self) -> str:
@@ -94,23 +109,27 @@ class Cell:
         return not self.spec.is_float and self.weights.locate is not None
 
     def as_float(self) -> "Cell":
-        """Return the cell of the float network with the same weights, on the same images."""
+        """Return the cell of the float network with the same weights, on the same images.
+
+        The same by what they contain: a number measured now is shown beside no earlier one.
+        """
         request = self.request.as_float()
-        return Cell(request, make_method(request.effective.method), self.listing, None)
+        images = replace(self.listing, earlier=None)
+        return Cell(request, make_method(request.effective.method), images, None)
 
 
 def plan(request: Request, listings: Listings) -> Cell:
-    """Return the cell that is asked for; image folders are listed, nothing is decoded.
+    """Return the cell that is asked for; image folders are listed, and nothing is decoded.
 
     Raises BenchError for what does not exist.
     """
     method = make_method(request.effective.method)
-    data = request.effective.data
+    data, cache = request.effective.data, request.config.paths.outputs / "cache"
     cell = Cell(
         request=request,
         method=method,
-        listing=listings.of(data, "eval"),
-        calibration=listings.of(data, "train") if method.needs_real_images else None,
+        listing=listings.of(data, "eval", cache),
+        calibration=listings.of(data, "train", cache) if method.needs_real_images else None,
     )
     _check_training(cell)
     return cell

@@ -52,7 +52,9 @@ class EvaluationRecipe(_Part):
     set: str | None = Field(default=None, description="Name of the evaluation set.")
     images: int | None = Field(default=None, description="How many; all of the set but `left_out`.")
     classes: int | None = None
-    fingerprint: str | None = Field(default=None, description="Of the images and their labels.")
+    fingerprint: str | None = Field(
+        default=None, description="Of what the image files contain, and their labels."
+    )
     left_out: list[str] | None = Field(
         default=None, description="Images of the set that cannot be decoded."
     )

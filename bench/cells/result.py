@@ -3,7 +3,6 @@
 `docs/result.schema.json` is this class as JSON Schema.
 """
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
@@ -23,8 +22,8 @@ class Result(BaseModel):
     schema_version: Literal[3] = SCHEMA_VERSION
     id: str = Field(description="Hash of everything that can change the number.")
     request_id: str = Field(
-        description="Hash of what was asked for, without the content of the image sets: the same "
-        "cell on another copy of the data. Tables find results by it."
+        description="Hash of what was asked for, without the content of the image sets. Results "
+        "are found by it and by the fingerprints of the images."
     )
     status: Literal["done", "failed", "skipped"]
     reason: str | None = Field(None, description="One line: why the cell failed or was skipped.")
@@ -114,13 +113,3 @@ class Result(BaseModel):
         quantizer = self.recipe.quantizer
         budget = quantizer.get("size_mb"), quantizer.get("mean_bits")
         return f"{w_label(self.w_bits, *budget)}A{self.a_bits}"
-
-
-def newest(results: Iterable[Result]) -> dict[str, Result]:
-    """Return by `request_id` the result that counts: of several, the one begun last.
-
-    There are several where one cell was measured on different copies of the data. Of those begun in
-    one second the one with the highest id counts.
-    """
-    by_age = sorted(results, key=lambda result: (result.started_at, result.id))
-    return {result.request_id: result for result in by_age}

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
+from bench.cells.lookup import find_results
 from bench.cells.request import Request, experiment_requests
-from bench.cells.result import Result, newest
+from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.experiments import DEFAULT_OUTPUTS, outputs_of, run_command
 from bench.console import say, write
@@ -67,8 +68,7 @@ def _of_experiment(results: list[Result], arguments: Namespace) -> tuple[list[Re
     What is missing is the commands that measure it.
     """
     requests = experiment_requests(arguments.experiment, arguments.overrides, arguments.config_dir)
-    by_request = newest(results)
-    cells = [(request, by_request.get(request.id)) for request in requests]
+    cells = list(zip(requests, find_results(requests, results), strict=True))
     measured = [result for _, result in cells if result is not None]
     ids = {result.id for result in measured} | {result.fp32_id for result in measured}
     missing = [_typed(request, arguments.config_dir) for request, result in cells if result is None]

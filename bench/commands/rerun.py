@@ -47,7 +47,7 @@ def repeat(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
     """Measure `config` again, synthesis included; say whether every image comes out as recorded."""
     resources = Resources()
     cell = plan(request_of(config), resources.listings)
-    if cell.id != recorded.id:
+    if recorded.id not in cell.ids:
         raise BenchError(
             f"cell {recorded.id} is now {cell.id}: the weights, the images or the method's version "
             "changed since; put back what the record names"

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bench.cells.differences import beside_label, differences, recorded_values
+from bench.cells.lookup import find_results
 from bench.cells.request import experiment_requests
-from bench.cells.result import Result, newest
+from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.experiments import outputs_of, run_command
 from bench.console import say
@@ -40,8 +41,7 @@ def _of_everything(results: list[Result]) -> None:
 def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
     name, user_configs = arguments.experiment, arguments.config_dir
     requests = experiment_requests(name, arguments.overrides, user_configs)
-    by_request = newest(results)
-    cells = [by_request.get(request.id) for request in requests]
+    cells = find_results(requests, results)
     counts = Counter(result.status if result else "missing" for result in cells)
     say(f"{name}: {len(requests)} cells: {_counts(counts)}")
     measured = [result for result in cells if result is not None]

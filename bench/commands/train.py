@@ -49,7 +49,8 @@ def train(arguments: Namespace) -> int:
     outputs = Path(config["paths"]["outputs"])
     cache = ImageCache(outputs / "cache", resources.checked)
 
-    sides = scan(config["data"], "train"), scan(config["data"], "eval")
+    data, folder = config["data"], cache.folder
+    sides = scan(data, "train", folder), scan(data, "eval", folder)
     check_training(sides[0], sides[1], model.classes, recipe.batch_size)
 
     def images(listing: Listing) -> ImageSet:

@@ -32,10 +32,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     that hides nothing is dropped. Colour profiles, gamma and the EXIF orientation are ignored.
     Raises NotRgb for what has no one reading as RGB, and what Pillow raises on a damaged file.
     """
-    _check_tiff(image)
+    if is_plain(image):
+        return image.convert("RGB")
     if image.mode in _SIXTEEN_BITS or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return _from_16_bits(image)
-    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+    if image.mode == "CMYK":
         raise NotRgb(
             "a CMYK JPEG without Adobe's marker does not say whether its inks are inverted"
         )
@@ -44,9 +45,21 @@ def to_rgb(image: Image.Image) -> Image.Image:
             f"its pixels are of Pillow's mode {image.mode}, which does not say what is black and "
             "what is white; save it as 8-bit RGB or grey"
         )
-    if image.has_transparency_data:
-        image = _opaque(image)
-    return image.convert("RGB")
+    return _opaque(image).convert("RGB")
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Return whether an opened image needs no rule but Pillow's own, `convert("RGB")`.
+
+    Its pixels are not decoded for it. Raises NotRgb for some of those that are refused.
+    """
+    _check_tiff(image)
+    without_marker = image.format == "JPEG" and "adobe" not in image.info
+    return (
+        image.mode in _AS_THEY_ARE
+        and not image.has_transparency_data
+        and not (image.mode == "CMYK" and without_marker)
+    )
 
 
 def _check_tiff(image: Image.Image) -> None:

@@ -1,20 +1,17 @@
 """Any image set in class folders, under a name of its own."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from PIL import Image
-
-from bench.data.class_folders import class_names, file_reader, scan_class_folders
-from bench.data.listing import Listing, Side
+from bench.data.class_folders import ClassFolders, FilesInClasses, class_names
+from bench.data.listing import Side
 from bench.data.options import Options
 from models.errors import BenchError
 
 LAYOUT = "data.root/train/CLASS/* and data.root/test/CLASS/* (or val instead of test)"
 
 
-class Folder:
+class Folder(FilesInClasses):
     """root/train/CLASS/image and root/test/CLASS/image; val where there is no test.
 
     The labels number the sorted class names of both sides together, so that a class missing from
@@ -40,13 +37,9 @@ class Folder:
                 raise BenchError(f"no folder {str(missing)!r}; expected {LAYOUT}")
         return folders
 
-    def scan(self, side: Side) -> Listing:
-        """List one side. Raises BenchError when either side is missing or laid out otherwise."""
+    def class_folders(self, side: Side) -> ClassFolders:
         folders = self._folders()
         names = {name for folder in folders.values() for name in class_names(folder)}
         label_of = {name: label for label, name in enumerate(sorted(names))}
         reported = self.options.label or folders["train"].parent.resolve().name
-        return scan_class_folders(folders[side], side, reported, label_of, LAYOUT)
-
-    def reader(self, listing: Listing) -> Callable[[int], Image.Image]:
-        return file_reader(self._folders()[listing.side], listing)
+        return ClassFolders(folders[side], reported, label_of, LAYOUT)

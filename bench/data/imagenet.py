@@ -1,16 +1,13 @@
 """ImageNet-1k (ILSVRC 2012), or any part of it, in synset folders."""
 
 import re
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-from PIL import Image
-
-from bench.data.class_folders import class_names, file_reader, scan_class_folders
-from bench.data.listing import Listing, Side
+from bench.data.class_folders import ClassFolders, FilesInClasses, class_names
+from bench.data.listing import Side
 from bench.data.options import Options
 from models.errors import BenchError
 
@@ -37,7 +34,7 @@ def synsets() -> tuple[str, ...]:
     )
 
 
-class ImageNet:
+class ImageNet(FilesInClasses):
     """root/train/SYNSET/*.JPEG and root/val/SYNSET/*.JPEG; for evaluation also root/SYNSET/*.JPEG.
 
     A label is the synset's place among all 1,000, however few of their folders there are.
@@ -61,11 +58,6 @@ class ImageNet:
             return root
         raise BenchError(f"no folder {str(folder)!r}; expected {self._layout(side)}")
 
-    def scan(self, side: Side) -> Listing:
-        """List root/train or root/val. Raises BenchError on any other layout."""
+    def class_folders(self, side: Side) -> ClassFolders:
         label_of = {name: label for label, name in enumerate(synsets())}
-        folder = self._folder(side)
-        return scan_class_folders(folder, side, "imagenet", label_of, self._layout(side))
-
-    def reader(self, listing: Listing) -> Callable[[int], Image.Image]:
-        return file_reader(self._folder(listing.side), listing)
+        return ClassFolders(self._folder(side), "imagenet", label_of, self._layout(side))

@@ -31,12 +31,17 @@ class Listing:
     files: one name an image, relative to the side's folder, or made up ("mnist5k/test/00412").
     labels: (N,) int64, read-only, the index of the network output that is right.
     classes: number of distinct labels among these images.
-    fingerprint: sha256 (hex) of the content's identity: names, sizes and labels, or the packaged
-        file they come from. The same wherever the files lie and whenever they were written.
+    fingerprint: sha256 (hex) of the content: of what each file contains and its label, in this
+        order, or of the packaged file they come from. The same wherever the files lie, whatever
+        they and their folders are called, and whenever they were written.
     stamp: sha256 (hex) of what a decoded copy depends on besides: place and modification times.
     outputs: number of classes that the labels count, 0..outputs - 1, whether or not there are
         images of each; None where the data set does not say.
     left_out: names of images that cannot be decoded, and are not among `files`.
+    earlier: the fingerprint of the same images before it was of what files contain: of names, sizes
+        and labels. None where it never was, or where the files are read as other pixels now.
+    stats: (N, 4) int64, of each file its inode, size in bytes, and times of modification and of
+        change in nanoseconds since 1970; None of images that are no files.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Listing:
     stamp: str
     outputs: int | None = None
     left_out: tuple[str, ...] = ()
+    earlier: str | None = None
+    stats: Labels | None = None
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
@@ -126,9 +133,15 @@ def without(listing: Listing, left_out: Sequence[str]) -> Listing:
         files=tuple(listing.files[i] for i in kept),
         labels=labels,
         classes=len(np.unique(labels)),
-        fingerprint=fingerprint_of((listing.fingerprint, "without", *sorted(missing))),
+        fingerprint=fingerprint_without(listing.fingerprint, left_out),
         left_out=tuple(left_out),
+        stats=None if listing.stats is None else listing.stats[kept],
     )
+
+
+def fingerprint_without(fingerprint: str, left_out: Iterable[str]) -> str:
+    """Return the fingerprint of a set that lacks the files `left_out`, which are some."""
+    return fingerprint_of((fingerprint, "without", *sorted(left_out)))
 
 
 def _permutation(listing: Listing) -> list[int]:
@@ -154,4 +167,5 @@ def _first(listing: Listing, option: str, count: int, order: Sequence[int]) -> L
         labels=labels,
         classes=len(np.unique(labels)),
         fingerprint=fingerprint_of((listing.fingerprint, option, CHOICE_SEED, count)),
+        stats=None if listing.stats is None else listing.stats[kept],
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from bench.data.datasets import scan
@@ -18,13 +19,13 @@ class Listings:
     def __init__(self) -> None:
         self._scan = lru_cache(maxsize=_KEPT)(_scan)
 
-    def of(self, data: Mapping[str, Any], side: Side) -> Listing:
+    def of(self, data: Mapping[str, Any], side: Side, cache: Path) -> Listing:
         """Return one side of the data set that `data`, a `data` node, describes.
 
-        Raises BenchError as `scan`.
+        cache: where checksums of files are kept. Raises BenchError as `scan`.
         """
-        return self._scan(json.dumps(data, sort_keys=True), side)
+        return self._scan(json.dumps(data, sort_keys=True), side, cache)
 
 
-def _scan(data: str, side: Side) -> Listing:
-    return scan(json.loads(data), side)
+def _scan(data: str, side: Side, cache: Path) -> Listing:
+    return scan(json.loads(data), side, cache)

@@ -1,5 +1,6 @@
 """What is kept under outputs/cache to be used again, and how each kind of it lies on disk.
 
+contents/<key>.npz        checksums of image files; lock: contents/<key>.lock
 data/<key>/               decoded images, memory-mapped by who evaluates; lock: data/<key>.lock
 calibration/<key>/        images, curve, preview; lock: inside
 sensitivity/<key>.json    of each layer; lock: sensitivity/<key>.lock
@@ -54,6 +55,13 @@ class Kind:
     copied: Literal["never", "whole", "in part too"] = "never"
 
 
+CONTENTS = Kind(
+    name="contents",
+    path="{key}.npz",
+    whole="{key}.npz",
+    lock="{key}.lock",
+    damaged="the checksums of images in %s are damaged; the images are read again",
+)
 DATA = Kind(
     name="data",
     path="{key}",
@@ -92,7 +100,7 @@ TRAINING = Kind(
     lasting=(IDENTITY, CHECKPOINT),
     copied="whole",
 )
-KINDS = (DATA, CALIBRATION, SENSITIVITY, TRAINING)
+KINDS = (CONTENTS, DATA, CALIBRATION, SENSITIVITY, TRAINING)
 
 
 def is_key(text: str) -> bool:

@@ -74,7 +74,8 @@ def known_result(cell: Cell) -> Result | None:
     config = cell.request.config
     if config.force:
         return None
-    result = Store(config.paths.outputs).finished(cell.id)
+    store = Store(config.paths.outputs)
+    result = next((found for id in cell.ids if (found := store.finished(id))), None)
     if result is None or config.data.get("skip_bad"):
         return result
     recipe = result.recipe

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from bench.cells.lookup import find_results
 from bench.cells.request import Request, reported_name
-from bench.cells.result import Result, newest
+from bench.cells.result import Result
 from bench.config.experiments import run_command
 from bench.config.schema import Config
 from models.quantize.spec import MIXED, w_label
@@ -30,18 +31,18 @@ def cell_rows(
     (NaN where a cell has no such value; nested ones under longer names, lists as tuples). Requests
     for the same, as `quant=w4a32` does with any activation range, are one row.
     What it came to: `status` ("missing" when there is no result), `images` (fingerprint of the
-    evaluation set), the numbers of `Result`, and `command`, which measures it. Of two results for
-    one cell, measured on different copies of the data, the newer one counts.
+    evaluation set), the numbers of `Result`, and `command`, which measures it. Which result counts
+    is `find_results`'.
 
     user_configs: the folder of the user's own configs that they were composed with.
     """
-    by_request = newest(results)
     cells: dict[tuple[str, str], Request] = {}
     for request in requests:
         cells.setdefault((request.id, request.effective.runtime.precision), request)
     rows = []
-    for (id, _), request in cells.items():
-        row = _request_values(request.effective) | _result_values(by_request.get(id))
+    asked = list(cells.values())
+    for request, result in zip(asked, find_results(asked, results), strict=True):
+        row = _request_values(request.effective) | _result_values(result)
         rows.append(row | {"command": run_command(request.overrides, user_configs)})
     idle = []
     if not any(isinstance(row["w_bits"], str) for row in rows):

@@ -28,9 +28,9 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts]:
     of, choose, make = Listings.of, bench.cells.request.choose_weights, QuantSpec.__post_init__
 
     # Who plans a cell lists its evaluation set, and who requests one looks up its weights.
-    def listed(self: Listings, data: Any, side: Any) -> Any:
+    def listed(self: Listings, data: Any, side: Any, cache: Path) -> Any:
         counts.planned += side == "eval"
-        return of(self, data, side)
+        return of(self, data, side, cache)
 
     def chosen(*args: Any) -> Any:
         counts.requested += 1

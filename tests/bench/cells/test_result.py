@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from bench.cells.result import Result, newest
+from bench.cells.result import Result
 from bench.config.schema import Config
 from tests.bench.cells_of import run_cell
 
@@ -53,20 +53,3 @@ def test_a_key_too_many_or_too_few_is_refused(make_result: Callable[..., Result]
 
 def test_label(make_result: Callable[..., Result]) -> None:
     assert make_result().label == "resnet20 mnist5k gaussian W4A8 seed 1"
-
-
-def test_of_several_results_for_one_request_the_newest_counts(
-    make_result: Callable[..., Result],
-) -> None:
-    begun = {"a": "2026-02-01", "b": "2026-03-01", "c": "2026-01-01", "d": "2026-03-01"}
-    copies = [
-        make_result(id=id * 16, request_id="one", started_at=f"{day}T00:00:00+00:00")
-        for id, day in begun.items()
-    ]
-    other = make_result(id="0" * 16, request_id="other")
-    for order in ([*copies, other], [other, *reversed(copies)]):
-        assert {key: result.id for key, result in newest(order).items()} == {
-            "one": "d" * 16,
-            "other": "0" * 16,
-        }
-    assert newest([]) == {}

@@ -1,5 +1,6 @@
 """The identity of a set, and the part of it that `limit` and `subset` keep."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -22,6 +23,25 @@ def test_a_fingerprint_tells_its_parts_apart() -> None:
     assert fingerprint_of(("a", 1)) == fingerprint_of(("a", "1"))
 
 
+def test_a_fingerprint_is_of_content_and_labels(tmp_path: Path) -> None:
+    """In the order of the names; by hand."""
+    root = write_tree(tmp_path / "set", {"train/b": 1, "test/a": 1, "test/b": 2})
+    files = ("a/000.png", "b/000.png", "b/001.png")
+    sums = [hashlib.sha256((root / "test" / name).read_bytes()).hexdigest() for name in files]
+    sizes = [(root / "test" / name).stat().st_size for name in files]
+    one = scan(folder_config(root), "eval")
+    assert one.files == files
+    assert one.fingerprint == fingerprint_of([sums[0], 0, sums[1], 1, sums[2], 1])
+    names_and_sizes = [files[0], sizes[0], 0, files[1], sizes[1], 1, files[2], sizes[2], 1]
+    assert one.earlier == fingerprint_of(names_and_sizes)
+    # A part is known by what it has, not by how it was chosen.
+    part = scan(folder_config(root, limit=2), "eval")
+    kept = [files.index(name) for name in part.files]
+    chosen = [p for i in kept for p in (sums[i], (0, 1, 1)[i])]
+    assert part.fingerprint == fingerprint_of(chosen)
+    assert part.earlier == fingerprint_of((one.earlier, "limit", 0, 2))
+
+
 def test_fingerprint_moves_with_the_folder_and_stamp_does_not(tmp_path: Path) -> None:
     here = write_tree(tmp_path / "here", {"train/a": 2, "test/a": 2, "test/b": 1})
     there = Path(shutil.copytree(here, tmp_path / "there"))
@@ -32,12 +52,19 @@ def test_fingerprint_moves_with_the_folder_and_stamp_does_not(tmp_path: Path) ->
     assert len(first.fingerprint) == 64
 
 
-@pytest.mark.parametrize("change", ["rename", "resize", "relabel", "add"])
-def test_fingerprint_changes_with_names_sizes_labels_and_count(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize("change", ["exchange", "rewrite", "resize", "relabel", "add"])
+def test_fingerprint_changes_with_content_labels_and_count(tmp_path: Path, change: str) -> None:
     root = write_tree(tmp_path / "set", {"train/b": 1, "test/b": 3})
     before = scan(folder_config(root), "eval")
-    if change == "rename":
-        (root / "test/b/000.png").rename(root / "test/b/0.png")
+    first, second = root / "test/b/000.png", root / "test/b/001.png"
+    if change == "exchange":
+        contents = first.read_bytes(), second.read_bytes()
+        first.write_bytes(contents[1])
+        second.write_bytes(contents[0])
+    elif change == "rewrite":
+        times = first.stat()
+        first.write_bytes(bytes(times.st_size))
+        os.utime(first, ns=(times.st_atime_ns, times.st_mtime_ns))
     elif change == "resize":
         write_image(root / "test/b/000.png", width=40)
     elif change == "relabel":
@@ -45,6 +72,15 @@ def test_fingerprint_changes_with_names_sizes_labels_and_count(tmp_path: Path, c
     else:
         write_image(root / "test/b/003.png")
     assert scan(folder_config(root), "eval").fingerprint != before.fingerprint
+
+
+def test_a_new_name_in_the_same_order_is_the_same_set(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "set", {"train/b": 1, "test/b": 3})
+    before = scan(folder_config(root), "eval")
+    (root / "test/b/000.png").rename(root / "test/b/0.png")
+    after = scan(folder_config(root), "eval")
+    assert after.fingerprint == before.fingerprint
+    assert after.earlier != before.earlier
 
 
 def test_modification_time_changes_only_the_stamp(tmp_path: Path) -> None:
