@@ -18,9 +18,11 @@ T = TypeVar("T")
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return the tail of an error line: the closest of `options`, or at most 20 of them."""
     names = sorted(options)
-    close = difflib.get_close_matches(name, names, n=1)
+    lower = {option.lower(): option for option in names}
+    longer = [option for option in lower if len(name) > 1 and option.startswith(name.lower())]
+    close = sorted(longer, key=len) or difflib.get_close_matches(name.lower(), lower, n=1)
     if close:
-        return f"did you mean {close[0]!r}?"
+        return f"did you mean {lower[close[0]]!r}?"
     return "choose one of: " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
 
 

@@ -9,6 +9,7 @@ from bench.cells.recipe import recipe_of
 from bench.cells.request import request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
+from bench.commands.run_line import Line
 from bench.config.experiments import typed_jobs
 from bench.config.launchers import prefer_own_defaults
 from bench.config.schema import read_config
@@ -24,21 +25,17 @@ from bench.training.host import check_machines
 from models.errors import BenchError
 
 
-def dry_run(args: Sequence[str]) -> int:
+def dry_run(line: Line) -> int:
     """Print how many cells there are, and the time and memory of those that would be measured.
 
     Return 1 when one of them is impossible, else 0. Raises BenchError when one does not compose.
     """
-    from hydra._internal.utils import get_args_parser
-
     prefer_own_defaults()
-    typed = get_args_parser().parse_args(list(args))
-    user_configs = None if typed.config_dir is None else Path(typed.config_dir)
     counts: Counter[str] = Counter()
     refused: dict[str, list[str]] = {}  # jobs by what is said of them
     left: list[Cell] = []
     listings = Listings()
-    for job, composed in typed_jobs(typed.overrides, typed.multirun, user_configs):
+    for job, composed in typed_jobs(line.overrides, line.multirun, line.user_configs):
         try:
             config = read_config(composed)
             cell = plan(request_of(config), listings)
@@ -56,11 +53,11 @@ def dry_run(args: Sequence[str]) -> int:
     failed = sum(map(_failed, left))
     references = _references(left)
     impossible = sum(map(len, refused.values()))
-    for line in _summary(counts, failed, impossible, len(references)):
-        say(line)
+    for text in _summary(counts, failed, impossible, len(references)):
+        say(text)
     planned = [_planned(cell, earlier) for cell in [*references, *left]]
-    for line in _costs(forecast(planned, earlier)):
-        say(line)
+    for text in _costs(forecast(planned, earlier)):
+        say(text)
     for reason, jobs in refused.items():
         several = f"{len(jobs)} cells, the first: " if len(jobs) > 1 else ""
         say(f"error: {reason} ({several}{jobs[0]})")

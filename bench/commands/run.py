@@ -4,17 +4,25 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING
 
+from bench.commands.run_help import help_text
+from bench.commands.run_line import read_line
 from bench.config.compose import compose_errors, explain
-from bench.config.experiments import check_one_experiment
-from bench.config.files import check_user_configs, config_folder
+from bench.config.experiments import check_typed
+from bench.config.files import config_folder
 from bench.config.grids import with_choices
-from bench.config.plugins import register_methods
-from bench.console import show_log
+from bench.config.plugins import register_own
+from bench.config.sweeper import prefer_grids
+from bench.console import say, show_log
 from bench.machine.children import child_environment, environment
 from models.errors import BenchError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def run(args: Sequence[str]) -> int:
@@ -23,53 +31,38 @@ def run(args: Sequence[str]) -> int:
     With `--dry-run` say what it would measure. Raises BenchError when the configuration does not
     compose.
     """
-    dry = "--dry-run" in args
-    args = _checked([arg for arg in args if arg != "--dry-run"])
-    if dry:
+    line = read_line(args)
+    if line.asks_for_help:
+        say(help_text(line.overrides, line.user_configs))
+        return 0
+    if line.only_prints:
+        say(_printed(line.args).rstrip("\n"))
+        return 0
+    # A mistake is said before PyTorch is imported.
+    check_typed(line.overrides, line.multirun, line.user_configs)
+    show_log()
+    if line.dry:
         from bench.commands.dry_run import dry_run
 
-        show_log()
-        return dry_run(args)
-    import hydra
-
-    from bench.config.launchers import lost_by_launcher, prefer_own_defaults
-    from bench.config.sweeper import prefer_grids
+        return dry_run(line)
+    from bench.config.launchers import lost_by_launcher
     from bench.measure.resources import Resources
     from bench.sweep.journal import Journal
     from bench.sweep.session import Session
 
-    show_log()
     Journal.forget()
-    register_methods(args)
-    prefer_grids()
-    prefer_own_defaults()
-    verbose = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here, to be one line
-    sys.argv = ["bench run", *with_choices(args)]
     resources = Resources()
     session = Session(resources)
-    main = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
     lost = None
-    try:
-        with resources.hosting:
-            try:
-                with environment(child_environment()):  # for the workers of launchers
-                    main(session)()
-            except Exception as error:
-                lost = None if verbose else lost_by_launcher(error)
-                if lost is None:
-                    raise
-            entries = session.finish()
-    except compose_errors() as error:
-        if verbose:
-            raise
-        raise BenchError(explain(error)) from error
-    except BrokenPipeError:  # of what Hydra prints, such as its help
-        raise
-    except OSError as error:  # Hydra makes its folders under the outputs
-        if verbose:
-            raise
-        raise BenchError(f"cannot write results: {error}; check paths.outputs") from error
+    with _errors_in_one_line() as verbose, resources.hosting:
+        try:
+            with environment(child_environment()):  # for the workers of launchers
+                _hydra(line.args, session)
+        except Exception as error:
+            lost = None if verbose else lost_by_launcher(error)
+            if lost is None:
+                raise
+        entries = session.finish()
     counts = Counter(entry.status for entry in entries)
     if len(entries) > 1:
         reasons = Counter(entry.reason for entry in entries if entry.status == "refused")
@@ -86,18 +79,39 @@ def run(args: Sequence[str]) -> int:
     return 1 if counts["failed"] or counts["refused"] else 0
 
 
-def _checked(args: Sequence[str]) -> list[str]:
-    """Return `args` with the flags in front: Hydra's parser takes overrides on one side of them.
+def _hydra(args: Sequence[str], task: "Callable[[DictConfig], None]") -> None:
+    """Let Hydra do what `args` say, with `task` for each job."""
+    import hydra
 
-    Raises BenchError for several experiments, and for a folder of configs that is not there.
-    """
-    from hydra._internal.utils import get_args_parser
+    from bench.config.launchers import prefer_own_defaults
 
-    typed = get_args_parser().parse_intermixed_args(args)
-    if typed.config_dir is not None:
-        check_user_configs(Path(typed.config_dir))
-    check_one_experiment(typed.overrides)
-    flags = list(args)
-    for override in typed.overrides:
-        flags.remove(override)
-    return [*flags, *typed.overrides]
+    register_own(args)
+    prefer_grids()
+    prefer_own_defaults()
+    sys.argv = ["bench run", *with_choices(args)]
+    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(task)()
+
+
+def _printed(args: Sequence[str]) -> str:
+    """Return what Hydra prints for a line that runs nothing, such as one with `--cfg job`."""
+    printed = StringIO()
+    with _errors_in_one_line(), redirect_stdout(printed):
+        _hydra(args, lambda composed: None)
+    return printed.getvalue()
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[bool]:
+    """Make one line of what Hydra raises; yield whether all of it is asked for instead."""
+    verbose = bool(os.environ.get("HYDRA_FULL_ERROR"))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here
+    try:
+        yield verbose
+    except compose_errors() as error:
+        if verbose:
+            raise
+        raise BenchError(explain(error)) from error
+    except OSError as error:  # Hydra makes its folders under the outputs
+        if verbose:
+            raise
+        raise BenchError(f"cannot write results: {error}; check paths.outputs") from error

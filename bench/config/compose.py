@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config.files import config_folder
 from bench.config.plain import Composer, NotPlain
+from bench.config.words import check_options, unreadable
 from models.errors import BenchError
 from models.registry import did_you_mean
 
@@ -99,13 +100,16 @@ def explain(error: Exception) -> str:
     from omegaconf.errors import OmegaConfBaseException
 
     if "hydra/launcher/" in str(error):
-        from bench.config.launchers import missing_launcher  # imports PyTorch
+        from bench.config.launchers import missing_launcher  # imports Hydra
 
         if missing := missing_launcher(error):
             return missing
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return f"unknown {group} {name!r}; {did_you_mean(name, error.options)}"
+    chosen = re.match(r"Multiple values for ([^.]+)\. To override", str(error))
+    if chosen:
+        return f"{chosen[1]} has an option already; write {chosen[1]}=... without the +"
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown and "is not in struct" in str(error.__cause__):
         return _unknown_key(unknown.group(1))
@@ -134,16 +138,20 @@ def _by_hydra(
 ) -> "DictConfig":
     """Compose over the shipped config called `primary`. Raises BenchError."""
     from hydra import compose, initialize_config_dir
+    from hydra.errors import OverrideParseException
 
-    from bench.config.plugins import register_methods
+    from bench.config.plugins import register_own
     from bench.config.sweeper import prefer_grids
 
+    check_options(overrides, user_configs)
     prefer_grids()
-    register_methods(overrides)
+    register_own(overrides)
     search = [] if user_configs is None else [f"hydra.searchpath=[file://{user_configs.resolve()}]"]
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             return compose(primary, [*overrides, *search], return_hydra_config=with_hydra)
+    except OverrideParseException as error:
+        raise unreadable(error.override) from error
     except compose_errors() as error:
         raise BenchError(explain(error)) from error
 

@@ -10,6 +10,7 @@ from bench.config.compose import Configs
 from bench.config.files import options
 from bench.config.grids import jobs_of, jobs_of_sweep
 from bench.config.schema import Config, read_config
+from bench.config.words import check_one_value, text_of
 from models.errors import BenchError
 from models.paths import expanded
 from models.registry import did_you_mean
@@ -57,7 +58,7 @@ def composed_jobs(
     if name not in experiments:
         raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, experiments)}")
     configs = Configs(user_configs)
-    jobs = _jobs_of(configs.sweeper(name, overrides), overrides)
+    jobs = _jobs_of(configs.sweeper(name, overrides), overrides, user_configs)
     return [(words, configs.compose(words)) for words in ([f"experiment={name}", *j] for j in jobs)]
 
 
@@ -83,23 +84,50 @@ def typed_jobs(
 
     Raises BenchError for a job that does not compose, and for a sweeper that lists no jobs.
     """
-    from hydra.types import RunMode
-
     configs = Configs(user_configs)
-    hydra = configs.hydra(overrides)
-    jobs = [[override for override in overrides if not override.startswith("hydra")]]
-    if multirun or hydra.mode == RunMode.MULTIRUN:
-        if not hydra.sweeper.keys() <= _LISTING:
-            raise BenchError(
-                f"{hydra.sweeper['_target_']} decides on its jobs as it goes; leave hydra/sweeper "
-                "at its default"
-            )
-        jobs = _jobs_of(hydra.sweeper, jobs[0])
+    jobs = _typed(overrides, multirun, configs, user_configs)
+    if jobs is None:
+        raise BenchError(
+            "hydra/sweeper decides on its jobs as it goes; leave it at its default for --dry-run"
+        )
     return [(job, configs.compose(job)) for job in jobs]
 
 
-def _jobs_of(sweeper: Mapping[str, Any], overrides: Sequence[str]) -> list[list[str]]:
-    return jobs_of_sweep(sweeper.get("grids") or (), sweeper.get("params") or {}, overrides)
+def check_typed(overrides: Sequence[str], multirun: bool, user_configs: Path | None = None) -> None:
+    """Raise BenchError where a `bench run` does not compose, before PyTorch is imported.
+
+    Composed are as many jobs as have all the words of the sweep between them. Arguments as of
+    `typed_jobs`; of a sweeper that lists no jobs nothing is known.
+    """
+    configs = Configs(user_configs)
+    seen: set[str] = set()
+    for job in _typed(overrides, multirun, configs, user_configs) or ():
+        if not seen.issuperset(job):
+            seen.update(job)
+            configs.compose(job)
+
+
+def _typed(
+    overrides: Sequence[str], multirun: bool, configs: Configs, user_configs: Path | None
+) -> list[list[str]] | None:
+    """Return the overrides of each job of a `bench run`; None of a sweeper that lists no jobs."""
+    from hydra.types import RunMode
+
+    hydra = configs.hydra(overrides)
+    job = [override for override in overrides if not override.startswith("hydra")]
+    if not multirun and hydra.mode != RunMode.MULTIRUN:
+        check_one_value(job)
+        return [job]
+    if not hydra.sweeper.keys() <= _LISTING:
+        return None
+    return _jobs_of(hydra.sweeper, job, user_configs)
+
+
+def _jobs_of(
+    sweeper: Mapping[str, Any], overrides: Sequence[str], user_configs: Path | None
+) -> list[list[str]]:
+    grids, params = sweeper.get("grids") or (), sweeper.get("params") or {}
+    return jobs_of_sweep(grids, params, overrides, user_configs)
 
 
 def outputs_of(overrides: Sequence[str]) -> Path:
@@ -108,4 +136,4 @@ def outputs_of(overrides: Sequence[str]) -> Path:
     Raises BenchError where there is no home directory for a ~ in it.
     """
     named = [o.partition("=")[2] for o in overrides if o.startswith("paths.outputs=")]
-    return expanded(named[-1] if named else DEFAULT_OUTPUTS)
+    return expanded(text_of(named[-1]) if named else DEFAULT_OUTPUTS)

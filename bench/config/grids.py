@@ -5,10 +5,12 @@ Plain lists of values are taken apart here, any other by Hydra's parser, which i
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config.shards import jobs_of_shard, without_shard
+from bench.config.words import as_hydra_reads, parsed, unreadable
 from models.errors import BenchError
 
 if TYPE_CHECKING:
@@ -20,7 +22,11 @@ _BOOLEANS = {"true": "True", "false": "False"}
 _NUMBER_WORDS = ("null", "nan", "inf")
 
 
-def jobs_of(overrides: Sequence[str], params: Mapping[str, Any] | None = None) -> list[list[str]]:
+def jobs_of(
+    overrides: Sequence[str],
+    params: Mapping[str, Any] | None = None,
+    user_configs: Path | None = None,
+) -> list[list[str]]:
     """Return the overrides of every job of a multirun, in Hydra's order.
 
     params: lists an experiment sweeps by itself (hydra.sweeper.params); `overrides`, as typed,
@@ -29,10 +35,14 @@ def jobs_of(overrides: Sequence[str], params: Mapping[str, Any] | None = None) -
     Raises BenchError for a sweep of a kind without a fixed list of jobs.
     """
     lines = [f"{key}={value}" for key, value in (params or {}).items()] + list(overrides)
-    return [list(job) for job in itertools.product(*_choices(lines).values())]
+    return [list(job) for job in itertools.product(*_choices(lines, user_configs).values())]
 
 
-def jobs_of_grids(grids: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> list[list[str]]:
+def jobs_of_grids(
+    grids: Sequence[Mapping[str, Any]],
+    overrides: Sequence[str],
+    user_configs: Path | None = None,
+) -> list[list[str]]:
     """Return the jobs of several grids one after the other, each job once.
 
     grids: each has the same keys, and a list of values for each of them.
@@ -43,8 +53,9 @@ def jobs_of_grids(grids: Sequence[Mapping[str, Any]], overrides: Sequence[str]) 
     """
     if any(grid.keys() != grids[0].keys() for grid in grids):
         raise BenchError("the grids of an experiment must all have the same keys")
-    by_grid = [_choices([f"{key}={value}" for key, value in grid.items()]) for grid in grids]
-    typed = _choices(overrides)
+    lines = ([f"{key}={value}" for key, value in grid.items()] for grid in grids)
+    by_grid = [_choices(of_one, user_configs) for of_one in lines]
+    typed = _choices(overrides, user_configs)
     jobs = [
         job
         for choices in by_grid
@@ -54,7 +65,10 @@ def jobs_of_grids(grids: Sequence[Mapping[str, Any]], overrides: Sequence[str]) 
 
 
 def jobs_of_sweep(
-    grids: Sequence[Mapping[str, Any]], params: Mapping[str, Any], overrides: Sequence[str]
+    grids: Sequence[Mapping[str, Any]],
+    params: Mapping[str, Any],
+    overrides: Sequence[str],
+    user_configs: Path | None = None,
 ) -> list[list[str]]:
     """Return the jobs of `grids`, or without any of the lists in `params`; see above.
 
@@ -62,9 +76,10 @@ def jobs_of_sweep(
     """
     lines, shard = without_shard(overrides)
     if grids:
-        jobs = jobs_of_grids(grids, [*(f"{k}={v}" for k, v in params.items()), *lines])
+        lines = [*(f"{k}={v}" for k, v in params.items()), *lines]
+        jobs = jobs_of_grids(grids, lines, user_configs)
     else:
-        jobs = jobs_of(lines, params)
+        jobs = jobs_of(lines, params, user_configs)
     return jobs if shard is None else jobs_of_shard(jobs, shard)
 
 
@@ -103,11 +118,11 @@ def _typed_into(
     return list((choices | kept).values())
 
 
-def _choices(lines: Sequence[str]) -> dict[str, list[str]]:
+def _choices(lines: Iterable[str], user_configs: Path | None) -> dict[str, list[str]]:
     """Return the values of each key as `key=value`; of two lines for one key the later counts."""
     choices: dict[str, list[str]] = {}
-    for line in lines:
-        key, values = _plain(line) or _parsed(line)
+    for line in map(as_hydra_reads, lines):
+        key, values = _plain(line) or _listed(line, user_configs)
         choices[key] = [f"{key}={value}" for value in values]
     return choices
 
@@ -143,17 +158,10 @@ def _is_decimal(word: str) -> bool:
         return False
 
 
-def _parsed(line: str) -> tuple[str, list[str]]:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        (override,) = OverridesParser.create().parse_overrides([line])
-    except HydraException as error:
-        raise BenchError(
-            f"{line!r} cannot be read; put quotes around a value with special characters, and "
-            "around those the shell's own"
-        ) from error
+def _listed(line: str, user_configs: Path | None) -> tuple[str, list[str]]:
+    override = parsed(line, user_configs)
+    if override is None:
+        raise unreadable(line)
     return override.get_key_element(), _values(override)
 
 
@@ -162,4 +170,7 @@ def _values(override: "Override") -> list[str]:
         return [override.get_value_element_as_str()]
     if not override.is_discrete_sweep():
         raise BenchError(f"{override.input_line}: give a list of values, not an interval")
-    return list(override.sweep_string_iterator())
+    values = list(override.sweep_string_iterator())
+    if not values:
+        raise BenchError(f"{override.input_line} lists nothing; `bench ls` says what there is")
+    return values

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError
@@ -22,6 +21,7 @@ def prefer_own_defaults() -> None:
 
     A config file of the same name would be checked against the launcher's own, with a warning.
     """
+    OmegaConf.register_new_resolver("bench_processes", _processes, replace=True)
     Plugins.instance()  # imports the launchers, which then have stored their defaults
     store = ConfigStore.instance()
     for name, values in _defaults().items():
@@ -33,11 +33,17 @@ def prefer_own_defaults() -> None:
         store.store(group="hydra/launcher", name=name, node=node, provider="quantization-bench")
 
 
+def _processes() -> int:
+    """Return one process a GPU or, as joblib has it, one a CPU core."""
+    import torch  # not where a sweep is only composed
+
+    return torch.cuda.device_count() or -1
+
+
 def _defaults() -> dict[str, dict[str, Any]]:
     return {
-        # One process a GPU, or a CPU core. Cells are long: handed out one at a time, the last ones
-        # do not wait behind each other.
-        "joblib": {"n_jobs": torch.cuda.device_count() or -1, "batch_size": "1"},
+        # Cells are long: handed out one at a time, the last ones do not wait behind each other.
+        "joblib": {"n_jobs": "${bench_processes:}", "batch_size": "1"},
         # A job that is taken off its node, or whose time is over, is queued again: it goes on from
         # what is kept.
         "submitit_slurm": {

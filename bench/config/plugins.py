@@ -1,4 +1,4 @@
-"""Methods of a user's own, as if they had a config file in `conf/method`."""
+"""Methods and networks of a user's own, as if they had a config file in `conf/`."""
 
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
@@ -8,16 +8,25 @@ from hydra.core.config_store import ConfigStore
 
 from methods.registry import METHODS, method_class
 from models.errors import BenchError
+from models.zoo import TIMM
 
 
-def register_methods(overrides: Sequence[str]) -> None:
-    """Make every installed method, and every `method=module:Class`, an option of group `method`.
+def register_own(overrides: Sequence[str]) -> None:
+    """Make options of what no config file is for, where `overrides` may name it.
 
-    Its config is its parameters at their defaults. Raises BenchError when one cannot be imported.
+    These are every installed method, `method=module:Class`, `model=module:function` and
+    `model=timm/NAME`. The config of a method is its parameters at their defaults.
+
+    Raises BenchError when a method cannot be imported.
     """
     store = ConfigStore.instance()
-    for name in [*METHODS.installed(), *_module_paths(overrides)]:
+    for name in [*METHODS.installed(), *_named(overrides, "method", ":")]:
         store.store(group="method", name=name, node=default_config(name))
+    for name in _named(overrides, "model", ":"):  # whose function returns it with its weights
+        store.store(group="model", name=name, node={"name": name, "weights": "none"})
+    for name in _named(overrides, "model", TIMM):
+        node = {"name": name, "weights": "default"}
+        store.store(group="model/timm", name=name.removeprefix(TIMM), node=node)
 
 
 def default_config(name: str) -> dict[str, Any]:
@@ -39,6 +48,8 @@ def default_config(name: str) -> dict[str, Any]:
     return config
 
 
-def _module_paths(overrides: Sequence[str]) -> list[str]:
-    values = [o.removeprefix("method=") for o in overrides if o.startswith("method=")]
-    return [name for value in values for name in value.split(",") if ":" in name]
+def _named(overrides: Sequence[str], group: str, mark: str) -> list[str]:
+    """Return the options of `group` with `mark` in them that `overrides` name."""
+    values = [o.partition("=")[2] for o in overrides if o.lstrip("+").startswith(f"{group}=")]
+    names = [name.strip() for value in values for name in value.split(",")]
+    return [name for name in names if mark in name]

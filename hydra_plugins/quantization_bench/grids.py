@@ -41,7 +41,7 @@ class GridsSweeper(BasicSweeper):
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self._session: Session = task_function  # what `bench run` has given Hydra
-        self._configs = _configs(config)
+        self._configs, self._user_configs = _configs(config)
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Run what is left of the sweep, in batches of at most `max_batch_size`.
@@ -50,7 +50,7 @@ class GridsSweeper(BasicSweeper):
         """
         assert self.config is not None
         assert self.launcher is not None
-        jobs = jobs_of_sweep(self._grids, self.params, arguments)
+        jobs = jobs_of_sweep(self._grids, self.params, arguments, self._user_configs)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -76,10 +76,14 @@ class GridsSweeper(BasicSweeper):
         ]
 
 
-def _configs(config: DictConfig) -> Configs | None:
-    """Return what composes as Hydra does here; None where Hydra looks into more folders."""
+def _configs(config: DictConfig) -> tuple[Configs | None, Path | None]:
+    """Return what composes as Hydra does here, and the folder of the user's own configs.
+
+    Where Hydra looks into more folders, nothing does.
+    """
     files = {s.provider: s.path for s in config.hydra.runtime.config_sources if s.schema == "file"}
-    user_configs = files.pop("command-line", None)
+    typed = files.pop("command-line", None)
+    user_configs = None if typed is None else Path(typed)
     if files != {"main": str(config_folder())} or config.hydra.job.config_name != "config":
-        return None
-    return Configs(None if user_configs is None else Path(user_configs))
+        return None, user_configs
+    return Configs(user_configs), user_configs

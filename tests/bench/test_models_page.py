@@ -88,7 +88,7 @@ def test_a_method_that_needs_statistics_says_so(follow: Bench) -> None:
 
 def test_networks_of_timm(follow: Bench) -> None:
     one, beside = commands(TIMM, "text")
-    name = next(word for word in one if word.startswith("model.name=")).partition("=")[2]
+    name = next(word for word in one if word.startswith("model=")).partition("=")[2]
     assert f"model.weights={name},default" in beside
     found = entry(name)
     assert (found.name, found.timm) == ("timm/resnet18", "resnet18")

@@ -134,7 +134,7 @@ def test_impossible_cells_are_named(bench_main: Bench, outputs: Path, no_measuri
     ("words", "message"),
     [
         (("method=gausian",), "unknown method 'gausian'; did you mean 'gaussian'?"),
-        (("quant.w_bits=8,4",), "Ambiguous value for argument 'quant.w_bits=8,4'"),
+        (("quant.w_bits=8,4",), "quant.w_bits=8,4 lists values for several cells; add -m"),
         (("-m", "shard=3/2"), "shard=3/2 is no part of a sweep; "),
         (("-m", "seed=interval(0,1)"), "seed=interval(0,1): give a list of values, "),
     ],

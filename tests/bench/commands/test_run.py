@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -32,11 +33,35 @@ Bench = Callable[..., Finished]
         ("data=imagnet", "unknown data 'imagnet'; did you mean 'imagenet'?"),
         ("experiment=dmo", "unknown experiment 'dmo'; did you mean 'demo'?"),
         ("quant.w_bit=4", "unknown config value 'quant.w_bit'; did you mean 'quant.w_bits'?"),
+        ("quant=4", "unknown quant '4'; did you mean quant.w_bits=4, or quant=w4a4?"),
+        ("quant=7", "unknown quant '7'; did you mean quant.w_bits=7?"),
+        ("quant=W4A4", "unknown quant 'W4A4'; did you mean 'w4a4'?"),
+        ("quant=w4", "unknown quant 'w4'; did you mean 'w4a4'?"),
+        (
+            "method=zeroq.variant=paper",
+            "'method=zeroq.variant=paper' is two; did you mean method=zeroq method.variant=paper?",
+        ),
+        (
+            "method=gaussian,zeroq",
+            "method=gaussian,zeroq lists values for several cells; add -m to measure them all, or "
+            "put quotes around a value with a comma",
+        ),
+        (
+            "quant=glob(w4*)",
+            "quant=glob(w4*) lists values for several cells; add -m to measure them all, or put "
+            "quotes around a value with a comma",
+        ),
+        (
+            "method=[real,zeroq]",
+            "method=[...] mixes configs; list values with -m and no brackets (method=[real,zeroq])",
+        ),
+        ("+quant=w4a4", "quant has an option already; write quant=... without the +"),
     ],
 )
 def test_an_unknown_name(bench_main: Bench, outputs: Path, override: str, message: str) -> None:
-    done = bench_main("run", override, f"paths.outputs={outputs}")
-    assert done == (2, "", f"error: {message}\n")
+    for dry in ((), ("--dry-run",)):
+        done = bench_main("run", override, f"paths.outputs={outputs}", *dry)
+        assert done == (2, "", f"error: {message}\n")
     assert not outputs.exists()
 
 
@@ -320,6 +345,78 @@ def test_a_method_of_ones_own_is_found_beside_the_command(
     assert bad == (2, "", "error: 'my_zeros_method' has no 'Zero'; did you mean 'Zeros'?\n")
 
 
+def test_a_network_of_ones_own_is_an_option_too(
+    bench_main: Bench, outputs: Path, workplace: Path
+) -> None:
+    (workplace / "my_tiny_network.py").write_text(
+        "import torch\nfrom models.preprocessing import Preprocessing\n\n"
+        "preprocessing = Preprocessing(32, 32, 'bilinear', (0.5,) * 3, (0.25,) * 3)\n\n"
+        "def tiny():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 32), torch.nn.ReLU(),\n"
+        "        torch.nn.Flatten(), torch.nn.Linear(8, 10))\n"
+    )
+    given = ("tracking=none", "data.limit=50", "method=gaussian", "gate=warn")
+    composed = bench_main("run", "model=my_tiny_network:tiny", "--cfg", "job")
+    assert "model:\n  name: my_tiny_network:tiny\n  weights: none\n" in composed.out
+    timm = bench_main("run", "model=timm/resnet18.tv_in1k", "--cfg", "job")
+    assert "model:\n  name: timm/resnet18.tv_in1k\n  weights: default\n" in timm.out
+    dry = bench_main("run", "-m", "model=my_tiny_network:tiny,resnet20", *given, "--dry-run")
+    assert dry.out.splitlines()[0] == "2 cells: 0 done, 2 to measure"
+
+
+def test_options_by_glob(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "own" / "quant").mkdir(parents=True)
+    (tmp_path / "own" / "quant" / "w8a7.yaml").write_text("w_bits: 8\na_bits: 7\n")
+    place = ("--config-dir", tmp_path / "own", f"paths.outputs={outputs}")
+    fast = [word for word in FAST if not word.startswith("quant")]
+    line = ("run", "-m", *fast, "quant=glob([w8*],exclude=[w8a4,*32])", *place)
+    assert bench_main(*line, "--dry-run").out.startswith("2 cells: 0 done, 2 to measure\n")
+    done = bench_main(*line)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == "2 cells: 2 done"
+    assert {r["a_bits"] for r in records(outputs).values()} == {8, 7, 32}
+    nothing = bench_main("run", "-m", *fast, "quant=glob(w9*)", *place)
+    said = "error: quant=glob(w9*) lists nothing; `bench ls` says what there is\n"
+    assert nothing == (2, "", said)
+
+
+@pytest.mark.parametrize("name", ["epoch=9", "2024", "run#1", "[a](b)", "it's", "größe", "a,b c"])
+def test_a_folder_of_any_name(bench_main: Bench, workplace: Path, name: str) -> None:
+    outputs = workplace / name
+    place = f"paths.outputs='{name}'" if "," in name else f"paths.outputs={name}"
+    done = bench_main("run", *FAST, place, f"group={outputs.name.split(',')[0]}")
+    assert (done.status, done.err) == (0, "")
+    assert {record["group"] for record in records(outputs).values()} == {name.split(",")[0]}
+    assert bench_main("status", place).out.startswith(f"{name.split(',')[0]}: 2 done\n")
+
+
+def test_a_mistake_is_said_before_pytorch_is_imported() -> None:
+    code = (
+        "import sys; from bench.cli import main\n"
+        "for words in (['method=gausian'], ['-m', 'method=real,zero'], ['experiment=dem'],\n"
+        "              ['--help'], ['hydra/launcher=jobli']):\n"
+        "    main(['run', *words])\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "unknown method 'zero'; did you mean 'zeroq'?" in ended.stderr
+
+
+def test_help_lists_what_can_be_set(bench_main: Bench) -> None:
+    helped = bench_main("run", "--help", "method=dsg")
+    assert (helped.status, helped.err) == (0, "")
+    lines = helped.out.splitlines()
+    for group in ("model", "method", "quant", "recipe", "data", "experiment", "tracking"):
+        assert len([line for line in lines if line.startswith(f"{group}: ")]) == 1
+    assert "schedule@method.schedule: cifar10, cifar10_short, digits, imagenet" in lines
+    assert not [line for line in lines if line.startswith(("train:", "paths: ", "qat: "))]
+    assert "  margin_images: 1024" in lines
+
+
 def test_cfg_prints_and_runs_nothing(bench_main: Bench, outputs: Path) -> None:
     done = bench_main("run", "quant=w4a8", f"paths.outputs={outputs}", "--cfg", "job")
     assert done.status == 0
@@ -333,11 +430,13 @@ def test_cfg_prints_and_runs_nothing(bench_main: Bench, outputs: Path) -> None:
     [
         ((), "the following arguments are required: COMMAND"),
         (("frob",), "invalid choice: 'frob'"),
-        (("ls", "model"), "invalid choice: 'model'"),
+        (("ls", "modells"), "invalid choice: 'modells'"),
         (("status", "-x"), "error: unknown argument '-x'; overrides look like key=value\n"),
         (("status", "words"), "error: unknown argument 'words'; overrides look like key=value\n"),
-        (("run", "words"), "error: Error parsing override 'words'; "),
-        (("run", "--nonsense"), "unrecognized arguments: --nonsense"),
+        (("run", "words"), "error: unknown argument 'words'; overrides look like key=value\n"),
+        (("run", "demo"), "error: unknown argument 'demo'; did you mean experiment=demo?\n"),
+        (("run", "--nonsense"), "error: unknown flag --nonsense; see --hydra-help\n"),
+        (("run", "--seed=3"), "error: unknown flag --seed=3; did you mean seed=3?\n"),
     ],
 )
 def test_lines_that_make_no_sense(bench_main: Bench, args: tuple[str, ...], message: str) -> None:

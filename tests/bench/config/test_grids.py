@@ -86,8 +86,8 @@ def test_plain_values_are_read_and_written_as_hydra_does() -> None:
 
 def test_what_cannot_be_read_is_one_line() -> None:
     with pytest.raises(BenchError) as error:
-        jobs_of(["data.root=~/x"])
-    assert str(error.value).startswith("'data.root=~/x' cannot be read; put quotes around")
+        jobs_of(["method.start=~/x"])
+    assert str(error.value).startswith("'method.start=~/x' cannot be read; put quotes around")
     assert "\n" not in str(error.value)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
-import bench.config.launchers
 from bench.config.launchers import lost_by_launcher, missing_launcher, prefer_own_defaults
 from tests.bench.conftest import FAST, Finished
 
@@ -40,9 +40,7 @@ def test_a_launcher_that_is_not_installed(
 def test_one_process_a_gpu_or_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
     store = ConfigStore.instance()
     for gpus, processes in ((4, 4), (0, -1)):
-        monkeypatch.setattr(
-            bench.config.launchers.torch.cuda, "device_count", lambda gpus=gpus: gpus
-        )
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
         prefer_own_defaults()
         assert store.load("hydra/launcher/joblib.yaml").node.n_jobs == processes
 

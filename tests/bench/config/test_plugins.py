@@ -11,7 +11,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from bench.config.compose import compose
-from bench.config.plugins import default_config, register_methods
+from bench.config.plugins import default_config, register_own
 from bench.config.schema import read_config
 from methods.registry import make_method
 from models.errors import BenchError
@@ -57,7 +57,7 @@ def test_by_module_path(folder: Path) -> None:
 
 
 def test_in_a_sweep(folder: Path) -> None:
-    register_methods(["-m", f"method=gaussian,{PATH}", "seed=0,1"])
+    register_own(["-m", f"method=gaussian,{PATH}", "seed=0,1"])
     assert method_config(f"method={PATH}")["name"] == PATH
     assert method_config("method=gaussian") == {"name": "gaussian", "images": 64}
 
@@ -88,7 +88,7 @@ def test_by_entry_point(folder: Path) -> None:
 )
 def test_what_cannot_be_registered(folder: Path, path: str, message: str) -> None:
     with pytest.raises(BenchError, match=message):
-        register_methods([f"method={path}"])
+        register_own([f"method={path}"])
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:
