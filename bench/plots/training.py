@@ -21,13 +21,16 @@ def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
     epochs: one value an epoch with `epoch`, `loss` and what the method tells; one or more.
     """
     students = list(epochs[0].get("teachers", ()))
-    columns = len(students) + 2 if students else 1
-    draw(lambda figure: _paint(figure, epochs, students), path, (4 * columns, 3.2))
+    width = 4 * _columns(students)
+    draw(lambda figure: _paint(figure, epochs, students), path, (width, 3.2))
+
+
+def _columns(students: list[str]) -> int:
+    return len(students) + 2 if students else 1
 
 
 def _paint(figure: "Figure", epochs: list[dict[str, Any]], students: list[str]) -> None:
-    columns = len(students) + 2 if students else 1
-    axes = figure.subplots(1, columns, squeeze=False)[0]
+    axes = figure.subplots(1, _columns(students), squeeze=False)[0]
     x = [epoch["epoch"] for epoch in epochs]
     marker = "o" if len(x) < _MARKED else ""
     axes[0].plot(x, [epoch["loss"] for epoch in epochs], marker=marker, markersize=4)
