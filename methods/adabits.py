@@ -12,7 +12,9 @@ class AdaBits(TrainedMethod):
     """Joint training with switchable BatchNorm and switchable clipping levels of PACT.
 
     Source: Jin et al., "AdaBits: Neural Network Quantization with Adaptive Bit-Widths" (CVPR 2020),
-    section 3.3; the release, train.py: the cross-entropy of all bit-widths, one optimiser step.
+    section 3.3; the release, train.py: the cross-entropy of all bit-widths, one optimiser step. Its
+    own quantizers are the preset qat=adabits, and its depthwise weights do not decay
+    (schedule.depthwise_decay=false); docs/training.md says in what both differ still.
     """
 
     name = "adabits"

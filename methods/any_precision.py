@@ -36,7 +36,7 @@ class AnyPrecision(TrainedMethod):
 
     Source: Yu et al., "Any-Precision Deep Neural Networks" (AAAI 2021), section 3; the release,
     train.py: soft cross-entropy with the detached softmax of the next higher bit-width alone.
-    Its own quantizers are qat.scheme=original qat.rescale=mean qat.activation_quantizer=dorefa.
+    Its own quantizers are the preset qat=any_precision; docs/training.md says in what it differs.
     """
 
     name = "any_precision"

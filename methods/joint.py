@@ -10,7 +10,9 @@ from models.qat.spec import QatSpec
 
 @dataclass(frozen=True)
 class Joint(TrainedMethod):
-    """Each step adds up the cross-entropy of all bit-widths; everything is shared, clips too.
+    """Each step adds up the cross-entropy of all bit-widths; BatchNorm and clips are shared.
+
+    What a quantizer learns besides a clip, such as the steps of LSQ, is private to a bit-width.
 
     Source: the row "Joint Training" of CoQuant (WACV 2024), tables 1 to 4, which does not define
     it; the definition is the usual one.

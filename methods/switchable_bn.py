@@ -12,7 +12,7 @@ from models.qat.spec import QatSpec
 class SwitchableBN(TrainedMethod):
     """As `joint`, with switchable BatchNorm (Yu et al., Slimmable networks, ICLR 2019).
 
-    Clips are still shared; `adabits` has private ones.
+    Clips are still shared; `adabits` has private ones. Learned steps are private, as in `joint`.
     """
 
     name = "switchable_bn"

@@ -8,6 +8,7 @@ from bench.cells.request import Request, digest
 from bench.data import Listing, check_training
 from bench.data.listings import Listings
 from methods.registry import make_method
+from methods.training.identity import identifying
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
 from models.zoo import Weights, ZooEntry
@@ -67,7 +68,7 @@ class Cell:
             "method": {
                 "name": self.method.name,
                 "version": self.method.version,
-                **asdict(self.method),
+                **identifying(asdict(self.method)),
             },
             "calibration": calibration,
             "seed": self.seed,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from methods.training.identity import identifying
 from models.quantize.spec import OF_MIXED
 
 if TYPE_CHECKING:  # what reads results needs neither images nor methods
@@ -121,7 +122,7 @@ def recipe_of(cell: "Cell", observed: Observations | None = None) -> Recipe:
     """
     observed = observed or Observations()
     weights, published = cell.weights, cell.weights.published
-    method = asdict(cell.method)
+    method = identifying(asdict(cell.method))
     if _trains(cell):
         del method["qat"]  # which the quantizer has
     evaluation = observed.evaluated or cell.listing
@@ -162,7 +163,7 @@ def _trains(cell: "Cell") -> bool:
 
 def _quantizer(cell: "Cell") -> dict[str, Any]:
     if _trains(cell):
-        qat = asdict(cell.method)["qat"]
+        qat = identifying(asdict(cell.method))["qat"]
         return {"w_bits": cell.spec.w_bits, "a_bits": cell.spec.a_bits, **qat}
     values = cell.spec.as_dict()
     if not cell.spec.is_mixed:

@@ -11,6 +11,7 @@ from typing import Any
 from bench.config.experiments import experiment_jobs
 from bench.config.schema import Config
 from methods.registry import method_class, needs_real_images
+from methods.training.identity import identifying
 from models.paths import expanded
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry
@@ -58,7 +59,7 @@ class Request:
             {
                 **self.model_identity(),
                 "data": data,
-                "method": {key: _integral(value) for key, value in config.method.items()},
+                "method": {k: _integral(v) for k, v in identifying(config.method).items()},
                 "quant": config.quant.identity(),
                 "seed": config.seed,
                 **self.unusual_precision(),

@@ -66,6 +66,7 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
         "pbgs": ("kim2020position", "schaefer2024edge"),
         "step_range": ("uhlich2020mixed", "schaefer2024edge"),
         "tanh": ("schaefer2024edge",),
+        "uniform_static": ("schaefer2024edge",),
     },
 }
 

@@ -110,11 +110,12 @@ def check_shareable(task: Task) -> None:
     if processes == 1:
         return
     spec = task.method.training_spec(int(task.cell.spec.w_bits))
+    limited = ("step_range",) if spec.learned else ()
     local = [
         f"{key}={value}"
         for key, value, changes in (
-            ("qat.weight_quantizer", spec.weight_quantizer, ("step_range",)),
-            ("qat.activation_quantizer", spec.activation_quantizer, ("step_range",)),
+            ("qat.weight_quantizer", spec.weight_quantizer, limited),
+            ("qat.activation_quantizer", spec.activation_quantizer, limited),
             ("qat.weight_surrogate", spec.weight_surrogate, SIGNED),
         )
         if value in changes

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from methods.base import Calibration, Context, Method
 from methods.training.fresh import drawn_anew
+from methods.training.identity import identifying
 from methods.training.schedule import Schedule
 from methods.training.strategy import Strategy
 from models.errors import BenchError
@@ -105,7 +106,7 @@ class TrainedMethod(Method):
         """
         cls = type(self)
         foreign = {"class": f"{cls.__module__}:{cls.__qualname__}"}
-        return {
+        parameters = {
             **({} if cls.__module__.startswith("methods.") else foreign),
             **({} if self.version == 1 else {"version": self.version}),
             "strategy": self.strategy_class.__name__,
@@ -116,6 +117,7 @@ class TrainedMethod(Method):
             "images": self.images,
             "init": self.init,
         }
+        return identifying(parameters)
 
     @property
     @abstractmethod

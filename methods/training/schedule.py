@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from methods.training.rmsprop import RMSprop
 from models.errors import BenchError
+from models.qat.layers import is_depthwise
 from models.qat.network import quantizer_parameters
 
 Augmentation = Literal["affine", "crop_flip", "none"]
@@ -19,12 +21,14 @@ class Schedule:
 
     epochs: passes over the training images; the weights after the last one are the result.
     batch_size: images a step, over all processes; an incomplete last batch of an epoch is left out.
-    optimizer: `sgd` (momentum, nesterov) or `adam`.
+    optimizer: `sgd` (momentum, nesterov), `adam`, or `rmsprop` (momentum; see
+        `methods.training.rmsprop`).
     decay: `cosine`: the learning rate rises to `lr` over the `warmup` fraction (0..1, exclusive of
         1) of all steps by half a cosine from zero and falls to zero by the other half; `step`:
         after the same rise it is multiplied by `gamma` at each of `milestones` (fractions of all
         steps).
     weight_decay: on weights, not on BatchNorm, biases and what quantizers learn.
+    depthwise_decay: whether it is on the weights of depthwise convolutions too.
     label_smoothing: 0..1, the share of the target spread over all classes.
     augment: `affine` (a warp uniform within max_shift pixels each axis, max_rotation degrees and
         max_scale, a fraction below 1; black outside), `crop_flip` (a shift by up to max_shift whole
@@ -35,7 +39,7 @@ class Schedule:
 
     epochs: int = 12
     batch_size: int = 64
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "rmsprop"] = "sgd"
     lr: float = 0.2
     momentum: float = 0.9
     nesterov: bool = True
@@ -51,6 +55,7 @@ class Schedule:
     max_scale: float = 0.1
     ema: float = 0.0
     amp: bool = False
+    depthwise_decay: bool = True
 
     def __post_init__(self) -> None:
         """Raises BenchError naming the field that is out of range."""
@@ -99,11 +104,15 @@ def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
 
 def optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """Return the optimiser of all parameters of `network`; only weights decay."""
-    learned = set(quantizer_parameters(network))
-    decayed = [p for p in network.parameters() if p.ndim > 1 and p not in learned]
-    others = [p for p in network.parameters() if p.ndim <= 1 or p in learned]
+    spared: set[Tensor] = set(quantizer_parameters(network))
+    if not schedule.depthwise_decay:
+        spared |= {m.weight for m in network.modules() if is_depthwise(m)}
+    decayed = [p for p in network.parameters() if p.ndim > 1 and p not in spared]
+    others = [p for p in network.parameters() if p.ndim <= 1 or p in spared]
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     shared: dict[str, Any] = {"lr": schedule.lr, "weight_decay": schedule.weight_decay}
     if schedule.optimizer == "adam":
         return torch.optim.Adam(groups, **shared)
+    if schedule.optimizer == "rmsprop":
+        return RMSprop(groups, **shared, momentum=schedule.momentum)
     return torch.optim.SGD(groups, **shared, momentum=schedule.momentum, nesterov=schedule.nesterov)

@@ -1,10 +1,11 @@
 """Activation quantizers: forward(x, bits) -> x fake-quantized, one grid a tensor, 32 bits x itself.
 
 Values that are nowhere negative (behind a ReLU) have the integers 0..2^b - 1; where there are
-negative ones the grid is signed. x is (N, ...), dimension 0 counting images.
+negative ones the grid is signed, or without a sign clips them to 0 (`QatSpec.signed_inputs`). x is
+(N, ...), dimension 0 counting images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from models.qat.learned import ACTIVATION_STEP_BOUNDS, LearnedStep, LearnedStepRange
 from models.qat.quantizer import Quantizer, fake_quantize_learnable
 from models.qat.spec import QatSpec
+from models.qat.static import UniformStatic
 from models.qat.surrogate import Surrogate
 
 CONVOLUTION_CLIP = 8.0
@@ -53,7 +55,10 @@ class PactActivation(Quantizer):
     x^ = alpha round((2^b - 1) clip(x / alpha, 0, 1)) / (2^b - 1). The gradient of alpha is 1 where
     x is clipped and the rounding error in units of alpha elsewhere (the calibrated gradient of
     SAT, arXiv 1912.10207). Signed: to [-alpha, alpha] with 2^(b-1) - 1 steps on each side of 0.
-    Sources: Choi et al., PACT (arXiv 1805.06085); AdaBits (the release, quant_ops.py).
+    Sources: Choi et al., PACT (arXiv 1805.06085); AdaBits (the release, quant_ops.py). The release
+    has no signed grid with a 0: with a sign it puts 2^b levels from -alpha to alpha. It clips where
+    x is alpha to the last bit; here the rounding of x / (alpha / (2^b - 1)) decides, and with it
+    which of x and alpha has the gradient there.
 
     clip: where alpha starts. shared: whether all bit-widths have the same alpha.
     """
@@ -75,7 +80,7 @@ class PactActivation(Quantizer):
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         low, top = _symmetric_integers(bits, self.signed)
         step = self.alpha[_SHARED if self.shared else str(bits)] / top
-        return fake_quantize_learnable(x, step, low, top, self.surrogate)
+        return fake_quantize_learnable(x, step, low, top, self.surrogate.over(top - low))
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
@@ -97,7 +102,7 @@ class DoReFaActivation(Quantizer):
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         low, top = _symmetric_integers(bits, self.signed)
-        return self.surrogate.round((x * top).clamp(low, top)) / top
+        return self.surrogate.over(top - low).round((x * top).clamp(low, top)) / top
 
 
 class LsqActivation(LearnedStep):
@@ -122,6 +127,16 @@ class StepRangeActivation(LearnedStepRange):
         super().__init__(bits, surrogate, inputs.signed, xmax, ACTIVATION_STEP_BOUNDS)
 
 
+class UniformStaticActivation(UniformStatic):
+    """`UniformStatic` on activations, its range that which `StepRangeActivation` starts from.
+
+    inputs: seen before training.
+    """
+
+    def __init__(self, bits: Sequence[int], surrogate: Surrogate, inputs: Inputs) -> None:
+        super().__init__(bits, surrogate, inputs.signed, torch.tensor(inputs.high))
+
+
 def make_activation_quantizer(
     spec: QatSpec, bits: Sequence[int], inputs: Inputs, clip: float
 ) -> Quantizer:
@@ -130,13 +145,19 @@ def make_activation_quantizer(
     clip: where the alpha of PACT starts.
     Raises BenchError for 1 bit where the inputs are signed: no positive level would be left.
     """
-    surrogate = Surrogate(spec.activation_surrogate, spec.delta, spec.variant)
+    surrogate = Surrogate(spec.activation_surrogate, spec.delta, spec.variant, spec.delta_unit)
     if spec.activation_quantizer == "pact":
         return PactActivation(bits, surrogate, inputs.signed, clip, spec.shared_clip)
     if spec.activation_quantizer == "dorefa":
         return DoReFaActivation(bits, surrogate, inputs.signed)
-    kind = LsqActivation if spec.activation_quantizer == "lsq" else StepRangeActivation
-    return kind(bits, surrogate, inputs)
+    return _OF_INPUTS[spec.activation_quantizer](bits, surrogate, inputs)
+
+
+_OF_INPUTS: dict[str, Callable[[Sequence[int], Surrogate, Inputs], Quantizer]] = {
+    "lsq": LsqActivation,
+    "step_range": StepRangeActivation,
+    "uniform_static": UniformStaticActivation,
+}
 
 
 def _symmetric_integers(bits: int, signed: bool) -> tuple[int, int]:

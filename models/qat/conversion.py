@@ -7,7 +7,7 @@ network = make_quantizable(float_network, (8, 4, 2), QatSpec(), images)
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,29 @@ from models.qat.activations import (
     make_activation_quantizer,
 )
 from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
-from models.qat.layers import REPLACEMENTS, QuantizedLayer
+from models.qat.layers import REPLACEMENTS, QuantizedLayer, is_depthwise
+from models.qat.network import quantizer_parameters
 from models.qat.spec import QatSpec
 from models.qat.weights import make_weight_quantizer
 from models.quantize.activation import weighted_layers
+from models.quantize.spec import FLOAT_BITS
 from models.tracing import traced
+
+SHORTCUTS = ("identity_conv", "downsample", "shortcut", "skip", "skip_conv")
+"""What the module of a shortcut that has a convolution is called in pytorchcv, timm, torchvision
+and the releases of the methods here."""
+
+
+class _Layer(NamedTuple):
+    """What becomes of a layer.
+
+    weight_bits, input_bits: fixed, or None for those that are chosen. inputs: None where the input
+    is left as it comes.
+    """
+
+    weight_bits: int | None
+    input_bits: int | None
+    inputs: Inputs | None
 
 
 def make_quantizable(
@@ -35,8 +53,9 @@ def make_quantizable(
 
     Every convolution and linear layer that `images` reach computes with quantized weights and a
     quantized input; every BatchNorm2d is shared, or has one copy a bit-width or a pair of them
-    (`spec.batchnorm`). All parameters of the copy require gradients; it is in the mode (train or
-    eval) of `network`, which itself is not touched.
+    (`spec.batchnorm`). All parameters of the copy require gradients, but for those of quantizers
+    where `spec.learned` is false; it is in the mode (train or eval) of `network`, which itself is
+    not touched.
 
     bits: that share the weights, descending, 1..16 or 32. images: (N, C, H, W) normalised input,
     seen once by the float network in eval mode: which layer is called first and last, whether an
@@ -53,16 +72,14 @@ def make_quantizable(
     if not inputs_of:
         raise NotApplicable("the network has no convolution or linear layer to quantize")
     order = list(inputs_of)
-    first, last = order[0], order[-1]
     new: dict[nn.Module, nn.Module] = {}
-    for name, inputs in inputs_of.items():
-        # A single layer is the first.
-        fixed = {last: spec.last_bits, first: spec.first_bits}.get(name)
+    for name in order:
         layer = copied.get_submodule(name)
-        raw = name == first and not spec.quantize_images
-        new[layer] = _quantized(name, layer, bits, fixed, spec, None if raw else inputs)
+        new[layer] = _quantized(name, layer, bits, spec, _plan(name, layer, inputs_of, spec))
     for name, norm in copied.named_modules():
         if not isinstance(norm, nn.BatchNorm2d) or spec.batchnorm == "shared":
+            continue
+        if spec.shortcuts == "float_shared" and _on_shortcut(layer_before.get(name, "")):
             continue
         if spec.batchnorm == "private":
             new[norm] = PrivateBatchNorm2d(norm, bits).train(norm.training)
@@ -71,16 +88,35 @@ def make_quantizable(
             previous = order[at - 1] if at else None
             transitional = TransitionalBatchNorm2d(norm, bits, order[at], previous)
             new[norm] = transitional.train(norm.training)
-    return _replaced(copied, new)
+    made = _replaced(copied, new)
+    for parameter in quantizer_parameters(made):
+        parameter.requires_grad_(spec.learned)
+    return made
+
+
+def _plan(name: str, layer: nn.Module, inputs_of: Mapping[str, Inputs], spec: QatSpec) -> _Layer:
+    order = list(inputs_of)
+    first, last = order[0], order[-1]
+    inputs = inputs_of[name]
+    if spec.signed_inputs == "never":
+        inputs = inputs._replace(signed=False)
+    elif spec.signed_inputs == "depthwise" and is_depthwise(layer):
+        inputs = inputs._replace(signed=True)
+    if name == first:  # a single layer is the first
+        return _Layer(spec.first_bits, spec.first_bits, inputs if spec.quantize_images else None)
+    if name == last:
+        return _Layer(spec.last_bits, spec.last_bits if spec.fix_last_input else None, inputs)
+    if spec.shortcuts != "quantized" and _on_shortcut(name):
+        return _Layer(FLOAT_BITS, FLOAT_BITS, None)
+    return _Layer(None, None, inputs)
+
+
+def _on_shortcut(name: str) -> bool:
+    return not {*name.split(".")}.isdisjoint(SHORTCUTS)
 
 
 def _quantized(
-    name: str,
-    layer: nn.Module,
-    choices: tuple[int, ...],
-    fixed: int | None,
-    spec: QatSpec,
-    inputs: Inputs | None,
+    name: str, layer: nn.Module, choices: tuple[int, ...], spec: QatSpec, plan: _Layer
 ) -> QuantizedLayer:
     kind = REPLACEMENTS.get(type(layer).__name__)
     if kind is None:
@@ -88,19 +124,20 @@ def _quantized(
             f"layer {name!r} is a {type(layer).__name__}, which may change its weight before its "
             f"use; quantized training knows {', '.join(REPLACEMENTS)}"
         )
-    bits = choices if fixed is None else (fixed,)
-    weight = layer.get_parameter("weight")
+    of_weights = choices if plan.weight_bits is None else (plan.weight_bits,)
+    of_inputs = choices if plan.input_bits is None else (plan.input_bits,)
+    inputs, weight = plan.inputs, layer.get_parameter("weight")
     clip = LINEAR_CLIP if isinstance(layer, nn.Linear) else CONVOLUTION_CLIP
     if spec.clip_start == "percentile" and inputs is not None and inputs.high > 0:
         clip = inputs.high
     of_input = None
     try:
-        of_weight = make_weight_quantizer(spec, bits, weight)
+        of_weight = make_weight_quantizer(spec, of_weights, weight)
         if inputs is not None:
-            of_input = make_activation_quantizer(spec, bits, inputs, clip)
+            of_input = make_activation_quantizer(spec, of_inputs, inputs, clip)
     except BenchError as error:
         raise BenchError(f"layer {name!r}: {error}") from error
-    new = kind.replacing(layer, choices, fixed, of_weight, of_input)
+    new = kind.replacing(layer, choices, plan.weight_bits, of_weight, of_input, plan.input_bits)
     return new.to(weight.device).train(layer.training)
 
 

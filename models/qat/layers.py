@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.qat.quantizer import Quantizer
+
+
+def is_depthwise(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Return whether `module` is a convolution whose every input channel has its own kernels."""
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 class Switchable(nn.Module):
@@ -36,6 +41,7 @@ class QuantizedLayer(Switchable):
     their names in the state dict. The bias stays float.
 
     fixed_bits: the bit-width of a layer that has one whatever is chosen; else None.
+    fixed_input_bits: likewise of its input.
     input_quantizer: None where the input is left as it comes.
     """
 
@@ -44,6 +50,7 @@ class QuantizedLayer(Switchable):
     weight_quantizer: Quantizer
     input_quantizer: Quantizer | None
     fixed_bits: int | None
+    fixed_input_bits: int | None
     cache: dict[int, _CachedWeight] | None
 
     @classmethod
@@ -54,6 +61,7 @@ class QuantizedLayer(Switchable):
         fixed_bits: int | None,
         weight_quantizer: Quantizer,
         input_quantizer: Quantizer | None,
+        fixed_input_bits: int | None,
     ) -> Self:
         """Return the layer that stands in for `layer`, at the first of `choices`."""
         new = cls.__new__(cls)
@@ -63,6 +71,7 @@ class QuantizedLayer(Switchable):
         new.choices = tuple(choices)
         new.chosen = new.choices[0]
         new.fixed_bits = fixed_bits
+        new.fixed_input_bits = fixed_input_bits
         new.weight_quantizer = weight_quantizer
         new.input_quantizer = input_quantizer
         new.cache = None
@@ -70,8 +79,13 @@ class QuantizedLayer(Switchable):
 
     @property
     def bits(self) -> int:
-        """The bit-width that the layer computes at."""
+        """The bit-width of the weight in use."""
         return self.chosen if self.fixed_bits is None else self.fixed_bits
+
+    @property
+    def input_bits(self) -> int:
+        """The bit-width of the input in use, where it is quantized."""
+        return self.chosen if self.fixed_input_bits is None else self.fixed_input_bits
 
     def quantized_weight(self, chosen: int | None = None) -> Tensor:
         """Return the weight as it is used when `chosen` is (None: now); shape of the weight.
@@ -99,7 +113,7 @@ class QuantizedLayer(Switchable):
     def quantized_input(self, x: Tensor) -> Tensor:
         if self.input_quantizer is None:
             return x
-        quantized: Tensor = self.input_quantizer(x, self.bits)
+        quantized: Tensor = self.input_quantizer(x, self.input_bits)
         return quantized
 
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from models.qat.quantizer import (
     SMALLEST_STEP,
     Quantizer,
+    clip,
     fake_quantize_learnable,
+    grid_steps,
     integers,
 )
 from models.qat.surrogate import Surrogate
@@ -25,7 +27,9 @@ class LearnedStep(Quantizer):
 
     x^ = s clip(round(x / s), Q_min, Q_max), on -2^(b-1)..2^(b-1)-1 where signed, else 0..2^b-1. The
     gradient of s is multiplied by 1 / sqrt(n Q_max). Source: Esser et al., "Learned Step Size
-    Quantization" (arXiv 1902.08153), sections 2.1 and 2.2.
+    Quantization" (arXiv 1902.08153), sections 2.1 and 2.2. Repositories count more values in n:
+    all weights of a layer where each channel has a step (lsq-net), and those of all images of a
+    batch; their gradients of s are smaller by the root of the number of channels or of images.
 
     magnitude: mean |x| of what will be quantized, one value a step, shaped to broadcast with x; s
         starts at 2 magnitude / sqrt(Q_max).
@@ -54,7 +58,8 @@ class LearnedStep(Quantizer):
         step = self.step[str(bits)]
         count = x[0].numel() if self.by_image else x.numel() // step.numel()
         step = _ShapeGradient.apply(step, (count * q_max) ** -0.5, None)
-        return fake_quantize_learnable(x, step, q_min, q_max, self.surrogate)
+        surrogate = self.surrogate.over(q_max - q_min)
+        return fake_quantize_learnable(x, step, q_min, q_max, surrogate)
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
@@ -73,7 +78,8 @@ class LearnedStepRange(Quantizer):
     Source: Uhlich et al., "Mixed Precision DNNs: All you need is a good parametrization"
     (arXiv 1905.11452), the parametrization by d and xmax; bounds, start and limit as in the
     released code of Schaefer et al. (WACV 2024; quant.py, parametric_d_xmax), d not restricted to
-    powers of two.
+    powers of two. A surrogate whose delta is of the range takes the range to have as many steps as
+    at the start.
 
     bounds: of d; those of xmax are 2^-8..127. xmax: where it starts, one value a grid, shaped to
     broadcast with x; d starts at xmax / (2^(b-1) - 1) where signed, else xmax / (2^b - 1).
@@ -98,8 +104,8 @@ class LearnedStepRange(Quantizer):
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         step, xmax = self._learned(bits)
-        low = -xmax if self.signed else torch.zeros_like(xmax)
-        return self.surrogate.round(torch.minimum(torch.maximum(x, low), xmax) / step) * step
+        surrogate = self.surrogate.over(grid_steps(bits, self.signed))
+        return surrogate.round(clip(x, xmax, self.signed) / step) * step
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
@@ -113,7 +119,11 @@ class LearnedStepRange(Quantizer):
 
     @torch.no_grad()
     def project(self) -> None:
-        """Clamp d and xmax to their bounds, then d to at most xmax."""
+        """Clamp d and xmax to their bounds, then d to at most xmax.
+
+        The release (train_utils.py) swaps a d above xmax with it, and keeps 1e-5 between all of
+        them.
+        """
         for bits in self.bits:
             step, xmax = self.step[str(bits)], self.xmax[str(bits)]
             xmax.clamp_(*RANGE_BOUNDS)

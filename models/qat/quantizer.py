@@ -19,6 +19,12 @@ def integers(bits: int, signed: bool) -> tuple[int, int]:
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
+def grid_steps(bits: int, signed: bool) -> int:
+    """Return the steps between the ends of a grid that is symmetric, or that starts at 0."""
+    top = integers(bits, signed)[1]
+    return 2 * top if signed else top
+
+
 def fake_quantize_learnable(
     x: Tensor, step: Tensor, q_min: int, q_max: int, surrogate: Surrogate
 ) -> Tensor:
@@ -31,6 +37,15 @@ def fake_quantize_learnable(
     step = step.abs().clamp(min=SMALLEST_STEP)
     quantized: Tensor = _FakeQuantize.apply(x, step, q_min, q_max, surrogate)
     return quantized
+
+
+def clip(x: Tensor, xmax: Tensor, signed: bool) -> Tensor:
+    """Return `x` clipped to [-xmax, xmax] where signed, else to [0, xmax].
+
+    At a limit half of the gradient goes to x and half to the limit, as in JAX.
+    """
+    low = -xmax if signed else torch.zeros_like(xmax)
+    return torch.minimum(torch.maximum(x, low), xmax)
 
 
 class Quantizer(nn.Module):

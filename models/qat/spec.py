@@ -11,26 +11,30 @@ from models.registry import did_you_mean
 
 SURROGATES = ("ste", "pbgs", "ewgs", "acos", "tanh", "invtanh")
 VARIANTS = ("release", "slides")
+DELTA_UNITS = ("step", "range")
 SCHEMES = ("modified", "original", "centered")
 RESCALES = ("constant", "stddev", "mean", "none")
 
 _BITS = (1, 16)
 _CHOICES = {
-    "weight_quantizer": ("dorefa", "lsq", "step_range"),
+    "weight_quantizer": ("dorefa", "lsq", "step_range", "uniform_static"),
     "scheme": SCHEMES,
     "rescale": RESCALES,
     "granularity": ("tensor", "channel"),
-    "activation_quantizer": ("pact", "lsq", "step_range", "dorefa"),
+    "activation_quantizer": ("pact", "lsq", "step_range", "uniform_static", "dorefa"),
     "weight_surrogate": SURROGATES,
     "activation_surrogate": SURROGATES,
     "variant": VARIANTS,
+    "delta_unit": DELTA_UNITS,
+    "signed_inputs": ("observed", "never", "depthwise"),
+    "shortcuts": ("quantized", "float", "float_shared"),
     "batchnorm": ("shared", "private", "transitional"),
     "clip_start": ("percentile", "release"),
 }
-_SWITCHES = ("quantize_images", "shared_clip")
+_SWITCHES = ("quantize_images", "shared_clip", "learned", "fix_last_input")
 
 _NO_POSITIVE_LEVEL = "at 1 bit it has no positive level"
-_TWO_BIT_WEIGHTS = ("lsq", "step_range", "modified")
+_TWO_BIT_WEIGHTS = ("lsq", "step_range", "uniform_static", "modified")
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,30 @@ class QatSpec:
 
     A bit-width is that of the weights and of the inputs of a layer alike; 32 leaves both in float.
 
-    weight_quantizer: `dorefa` (tanh-normalised weights), `lsq` (learned step) or `step_range`
-        (learned step and range); see `models.qat.weights`.
+    weight_quantizer: `dorefa` (tanh-normalised weights), `lsq` (learned step), `step_range`
+        (learned step and range) or `uniform_static` (a range that stays where it starts); see
+        `models.qat.weights`.
     scheme: of `dorefa`, the grid: `modified`, `original` or `centered`.
     rescale: of `dorefa`, the factor on the quantized weights: `constant` (to the standard deviation
         1 / sqrt(out k k)), `stddev` (to that of the float weights), `mean` (times the mean of their
         absolute values) or `none`.
-    granularity: of `lsq` and `step_range` weights, one step a `tensor` or one an output `channel`.
-    activation_quantizer: `pact`, `lsq`, `step_range` or `dorefa` (clamp to [0, 1]); see
-        `models.qat.activations`. Always one grid a tensor.
+    granularity: of weights but `dorefa`, one grid a `tensor` or one an output `channel`.
+    activation_quantizer: `pact`, `lsq`, `step_range`, `uniform_static` or `dorefa` (clamp to
+        [0, 1]); see `models.qat.activations`. Always one grid a tensor.
     weight_surrogate, activation_surrogate: what stands for the derivative of rounding; see
-        `models.qat.surrogate`, which delta (>= 0) and variant (`release`, `slides`) are of too.
+        `models.qat.surrogate`, which delta (>= 0), delta_unit (`step`, `range`) and variant
+        (`release`, `slides`) are of too.
+    learned: whether steps, ranges and clips are learned. If not they stay where they start.
+    signed_inputs: which inputs have a grid with a sign: where a negative value was `observed`;
+        `never`, so that negative values are clipped to 0; or where one was observed and those of
+        every `depthwise` convolution.
     first_bits, last_bits: of the first and the last layer called, whatever bit-width the others
         have: 1..16, 32 for float. None: as the others.
+    fix_last_input: whether last_bits is of the input of the last layer too, and not of its weights
+        alone.
+    shortcuts: whether convolutions on shortcuts are `quantized` as others are, or `float`, their
+        inputs included; or float with one BatchNorm that all bit-widths have (`float_shared`).
+        They are known by the name of a module they are in; see `models.qat.conversion.SHORTCUTS`.
     quantize_images: whether the input of the first layer is quantized. Images are integers of 8
         bits before they are normalised, so by default they are left as they come.
     batchnorm: `shared` by all bit-widths, `private` to each, or `transitional`: one for each pair
@@ -78,6 +93,11 @@ class QatSpec:
     batchnorm: str = "private"
     clip_start: str = "percentile"
     shared_clip: bool = False
+    learned: bool = True
+    signed_inputs: str = "observed"
+    fix_last_input: bool = True
+    shortcuts: str = "quantized"
+    delta_unit: str = "step"
 
     def __post_init__(self) -> None:
         for name, options in _CHOICES.items():
@@ -93,7 +113,8 @@ class QatSpec:
         if self.weight_quantizer == "dorefa" and self.granularity != "tensor":
             raise BenchError(
                 "qat.granularity=channel has no meaning with qat.weight_quantizer=dorefa, which "
-                "normalises by the largest weight of the tensor; use lsq or step_range"
+                "normalises by the largest weight of the tensor; use lsq, step_range or "
+                "uniform_static"
             )
         if self.shared_clip and self.activation_quantizer != "pact":
             raise BenchError(
@@ -139,5 +160,5 @@ class QatSpec:
 
 
 def lowest_weight_bits(grid: str) -> int:
-    """Return the fewest bits of a weight grid: a scheme of `dorefa`, `lsq` or `step_range`."""
+    """Return the fewest bits of a weight grid: a scheme of `dorefa`, or another quantizer."""
     return 2 if grid in _TWO_BIT_WEIGHTS else 1

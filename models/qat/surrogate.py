@@ -5,7 +5,7 @@ t = x - round(x), the distance to the grid point in steps (-0.5..0.5), and on th
 gradient g. With delta the strength:
 
     ste       1                                          Bengio et al., arXiv 1308.3432
-    pbgs      1 + delta |t|                              Kim et al., arXiv 2005.11035
+    pbgs      1 + delta |t|                              after Kim et al., arXiv 2005.11035
     ewgs      1 + delta sign(g) t                        Lee et al., arXiv 2104.00903
     acos      1 + delta f sin(pi t)
     tanh      1 + delta f sign(g) tanh(4 t)
@@ -16,11 +16,15 @@ Networks" (WACV 2024). Their released code (quant.py) has f = 0.5 for acos and t
 f = 0.5 / arctanh(0.95) for invtanh, which bounds the last three by delta / 2 like ewgs: variant
 `release`. The formulas as they are printed elsewhere (slides of a seminar on the paper) have f = 1
 and leave the slopes 4 and 1.9 open: variant `slides`, with the slopes of the code.
+
+The form of pbgs is that code's as well, which says it is "like" the paper it names. The release of
+ewgs measures the distance as a fraction of the range (custom_modules.py, inputs in 0..1), so the
+same delta is weaker there by the number of steps in the range: delta_unit `range`.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,11 +32,10 @@ import torch
 from torch import Tensor
 
 from models.errors import BenchError
-from models.qat.spec import SURROGATES, VARIANTS
+from models.qat.spec import DELTA_UNITS, SURROGATES, VARIANTS
 from models.registry import did_you_mean
 
 DELTA = 1e-2
-"""The strength of the paper's runs at a fixed 3 bits."""
 
 _TANH_SLOPE = 4.0
 _ARCTANH_SLOPE = 1.9
@@ -54,11 +57,15 @@ _RELEASE_FACTORS = {"acos": 0.5, "tanh": 0.5, "invtanh": 0.5 / math.atanh(_ARCTA
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A named surrogate with its strength and constants. Raises BenchError for an unknown name."""
+    """A named surrogate with its strength and constants. Raises BenchError for an unknown name.
+
+    delta_unit: what delta is for a distance of: 1 `step` of the grid, or the whole `range` of it.
+    """
 
     name: str = "ste"
     delta: float = DELTA
     variant: str = "release"
+    delta_unit: str = "step"
 
     def __post_init__(self) -> None:
         if self.name not in SURROGATES:
@@ -70,6 +77,17 @@ class Surrogate:
                 f"unknown variant {self.variant!r} of the surrogate gradients; "
                 f"{did_you_mean(self.variant, VARIANTS)}"
             )
+        if self.delta_unit not in DELTA_UNITS:
+            raise BenchError(
+                f"unknown delta_unit {self.delta_unit!r} of the surrogate gradients; "
+                f"{did_you_mean(self.delta_unit, DELTA_UNITS)}"
+            )
+
+    def over(self, steps: int) -> "Surrogate":
+        """Return the surrogate for a grid of `steps` steps between its ends, delta in steps."""
+        if self.delta_unit == "step":
+            return self
+        return replace(self, delta=self.delta / steps, delta_unit="step")
 
     def scale(self, t: Tensor, sign: Tensor) -> Tensor:
         """Return the factor on the gradient; see `gradient_scale`."""

@@ -3,7 +3,7 @@
 A weight is (out, in, k, k) of a convolution or (out, in) of a linear layer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from models.qat.learned import STEP_BOUNDS, LearnedStep, LearnedStepRange
 from models.qat.quantizer import Quantizer
 from models.qat.spec import QatSpec, lowest_weight_bits
+from models.qat.static import UniformStatic
 from models.qat.surrogate import Surrogate
 
 _SMALLEST = 1e-8  # of the largest tanh(w); guards an all-zero weight
@@ -52,9 +53,9 @@ class DoReFaWeight(Quantizer):
         unit = (squashed / squashed.abs().max().clamp(min=_SMALLEST) + 1) / 2
         if self.scheme == "original":
             levels = 2**bits - 1
-            q = self.surrogate.round(unit * levels) / levels
+            q = self.surrogate.over(levels).round(unit * levels) / levels
         else:
-            q = self.surrogate.floor(unit * 2**bits, top=2**bits - 1)
+            q = self.surrogate.over(2**bits).floor(unit * 2**bits, top=2**bits - 1)
             q = (q + (0.5 if self.scheme == "centered" else 0.0)) / 2**bits
         quantized = 2 * q - 1
         if self.rescale == "none" or x.numel() == 1:
@@ -98,16 +99,31 @@ class StepRangeWeight(LearnedStepRange):
         super().__init__(bits, surrogate, True, xmax, STEP_BOUNDS)
 
 
+class UniformStaticWeight(UniformStatic):
+    """`UniformStatic` on a weight, its range that which `StepRangeWeight` starts from."""
+
+    def __init__(
+        self, bits: Sequence[int], surrogate: Surrogate, granularity: str, weight: Tensor
+    ) -> None:
+        super().__init__(bits, surrogate, True, _three_sigma(weight.detach(), granularity))
+
+
 def make_weight_quantizer(spec: QatSpec, bits: Sequence[int], weight: Tensor) -> Quantizer:
     """Return the quantizer that `spec` asks for, started from `weight`.
 
     Raises BenchError for a bit-width that it has no grid for.
     """
-    surrogate = Surrogate(spec.weight_surrogate, spec.delta, spec.variant)
+    surrogate = Surrogate(spec.weight_surrogate, spec.delta, spec.variant, spec.delta_unit)
     if spec.weight_quantizer == "dorefa":
         return DoReFaWeight(bits, surrogate, spec.scheme, spec.rescale)
-    kind = LsqWeight if spec.weight_quantizer == "lsq" else StepRangeWeight
-    return kind(bits, surrogate, spec.granularity, weight)
+    return _OF_TENSORS[spec.weight_quantizer](bits, surrogate, spec.granularity, weight)
+
+
+_OF_TENSORS: dict[str, Callable[[Sequence[int], Surrogate, str, Tensor], Quantizer]] = {
+    "lsq": LsqWeight,
+    "step_range": StepRangeWeight,
+    "uniform_static": UniformStaticWeight,
+}
 
 
 def _shared(weight: Tensor, granularity: str) -> tuple[int, ...]:

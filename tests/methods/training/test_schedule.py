@@ -59,6 +59,42 @@ def test_only_weights_decay(tiny_network: nn.Module) -> None:
     assert [group["weight_decay"] for group in adam.param_groups] == [0.1, 0]
 
 
+def test_depthwise_weights_may_be_spared() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 1), nn.Conv2d(1, 4, 1))
+    weights = [network[i].weight for i in range(3)]
+    spared = Schedule(depthwise_decay=False)
+    for schedule, wanted in ((Schedule(), weights), (spared, weights[1:])):
+        decayed, _ = optimiser(network, schedule).param_groups
+        assert {*decayed["params"]} == {*wanted}
+
+
+def test_rmsprop_takes_the_steps_of_optax() -> None:
+    """optax 0.2.8, rmsprop(rates, decay=0.9, momentum=0.9, eps=1e-3), in float32."""
+    weight = nn.Parameter(torch.tensor([[1.0, -2.0, 0.5]]))
+    network = nn.Module()
+    network.weight = weight
+    schedule = Schedule(optimizer="rmsprop", lr=0.1, weight_decay=0.0)
+    made = optimiser(network, schedule)
+    steps = [
+        (0.1, [0.3, -1.0, 0.0], [0.699999988, -1.68534160, 0.5]),
+        (0.05, [0.1, 2.0, -0.01], [0.380248129, -1.54486072, 0.515732944]),
+        (0.02, [-0.5, 0.0, 0.02], [0.146553159, -1.41842794, 0.517542422]),
+    ]
+    for rate, gradient, wanted in steps:
+        for group in made.param_groups:
+            group["lr"] = rate
+        weight.grad = torch.tensor([gradient])
+        made.step()
+        assert weight.detach().flatten().tolist() == pytest.approx(wanted, rel=1e-6)
+    # Decay is part of the gradient, as in a loss with half of it times the square.
+    other = nn.Parameter(torch.tensor([[2.0]]))
+    network.weight = other
+    decayed = optimiser(network, Schedule(optimizer="rmsprop", lr=0.1, weight_decay=0.5))
+    other.grad = torch.zeros(1, 1)
+    decayed.step()
+    assert other.item() == pytest.approx(2 - 0.1 * 1 / math.sqrt(0.1 + 1e-3))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "wanted"),
     [

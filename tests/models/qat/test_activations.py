@@ -126,7 +126,7 @@ def test_the_surrogate_of_activations_is_their_own() -> None:
     assert gradient.item() == pytest.approx(1 + 0.1 * 0.25)
 
 
-@pytest.mark.parametrize("kind", ["pact", "lsq", "step_range"])
+@pytest.mark.parametrize("kind", ["pact", "lsq", "step_range", "uniform_static"])
 def test_another_bit_width_takes_the_range(kind: str) -> None:
     quantizer = make_activation_quantizer(
         QatSpec(activation_quantizer=kind), [8, 4], UNSIGNED, clip=2.0

@@ -11,10 +11,7 @@ from models.errors import BenchError, NotApplicable
 from models.qat.batchnorm import PrivateBatchNorm2d
 from models.qat.conversion import make_quantizable
 from models.qat.layers import QuantizedLayer
-from models.qat.network import (
-    quantized_layers,
-    set_bits,
-)
+from models.qat.network import quantized_layers, quantizer_parameters, set_bits
 from models.qat.spec import QatSpec
 from models.zoo.networks.resnet_cifar import resnet20
 
@@ -110,6 +107,89 @@ def test_images_are_quantized_with_a_sign_on_request(
     assert signed == {"convs.0": True, "convs.1": False, "convs.2": False, "head": False}
     clips = {n: q.alpha[str(q.bits[0])].item() for n, q in quantizers.items()}  # type: ignore[union-attr,index]
     assert clips == {"convs.0": 8.0, "convs.1": 8.0, "convs.2": 8.0, "head": 10.0}
+
+
+def bits_of(network: nn.Module) -> dict[str, tuple[int, int | None]]:
+    """Return the bits of each layer's weight and, where it is quantized, of its input."""
+    return {
+        name: (layer.bits, None if layer.input_quantizer is None else layer.input_bits)
+        for name, layer in quantized_layers(network).items()
+    }
+
+
+def test_the_input_of_the_last_layer_may_have_the_bits_of_the_others(
+    tiny_network: nn.Module, images: Tensor
+) -> None:
+    made = make_quantizable(tiny_network, (4, 2), QatSpec(fix_last_input=False), images)
+    set_bits(made, 2)
+    assert bits_of(made)["head"] == (8, 2)
+    head = made.head
+    assert isinstance(head, QuantizedLayer)
+    x = torch.rand(50, head.weight.shape[1], generator=torch.Generator().manual_seed(0))
+    assert len(head.quantized_input(x).unique()) <= 4
+    assert bits_of(make_quantizable(tiny_network, (4, 2), QatSpec(), images))["head"] == (8, 8)
+
+
+class Block(nn.Module):
+    """A residual unit whose shortcut has a convolution, behind a layer without a ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.body = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+        self.norm = nn.BatchNorm2d(4)
+        self.downsample = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = functional.relu(self.norm(self.body(functional.relu6(x))) + self.downsample(x))
+        logits: Tensor = self.head(x.mean(dim=(2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("shortcuts", ["quantized", "float", "float_shared"])
+def test_shortcuts_may_stay_float(shortcuts: str, images: Tensor) -> None:
+    made = make_quantizable(Block().eval(), (4, 2), QatSpec(shortcuts=shortcuts), images)
+    set_bits(made, 2)
+    quantized = shortcuts == "quantized"
+    assert bits_of(made)["downsample.0"] == ((2, 2) if quantized else (32, None))
+    assert bits_of(made)["body"] == (2, 2)
+    norm = made.get_submodule("downsample.1")
+    assert isinstance(norm, PrivateBatchNorm2d) is (shortcuts != "float_shared")
+    assert isinstance(made.norm, PrivateBatchNorm2d)
+    assert torch.isfinite(made(images)).all()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "signed"),
+    [
+        ("observed", {"body": False, "downsample.0": True, "head": False}),
+        ("never", {"body": False, "downsample.0": False, "head": False}),
+        ("depthwise", {"body": True, "downsample.0": True, "head": False}),
+    ],
+)
+def test_which_inputs_have_a_sign(chosen: str, signed: dict[str, bool], images: Tensor) -> None:
+    made = make_quantizable(Block().eval(), (4,), QatSpec(signed_inputs=chosen), images)
+    layers = quantized_layers(made)
+    quantizers = {n: layer.input_quantizer for n, layer in layers.items()}
+    assert {n: q.signed for n, q in quantizers.items() if q is not None} == signed
+    x = torch.full((1, 4, 2, 2), -1.0)
+    clipped = not layers["downsample.0"].quantized_input(x).any()
+    assert clipped is (chosen == "never")
+
+
+def test_a_recipe_that_learns_no_range(tiny_network: nn.Module, images: Tensor) -> None:
+    spec = QatSpec(weight_quantizer="step_range", activation_quantizer="step_range", learned=False)
+    made = make_quantizable(tiny_network, (4, 2), spec, images)
+    before = [parameter.clone() for parameter in quantizer_parameters(made)]
+    # A step and a range: of weights 1 + 2 + 2 + 1 pairs, of inputs 0 + 2 + 2 + 1.
+    assert len(before) == 2 * (6 + 5)
+    made(images).sum().backward()
+    torch.optim.SGD(made.parameters(), 0.1).step()
+    after = quantizer_parameters(made)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not torch.equal(made.get_parameter("convs.1.weight"), tiny_network.convs[1].weight)
 
 
 class Odd(nn.Module):

@@ -22,7 +22,7 @@ from models.qat.activations import (
 from models.qat.quantizer import Quantizer
 from models.qat.spec import SCHEMES, SURROGATES
 from models.qat.surrogate import Surrogate
-from models.qat.weights import DoReFaWeight, LsqWeight, StepRangeWeight
+from models.qat.weights import DoReFaWeight, LsqWeight, StepRangeWeight, UniformStaticWeight
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 STE = Surrogate()
@@ -208,10 +208,11 @@ def test_surrogates_of_wacv(name: str, delta: float, golden: Golden) -> None:
 @pytest.mark.parametrize("levels", [4, 8, 16])
 @pytest.mark.parametrize("delta", [0.001, 0.05, 1.0])
 def test_ewgs_measures_in_units_of_the_range(levels: int, delta: float, golden: Golden) -> None:
-    """Its own release does; in steps, as in the WACV release, its delta is levels - 1 weaker."""
+    """Its own release does; the WACV release, and the default here, measure in steps."""
     arrays = golden("ewgs")
     x = torch.from_numpy(arrays["x"]).requires_grad_()
-    out = Surrogate("ewgs", delta / (levels - 1)).round(x * (levels - 1)) / (levels - 1)
+    surrogate = Surrogate("ewgs", delta, delta_unit="range").over(levels - 1)
+    out = surrogate.round(x * (levels - 1)) / (levels - 1)
     assert np.array_equal(out.detach().numpy(), arrays[f"{levels}_{delta}_out"])
     out.backward(torch.from_numpy(arrays["g"]))
     assert x.grad is not None
@@ -266,6 +267,18 @@ def test_step_range_activations(name: str, golden: Golden) -> None:
     for part, theirs in (("step", "gradd"), ("xmax", "gradxmax")):
         limited = np.clip(arrays[f"{key}_{theirs}"], -step, step)
         assert close(ours.of_learned[part].flatten(), limited.reshape(-1), 2e-5), part
+
+
+def test_a_range_that_is_not_trained(golden: Golden) -> None:
+    arrays, key = golden("step_range_wacv"), "static_ewgs_3"
+    weight, upstream = oihw(arrays["weight_hwio"]), oihw(arrays["upstream_hwio"])
+    surrogate = Surrogate("ewgs", 0.01)
+    quantizer = UniformStaticWeight([3], surrogate, "tensor", torch.from_numpy(weight))
+    assert close(quantizer.xmax.flatten(), arrays[f"{key}_xmax"].reshape(-1))
+    ours = run(quantizer, weight, upstream, 3)
+    assert close(ours.out, oihw(arrays[f"{key}_out"]))
+    assert close(ours.of_x, oihw(arrays[f"{key}_gradw"]))
+    assert not ours.of_learned
 
 
 def test_a_step_above_its_range_is_lowered(golden: Golden) -> None:

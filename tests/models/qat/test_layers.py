@@ -34,7 +34,7 @@ def quantized(
     weight.data = draw(*weight.shape, seed=1)
     of_weight = LsqWeight(BITS, Surrogate(surrogate, 0.1), "tensor", weight)
     of_input = PactActivation(BITS, Surrogate(), signed=True, clip=2.0)
-    return kind.replacing(layer, BITS, fixed, of_weight, of_input)
+    return kind.replacing(layer, BITS, fixed, of_weight, of_input, fixed)
 
 
 LAYERS = [
@@ -71,7 +71,7 @@ def test_fixed_bits_stay() -> None:
 def test_an_input_is_left_without_a_quantizer() -> None:
     source = nn.Linear(2, 2)
     of_weight = DoReFaWeight((2,), Surrogate(), "centered", "none")
-    layer = QuantizedLinear.replacing(source, (2,), None, of_weight, None)
+    layer = QuantizedLinear.replacing(source, (2,), None, of_weight, None, None)
     x = torch.tensor([[0.123, -7.0]])
     assert layer.quantized_input(x) is x
 

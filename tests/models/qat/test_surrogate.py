@@ -1,16 +1,19 @@
 """The surrogate gradients: values worked out by hand, and what autograd makes of them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from models.errors import BenchError
-from models.qat.spec import SURROGATES
+from models.qat.activations import Inputs, make_activation_quantizer
+from models.qat.spec import SURROGATES, QatSpec
 from models.qat.surrogate import (
     Surrogate,
     gradient_scale,
 )
+from models.qat.weights import make_weight_quantizer
 
 # tanh(1) = 0.761594, arctanh(0.475) = ln(59 / 21) / 2 = 0.516508,
 # arctanh(0.95) = ln(39) / 2 = 1.831781, sin(pi / 4) = 0.707107.
@@ -89,6 +92,45 @@ def test_unknown_names_are_one_line() -> None:
         gradient_scale("invtan", x, x)
     with pytest.raises(BenchError, match=r"unknown variant 'slide' .*did you mean 'slides'"):
         Surrogate("ewgs", variant="slide")
+    with pytest.raises(BenchError, match=r"unknown delta_unit 'steps' .*did you mean 'step'"):
+        Surrogate("ewgs", delta_unit="steps")
+
+
+# Steps between the lowest and the highest level at 3 bits, with and without a sign; the grid of
+# `modified` and `centered` has 8 steps in the range of the weights.
+STEPS = [
+    (QatSpec(weight_quantizer="dorefa", scheme="original", rescale="none"), 7, None),
+    (QatSpec(weight_quantizer="dorefa", rescale="none"), 8, None),
+    (QatSpec(weight_quantizer="lsq", activation_quantizer="lsq"), 7, 7),
+    (QatSpec(weight_quantizer="step_range", activation_quantizer="step_range"), 6, 7),
+    (QatSpec(weight_quantizer="uniform_static", activation_quantizer="uniform_static"), 6, 7),
+    (QatSpec(activation_quantizer="pact"), None, 7),
+    (QatSpec(activation_quantizer="dorefa"), None, 7),
+]
+
+
+@pytest.mark.parametrize(("spec", "of_weights", "of_inputs"), STEPS)
+def test_a_delta_of_the_range_is_that_of_a_step_times_the_steps(
+    spec: QatSpec, of_weights: int | None, of_inputs: int | None
+) -> None:
+    x = torch.rand(64, generator=torch.Generator().manual_seed(0)).reshape(4, 16)
+    inputs = Inputs(signed=False, magnitude=0.5, high=0.9)
+    ewgs = replace(spec, weight_surrogate="ewgs", activation_surrogate="ewgs")
+
+    def gradients(of: QatSpec, weights: bool) -> list[float]:
+        given = x.clone().requires_grad_()
+        make = make_weight_quantizer if weights else make_activation_quantizer
+        rest = (given,) if weights else (inputs, 1.0)
+        make(of, [3], *rest)(given, 3).sum().backward()  # type: ignore[operator]
+        assert given.grad is not None
+        return given.grad.flatten().tolist()
+
+    for steps, weights in ((of_weights, True), (of_inputs, False)):
+        if steps is not None:
+            in_range = gradients(replace(ewgs, delta=0.7, delta_unit="range"), weights)
+            in_steps = gradients(replace(ewgs, delta=0.7 / steps), weights)
+            assert in_range == pytest.approx(in_steps, rel=1e-6)
+            assert in_range != pytest.approx(gradients(ewgs, weights), rel=1e-3)
 
 
 def test_slides_and_release_differ_by_their_factor() -> None:

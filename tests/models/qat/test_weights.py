@@ -14,6 +14,7 @@ from models.qat.weights import (
     DoReFaWeight,
     LsqWeight,
     StepRangeWeight,
+    UniformStaticWeight,
     make_weight_quantizer,
 )
 
@@ -155,6 +156,19 @@ def test_step_and_range_starts_at_the_bits_asked_for(granularity: str, bits: int
     assert levels.flatten().tolist() == pytest.approx([2 ** (bits - 1) - 1] * levels.numel())
 
 
+def test_a_static_range_by_hand() -> None:
+    w = torch.tensor([[0.3, -0.8], [2.5, -2.0]], dtype=torch.float64, requires_grad=True)
+    quantizer = UniformStaticWeight([3], STE, "tensor", w)
+    quantizer.xmax.fill_(1.5)
+    # Steps of 0.5: 0.6, -1.6, and 3, -3 where clipped.
+    quantized = quantizer(w, 3)
+    assert quantized.flatten().tolist() == pytest.approx([0.5, -1.0, 1.5, -1.5])
+    quantized.backward(torch.ones_like(w))
+    assert w.grad is not None
+    assert w.grad.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+    assert not list(quantizer.parameters())
+
+
 def test_projection_restores_the_bounds() -> None:
     quantizer = StepRangeWeight([4, 2], STE, "tensor", random_weight())
     quantizer.step["4"].data.fill_(-3.0)
@@ -169,7 +183,7 @@ def test_projection_restores_the_bounds() -> None:
 
 def test_a_weight_of_zeros_stays_finite() -> None:
     zeros = torch.zeros(2, 2, requires_grad=True)
-    for kind in ("dorefa", "lsq", "step_range"):
+    for kind in ("dorefa", "lsq", "step_range", "uniform_static"):
         spec = QatSpec(weight_quantizer=kind, scheme="original", rescale="none")
         quantized = make_weight_quantizer(spec, [4], zeros)(zeros, 4)
         assert torch.isfinite(quantized).all()
@@ -179,7 +193,7 @@ SPECS = [
     *(QatSpec(scheme=s, rescale=r) for s in ("original", "modified", "centered") for r in RESCALES),
     *(
         QatSpec(weight_quantizer=w, granularity=g)
-        for w in ("lsq", "step_range")
+        for w in ("lsq", "step_range", "uniform_static")
         for g in ("tensor", "channel")
     ),
 ]
@@ -204,7 +218,7 @@ def test_levels_and_identity(spec: QatSpec) -> None:
         assert gradient.abs().max() > 0
 
 
-@pytest.mark.parametrize("kind", ["lsq", "step_range"])
+@pytest.mark.parametrize("kind", ["lsq", "step_range", "uniform_static"])
 def test_one_bit_without_a_positive_level_is_refused(kind: str) -> None:
     with pytest.raises(BenchError, match="no positive level at 1 bit; give at least 2"):
         make_weight_quantizer(QatSpec(weight_quantizer=kind), [1], random_weight())

@@ -1,0 +1,26 @@
+"""Parameters that came later leave names as they were."""
+
+from dataclasses import asdict
+
+from methods.individual import Individual
+from methods.training.identity import LATER, identifying
+from methods.training.schedule import Schedule
+from models.qat.spec import QatSpec
+
+
+def test_what_earlier_versions_did_is_the_default() -> None:
+    for name, made in (("qat", QatSpec()), ("schedule", Schedule())):
+        values = asdict(made)
+        assert {key: values[key] for key in LATER[name]} == LATER[name]
+
+
+def test_only_other_values_are_part_of_a_name() -> None:
+    plain = identifying(asdict(Individual()))
+    assert not {*LATER["qat"]} & {*plain["qat"]}
+    assert not {*LATER["schedule"]} & {*plain["schedule"]}
+    assert plain["images"] == 256
+    other = Individual(qat=QatSpec(shortcuts="float"), schedule=Schedule(depthwise_decay=False))
+    assert identifying(asdict(other))["qat"]["shortcuts"] == "float"
+    trained = other.identity_of_training(4)
+    assert trained["qat"].keys() - plain["qat"].keys() == {"shortcuts"}
+    assert trained["schedule"]["depthwise_decay"] is False
