@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from bench.cells.result import Result
 from bench.papers.published import Published
+from methods.training.identity import LATER
 from models.quantize.spec import FLOAT_BITS
 
 IMAGES = {"imagenet": 50_000, "cifar10": 10_000, "cifar100": 10_000}
@@ -15,7 +16,7 @@ FLOAT_TOLERANCE = 0.1
 UNKNOWN = "unknown"
 
 # What a paper's recipe calls otherwise than the schedule of a training does.
-_OF_SCHEDULE = {"batch": "batch_size", "epochs": "epochs"}
+_OF_SCHEDULE = {"batch": "batch_size"}
 # Terms of a loss that a paper has or has not, and the weight that a result gives them.
 _TERMS = {"label": "label_weight", "image_prior": "prior_weight"}
 # Of a table's row, not of how a number is made.
@@ -70,11 +71,13 @@ def stated(result: Result, key: str) -> tuple[bool, Any]:
         return True, quantizer[key] or quantizer["w_bits"]
     if key == "images":
         return calibration.images is not None, calibration.images
-    if key in _OF_SCHEDULE:
-        value = (method.get("schedule") or {}).get(_OF_SCHEDULE[key])
-        return value is not None, value
+    of_schedule = method.get("schedule") or {}
+    if (name := _OF_SCHEDULE.get(key, key)) in of_schedule:
+        return True, of_schedule[name]
     if key in quantizer:
         return True, quantizer[key]
+    if of_schedule and key in LATER["qat"]:
+        return True, LATER["qat"][key]
     return key in method, method.get(key)
 
 
