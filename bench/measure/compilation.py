@@ -100,8 +100,13 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def _cache_folder() -> Path:
-    # PyTorch's own default is a folder under /tmp, where another user could be first.
-    named = os.environ.get(_CACHE_VARIABLE) or CACHE
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    # Importing its compiler sets the variable to a folder under /tmp, where another user could be
+    # first; processes that this one starts are handed it down.
+    named = os.environ.get(_CACHE_VARIABLE)
+    if named in (None, "", default_cache_dir()):
+        named = CACHE
     advice = f"set {_CACHE_VARIABLE} to a folder that can be written, or give runtime.compile=false"
     try:
         folder = expanded(named)

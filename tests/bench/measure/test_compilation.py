@@ -1,10 +1,13 @@
 """Compiled graphs: which network gets which, and that they compute what the network does."""
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, fx, nn
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from bench.measure import compilation
 from bench.measure.compilation import checked, compiled, multiplications, worth_compiling
@@ -122,6 +125,18 @@ def test_without_a_compiler_what_asks_for_it_fails(
     torch.compiler.reset()
     with pytest.raises(BenchError, match=r"cannot compile the network: .*no compiler found"):
         checked(tiny_network, IMAGES, True)
+
+
+@pytest.mark.parametrize("named", ["", default_cache_dir(), "own"])
+def test_compiled_code_is_kept_in_no_folder_that_others_share(
+    tiny_network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", named and str(tmp_path / named))
+    compiled(tiny_network)
+    used = tmp_path / ("own" if named == "own" else ".cache/quantization-bench/compiled")
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(used)
+    assert used.is_dir()
 
 
 @pytest.mark.parametrize(
