@@ -31,9 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0, 1 (a cell failed) or 2 (bad input)."""
     args = list(sys.argv[1:] if argv is None else argv)
     prepare_streams()
-    # A user's own module is found beside where the command is typed.
-    import_last_from(os.getcwd())  # noqa: PTH109
     try:
+        import_last_from(_folder())
         if args[:1] == ["run"]:
             # Hydra parses these itself, flags such as -m and --cfg included.
             from bench.commands.run import run
@@ -55,6 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; finished cells are kept\n")
         return 130
+
+
+def _folder() -> str:
+    """Return where the command is typed: a user's own modules are found there."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        raise BenchError(
+            "the folder that this was started in is gone; change to another"
+        ) from error
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
