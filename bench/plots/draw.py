@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from models.errors import first_line
 
@@ -16,19 +16,25 @@ log = logging.getLogger(__name__)
 
 
 def draw(
-    paint: "Callable[[Figure], None]", path: Path, size: tuple[float, float], dpi: int = 100
+    paint: "Callable[[Figure], None]",
+    path: Path,
+    size: tuple[float, float],
+    dpi: int = 100,
+    layout: Literal["constrained"] | None = "constrained",
 ) -> None:
     """Write what `paint` puts into an empty figure as a PNG.
 
-    size: width and height in inches. The user's settings (matplotlibrc, styles, MPLBACKEND) have no
-    part in it. Where it cannot be drawn, a warning says so: the numbers that it shows are kept.
+    size: width and height in inches. layout: None for a figure that places its axes itself.
+
+    The user's settings (matplotlibrc, styles, MPLBACKEND) have no part in it. Where it cannot be
+    drawn, a warning says so: the numbers that it shows are kept.
     """
     try:
         with _own_settings():
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
-            figure = Figure(figsize=size, layout="constrained")
+            figure = Figure(figsize=size, layout=layout)
             FigureCanvasAgg(figure)
             paint(figure)
             figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})

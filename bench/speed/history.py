@@ -82,15 +82,14 @@ def plot(history: pd.DataFrame, path: Path) -> None:
     history = comparable(history)
     runs = list(dict.fromkeys(history["measured_at"]))
     latest = history[(history["measured_at"] == runs[-1]) & history["goal"].notna()]
-    height = _ROW * max(1, len(latest)) + _MARGIN
-    draw(lambda figure: _paint(figure, history, runs, latest), path, (_WIDE, height), dpi=120)
+    size = _WIDE, _ROW * max(1, len(latest)) + _MARGIN
+    draw(lambda figure: _paint(figure, history, runs, latest), path, size, dpi=120, layout=None)
 
 
 def _paint(
     figure: "Figure", history: pd.DataFrame, runs: Sequence[str], latest: pd.DataFrame
 ) -> None:
     height = figure.get_figheight()
-    figure.set_layout_engine("none")
     rows = figure.subplots(max(1, len(latest)), 1, sharex=True, squeeze=False)[:, 0]
     figure.subplots_adjust(
         **{"left": 0.36, "right": 0.74, "hspace": 0.5},
