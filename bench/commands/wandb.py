@@ -13,8 +13,9 @@ from bench.cells.store import Store
 from bench.config.experiments import outputs_of
 from bench.config.schema import TrackingConfig
 from bench.console import put, say, write
+from bench.machine.children import environment
 from bench.tables.cell_rows import cell_rows
-from models.errors import BenchError, first_line
+from models.errors import BenchError
 
 
 def report(arguments: Namespace) -> int:
@@ -24,6 +25,7 @@ def report(arguments: Namespace) -> int:
     cannot be written.
     """
     from bench.tracking.report import build_report, build_workspace, specification
+    from bench.tracking.surroundings import of_account, reason
 
     experiment = _measured(arguments)
     name, cells, project = arguments.name, experiment.cells, experiment.tracking.project
@@ -33,15 +35,15 @@ def report(arguments: Namespace) -> int:
         view = build_workspace(name, cells, project, entity)
         return _write(specification(page, view), arguments, experiment.store, "report")
     try:
-        entity = experiment.tracking.entity or _default_entity()
-        page = build_report(name, cells, project, entity, ask=True)
-        view = build_workspace(name, cells, project, entity)
-        page.save()
-        view.save()
+        with environment(of_account()):
+            entity = experiment.tracking.entity or _default_entity()
+            page = build_report(name, cells, project, entity, ask=True)
+            view = build_workspace(name, cells, project, entity)
+            page.save()
+            view.save()
     except Exception as error:  # whatever a service out of reach makes of a request
-        reason = first_line(error) or type(error).__name__
         raise BenchError(
-            f"W&B took no report: {reason}; --dry-run writes what would be sent"
+            f"W&B took no report: {reason(error)}; --dry-run writes what would be sent"
         ) from error
     say(f"report     {page.url}\nworkspace  {view.url}")
     return 0
@@ -64,11 +66,14 @@ def artifacts(arguments: Namespace) -> int:
         return _write({"runs": runs}, arguments, experiment.store, "artifacts")
     files = _tables(arguments, experiment)
     run = write_table_run(arguments.name, results, files, experiment.tracking, experiment.store)
-    from bench.tracking.runs import effective_mode
+    from bench.tracking.surroundings import effective_mode
     from bench.tracking.uploads import Uploads
 
     say(f"wrote {run}")
-    if effective_mode(experiment.tracking.mode) == "online":
+    mode, why = effective_mode(experiment.tracking.mode)
+    if why is not None:
+        say(why)
+    if mode == "online":
         uploads = Uploads()
         uploads.add(run)
         if not uploads.finish(experiment.tracking.patience_s):

@@ -23,13 +23,15 @@ from bench.machine.children import import_last_from
 from bench.measure.resources import Resources
 from bench.measure.run import Outcome, known_result, run_cell
 from bench.sweep.journal import Entry, Journal
-from bench.tracking.runs import effective_mode, track
+from bench.tracking.runs import track
+from bench.tracking.surroundings import effective_mode
 from bench.tracking.uploads import Uploads
 from bench.training.interrupts import end_with
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
+_NOT_OF_FLOAT = ("method", "quant", "recipe", "seed")
 _CHOSEN_ONE = ("model", "data", "method", "quant", "recipe")
 
 
@@ -130,8 +132,9 @@ class Session:
             except (BenchError, OSError) as error:
                 self._note(Entry("refused", _label(job), reason=str(error)))
         journal = self._journal
-        for run, patience_seconds in _runs_of_workers(journal) if journal else ():
-            if effective_mode("online") == "online":
+        of_workers = list(_runs_of_workers(journal)) if journal else []
+        if of_workers and self._mode("online") == "online":
+            for run, patience_seconds in of_workers:
                 self._upload(run, patience_seconds)
         if self._uploads.missing():
             log.info("uploading W&B runs")
@@ -155,10 +158,10 @@ class Session:
         if outcome.result is None:
             self._deferred.append((outcome.cell, job))
             return
-        self._track(outcome.result, outcome.cell.request)
         result = outcome.result
+        varying = self._journal.words(job) if self._journal else []
+        self._track(result, outcome.cell.request, varying)
         status = "found" if outcome.kind == "found" else result.status
-        varying = self._journal.words(job) if self._journal else ()
         entry = Entry(status, _label(job), result.id, result.reason)
         self._note(entry, describe(entry, result, varying), result.warnings)
 
@@ -176,21 +179,26 @@ class Session:
         for warning in warnings:
             log.warning("  warning: %s", warning)
 
-    def _track(self, result: Result, request: Request) -> None:
+    def _mode(self, requested: str) -> str:
+        """Return what becomes of a tracking mode; say why runs stay here, in one process only."""
+        if requested not in self._modes:
+            self._modes[requested], why = effective_mode(requested)
+            if why is not None and not self._in_worker:
+                log.info("%s, runs are kept offline (see the README to sync)", why)
+        return self._modes[requested]
+
+    def _track(self, result: Result, request: Request, varying: Sequence[str]) -> None:
         config = request.config
         requested = config.tracking.mode
-        if requested not in self._modes:
-            self._modes[requested] = effective_mode(requested)
-            if (requested, self._modes[requested]) == ("online", "offline") and not self._in_worker:
-                log.info("W&B: no key configured, runs are kept offline (see the README to sync)")
-        mode = self._modes[requested]
-        pairs = [(result, config)]
+        mode = self._mode(requested)
+        pairs = [(result, config, varying)]
         if mode != "none" and result.fp32_id not in (None, result.id):
             reference = Store(config.paths.outputs).finished(str(result.fp32_id))
             if reference is not None:
-                pairs.append((reference, request.as_float().config))
-        for one, its_config in pairs:
-            run: Path | None = track(one, its_config, mode)
+                words = [word for word in varying if not word.startswith(_NOT_OF_FLOAT)]
+                pairs.append((reference, request.as_float().config, words))
+        for one, its_config, words in pairs:
+            run: Path | None = track(one, its_config, mode, words)
             if run is None or requested != "online":
                 continue
             if self._in_worker and self._journal is not None:

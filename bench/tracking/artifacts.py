@@ -6,7 +6,6 @@ Everything is written offline and uploaded by `wandb sync`. An artifact of the s
 version there, however many runs write it, so each run writes what it uses itself.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from bench.cells.store import Store
 from bench.config.schema import TrackingConfig
 from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION
+from bench.tracking.offline import fitting, offline_run
 
 if TYPE_CHECKING:
     import wandb
@@ -56,29 +56,6 @@ def correctness(result: Result, store: Store) -> ArtifactFiles | None:
     return ArtifactFiles(f"correct-{result.id}", "correctness", files, metadata)
 
 
-def quiet_service() -> None:
-    """Let W&B's service report nothing of its own, before it is started by whatever needs it.
-
-    Else it does so offline too, and at the end of a command waits for a server that fails.
-    """
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-
-
-def quiet_settings() -> "wandb.Settings":
-    """Return the settings of every run: nothing printed, nothing said of the machine or code."""
-    quiet_service()
-    import wandb
-
-    return wandb.Settings(
-        silent=True,
-        console="off",
-        disable_git=True,
-        disable_code=True,
-        x_disable_stats=True,
-        x_disable_machine_info=True,
-    )
-
-
 def attach(run: "wandb.Run", result: Result, store: Store) -> None:
     """Let the run of a cell use its calibration images and make its correctness bitmap."""
     if images := calibration(result, store):
@@ -94,7 +71,7 @@ def lineage(name: str, results: Sequence[Result], store: Store) -> list[dict[str
         uses, makes = calibration(result, store), correctness(result, store)
         runs.append({"run": result.label, "uses": _names(uses), "makes": _names(makes)})
     bitmaps = [artifact for run in runs for artifact in run["makes"]]
-    return [*runs, {"run": f"table {name}", "uses": bitmaps, "makes": [f"table-{name}"]}]
+    return [*runs, {"run": f"table {name}", "uses": bitmaps, "makes": [table_name(name)]}]
 
 
 def write_table_run(
@@ -108,44 +85,28 @@ def write_table_run(
 
     files: the table, in one or more formats.
     """
-    home, key = store.root / "wandb", f"table-{name}"
+    home, key = store.root / "wandb", table_name(name)
     artifact = ArtifactFiles(key, "table", list(files), {"cells": len(results)})
+    names = {"name": key, "group": name, "job_type": "table"}
     with store.lock(key, wait=True):
         partial = store.scratch(key, "run")
         try:
-            run = _write_into(partial, artifact, results, tracking, store)
+            tags = (*tracking.tags, "table")
+            with offline_run(partial, store.root, tracking, tags, names) as run:
+                for result in results:
+                    if bitmap := correctness(result, store):
+                        _use(run, bitmap)
+                run.log_artifact(_artifact(artifact))
+                folder = Path(run.settings.sync_dir)
             home.mkdir(parents=True, exist_ok=True)
-            return run.rename(home / run.name)
+            return folder.rename(home / folder.name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_into(
-    partial: Path,
-    artifact: ArtifactFiles,
-    results: Sequence[Result],
-    tracking: TrackingConfig,
-    store: Store,
-) -> Path:
-    import wandb
-
-    with wandb.init(
-        mode="offline",
-        dir=str(partial),
-        project=tracking.project,
-        entity=tracking.entity,
-        group=artifact.name.removeprefix("table-"),
-        job_type="table",
-        name=artifact.name,
-        tags=sorted({*tracking.tags, "table"}),
-        reinit="create_new",
-        settings=quiet_settings(),
-    ) as run:
-        for result in results:
-            if bitmap := correctness(result, store):
-                _use(run, bitmap)
-        run.log_artifact(_artifact(artifact))
-        return Path(run.settings.sync_dir)
+def table_name(name: str) -> str:
+    """Return what the table of an experiment is called: an artifact has no slash in its name."""
+    return fitting("name", f"table-{name.replace('/', '-')}")
 
 
 def _names(artifact: ArtifactFiles | None) -> list[str]:

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from bench.cells.result import Result
 from bench.cells.store import Inventory
+from bench.machine.children import environment
 from bench.tracking.result_copy import read_copy
-from models.errors import BenchError, first_line
+from bench.tracking.surroundings import of_account, reason
+from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
@@ -15,10 +17,11 @@ _SCHEME = "wandb:"
 
 
 class Run(NamedTuple):
-    """What is asked of a run: its address and its config."""
+    """What is asked of a run: its address, its config and its summary."""
 
     path: str
     config: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
 
 def results_of_runs(source: str, fetch: Callable[[str], Iterable[Run]] | None = None) -> Inventory:
@@ -36,7 +39,7 @@ def results_of_runs(source: str, fetch: Callable[[str], Iterable[Run]] | None = 
     left_out: list[str] = []
     for run in (fetch or fetch_runs)(project):
         try:
-            result = read_copy(run.config)
+            result = read_copy(run.config, run.summary)
         except BenchError as error:
             left_out.append(f"run {run.path} {error}")
             continue
@@ -56,8 +59,8 @@ def fetch_runs(project: str) -> list[Run]:
     import wandb
 
     try:
-        runs = wandb.Api().runs(project, per_page=500, lazy=False)
-        return [Run("/".join(run.path), run.config) for run in runs]
+        with environment(of_account()):
+            runs = wandb.Api().runs(project, per_page=500, lazy=False)
+            return [Run("/".join(run.path), run.config, run.summary_metrics) for run in runs]
     except Exception as error:  # whatever a service out of reach makes of a request
-        reason = first_line(error) or type(error).__name__
-        raise BenchError(f"W&B gives no runs of {project}: {reason}") from error
+        raise BenchError(f"W&B gives no runs of {project}: {reason(error)}") from error

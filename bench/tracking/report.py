@@ -24,11 +24,20 @@ except ImportError as error:
     ) from error
 
 _RECIPE = (
-    *("method.name", "method.variant", "method.images", "quant.w_bits", "quant.a_bits"),
-    *("quant.w_scheme", "quant.a_scheme", "quant.w_range", "quant.a_range", "quant.sites"),
-    *("quant.rounding", "recipe.batchnorm", "recipe.weights.source", "weights_sha256", "seed"),
+    *("method", "variant", "recipe.method.images", "bits", "recipe_name"),
+    *("recipe.quantizer.w_scheme", "recipe.quantizer.a_scheme", "recipe.quantizer.w_range"),
+    *("recipe.quantizer.a_range", "recipe.quantizer.sites", "recipe.quantizer.rounding"),
+    *("recipe.batchnorm", "recipe.weights.source", "weights_sha256", "seed"),
 )
-_NUMBERS = ("top1", "ci_low", "ci_high", "fp32_top1", "correct", "total", "size_mb")
+_NUMBERS = (
+    *("top1", "ci_low", "ci_high", "fp32_top1", "correct", "total", "size_mb", "seconds/total"),
+)
+# Of what is typed, in the recipe of a result: a quantizer that is trained is its method's.
+_PLACES = {
+    "method.qat.": "recipe.quantizer.",
+    "method.": "recipe.method.",
+    "quant.": "recipe.quantizer.",
+}
 _MOST_RUNS = 100  # of a curve panel; a workspace shows ten unless told
 
 
@@ -134,12 +143,19 @@ def _groups(cells: pd.DataFrame, conditions: list[str]) -> list[tuple[str, pd.Da
 
 
 def _config_keys(columns: Sequence[str], cells: pd.DataFrame) -> list[str]:
-    """Return where the configuration of a run holds columns of `cell_rows`."""
-    places = {"model": ["model.name"], "weights": ["model.weights"], "method": ["method.name"]}
-    places |= {"data": ["data.name"], "w_bits": ["quant.w_bits"], "a_bits": ["quant.a_bits"]}
-    if any(isinstance(bits, str) for bits in cells["w_bits"]):
-        places["w_bits"] += ["quant.mean_bits", "quant.size_mb"]  # a run has `mixed` for them all
-    return [key for column in columns for key in places.get(column, [column])]
+    """Return where the config of a run holds columns of `cell_rows`."""
+    places = {"data.limit": ["recipe.evaluation.images"], "data.subset": ["recipe.calibration.set"]}
+    if any(isinstance(bits, str) for bits in cells["w_bits"]):  # a run has `mixed` for them all
+        budgets = ["recipe.quantizer.mean_bits", "recipe.quantizer.size_mb"]
+        places["w_bits"] = ["w_bits", *budgets]
+    return [key for column in columns for key in places.get(column, [_recorded(column)])]
+
+
+def _recorded(column: str) -> str:
+    for typed, place in _PLACES.items():
+        if column.startswith(typed):
+            return place + column.removeprefix(typed)
+    return column
 
 
 def _columns() -> list[str]:
@@ -160,7 +176,7 @@ def _scatters() -> list[reports.ScatterPlot]:
             title=f"top-1 (%) against {words}",
             x=reports.SummaryMetric(key),
             y=reports.SummaryMetric("top1"),
-            legend_template="${config:method.name} ${config:quant.w_bits}/${config:quant.a_bits}",
+            legend_template="${config:method} ${config:bits}",
         )
         for words, key in axes.items()
     ]
@@ -190,8 +206,9 @@ def _curves() -> reports.LinePlot:
 
 
 def _recipes() -> reports.ParallelCoordinatesPlot:
-    keys = ("method.name", "quant.w_range", "quant.a_range", "quant.sites", "quant.w_bits")
-    columns: list[Any] = [reports.Config(key) for key in (*keys, "quant.a_bits")]
+    places = [f"recipe.quantizer.{key}" for key in ("w_range", "a_range", "sites")]
+    keys = ["method", *places, "w_bits", "a_bits"]
+    columns: list[Any] = [reports.Config(key) for key in keys]
     return reports.ParallelCoordinatesPlot(
         title="recipes and top-1",
         columns=[

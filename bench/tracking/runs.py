@@ -6,12 +6,16 @@ account costs neither a result nor a run: what was not uploaded stays on disk an
 later.
 """
 
+import json
 import logging
-import os
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bench.cells.differences import beside_label
+from bench.cells.recipe_label import presets, recipe_label
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
@@ -20,49 +24,24 @@ from bench.files.kinds import CALIBRATION, PREVIEW
 from bench.measure.calibration import read_curve
 from bench.plots.mixed import MIXED_PLOT
 from bench.plots.training import TRAINING_PLOT
-from bench.tracking.artifacts import attach, quiet_service, quiet_settings
-from bench.tracking.result_copy import RESULT_COPY, copy_text
+from bench.tracking.artifacts import attach
+from bench.tracking.offline import offline_run, warn_once
+from bench.tracking.result_copy import summary, to_config
+from bench.tracking.surroundings import reason
+
+if TYPE_CHECKING:
+    import wandb
 
 log = logging.getLogger(__name__)
 
 NOTE = "tracking"
 """Name of the note beside a result that says it has its run."""
 
-_SUMMARY = (
-    *("status", "reason", "model", "weights", "method", "variant", "data"),
-    *("w_bits", "a_bits", "seed", "top1", "top5", "correct", "correct_top5", "total", "classes"),
-    *("ci_low", "ci_high", "fp32_top1", "fp32_expected", "size_mb", "peak_memory_bytes"),
-)
-_PHASES = (
-    "float",
-    "load",
-    "decode",
-    "synthesise",
-    "sensitivity",
-    "train",
-    "quantize",
-    "evaluate",
-    "total",
-)
 
-
-def effective_mode(mode: str) -> str:
-    """Return "online", "offline" or "none": online falls back to offline without a key.
-
-    WANDB_MODE=offline or =disabled in the environment wins, as W&B's users expect.
-    """
-    if mode == "none" or os.environ.get("WANDB_MODE") == "disabled":
-        return "none"
-    if mode == "offline" or os.environ.get("WANDB_MODE") == "offline":
-        return "offline"
-    quiet_service()
-    import wandb
-
-    return "online" if wandb.login(prompt=False, verify=False) else "offline"
-
-
-def track(result: Result, config: Config, mode: str) -> Path | None:
+def track(result: Result, config: Config, mode: str, words: Sequence[str] = ()) -> Path | None:
     """Write the run of a cell unless it has one; return the run's folder when it is new.
+
+    words: those in which it differs from other cells of its sweep, such as `quant.a_range=mse`.
 
     Never raises: what goes wrong is logged, and the next sweep over the cell tries again.
     """
@@ -74,12 +53,12 @@ def track(result: Result, config: Config, mode: str) -> Path | None:
         with store.lock(result.id, wait=True):
             if _is_tracked(store, result):
                 return None
-            run = _earlier_run(result, config) or _write_run(result, config, store)
+            run = _earlier_run(result, config) or _write_run(result, config, store, words)
             note = {"run": run.name, "mode": mode, "started_at": result.started_at}
             store.write_note(result.id, NOTE, note)
     except Exception as error:  # a view must not cost the number it shows
-        log.warning("warning: no W&B run for %s: %s", result.id, error)
-        log.debug("tracking failed", exc_info=True)
+        warn_once(f"W&B runs are not written: {reason(error)}; the same line tries again")
+        log.debug("no run for %s", result.id, exc_info=True)
         return None
     return run
 
@@ -104,42 +83,39 @@ def _earlier_run(result: Result, config: Config) -> Path | None:
     return next(_home(config).glob(f"*run-*-{_run_id(result)}"), None)
 
 
-def _write_run(result: Result, config: Config, store: Store) -> Path:
+def _write_run(result: Result, config: Config, store: Store, words: Sequence[str]) -> Path:
     partial = store.scratch(result.id, "run")
     try:
-        folder = _write_run_into(partial, result, config, store)
+        folder = _write_run_into(partial, result, config, store, words)
         _home(config).mkdir(parents=True, exist_ok=True)
         return folder.rename(_home(config) / folder.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_run_into(partial: Path, result: Result, config: Config, store: Store) -> Path:
-    import wandb
-
-    tracking = config.tracking
+def _write_run_into(
+    partial: Path, result: Result, config: Config, store: Store, words: Sequence[str]
+) -> Path:
     bits = result.bits.lower().replace("/", "")
-    with wandb.init(
-        mode="offline",
-        id=_run_id(result),
-        dir=str(partial),
-        project=tracking.project,
-        entity=tracking.entity,
-        group=result.group,
-        job_type=result.method,
-        name=f"{result.model}-{result.data}-{result.method}-{bits}-s{result.seed}",
-        tags=sorted({*tracking.tags, result.model, result.data, result.method, bits}),
-        config=run_config(result, config),
-        reinit="create_new",
-        settings=quiet_settings(),
-    ) as run:
-        if result.calibration_key is not None:
-            caches = config.paths.outputs / "cache"
-            _log_calibration(run, CacheEntry(caches, CALIBRATION, result.calibration_key))
-        for key, name in (("mixed/bits", MIXED_PLOT), ("training/course", TRAINING_PLOT)):
-            if (plot := store.folder(result.id) / name).exists():
-                run.log({key: wandb.Image(str(plot))})
-        attach(run, result, store)
+    varying = beside_label(result, words)
+    label = f"{result.model}-{result.data}-{result.method}-{bits}-s{result.seed}"
+    names = {
+        "id": _run_id(result),
+        "name": " ".join([label, *varying]),
+        "group": result.group,
+        "job_type": result.method,
+    }
+    tags = [*config.tracking.tags, result.model, result.data, result.method, bits, *varying]
+    values = to_config(result, recipe_label(result, presets()))
+    with offline_run(partial, store.root, config.tracking, tags, names, values) as run:
+        with _optional("distillation curve and images"):
+            _log_calibration(run, result, store)
+        with _optional("course of the training"):
+            _log_course(run, store.folder(result.id) / "training.json")
+        with _optional("pictures"):
+            _log_pictures(run, store.folder(result.id))
+        with _optional("artifacts"):
+            attach(run, result, store)
         run.summary.update(summary(result))
         folder = Path(run.settings.sync_dir)
         if result.status == "failed":
@@ -147,34 +123,53 @@ def _write_run_into(partial: Path, result: Result, config: Config, store: Store)
     return folder
 
 
-def run_config(result: Result, config: Config) -> dict[str, Any]:
-    """Return the resolved configuration of the cell, its recipe and its identity."""
-    resolved = config.model_dump(mode="json", exclude={"tracking", "paths", "force"})
-    return {
-        **resolved,
-        "recipe": result.recipe.as_dict(),
-        "cell_id": result.id,
-        RESULT_COPY: copy_text(result),
-        "weights_sha256": result.weights_sha256,
-        "git_sha": result.git_sha,
-        "versions": result.versions,
-        "device": result.runtime,
-    }
+@contextmanager
+def _optional(what: str) -> Iterator[None]:
+    """Write a run without one of its parts, where W&B does not take it or it cannot be read."""
+    try:
+        yield
+    except Exception as error:
+        warn_once(f"W&B runs are written without their {what}: {reason(error)}")
+        log.debug("not in the run: %s", what, exc_info=True)
 
 
-def summary(result: Result) -> dict[str, Any]:
-    """Return the numbers of a cell under keys that are the same for every cell."""
-    values = result.model_dump(mode="json")
-    seconds = {f"seconds/{phase}": result.seconds.get(phase) for phase in _PHASES}
-    return {"cell_id": result.id} | {key: values[key] for key in _SUMMARY} | seconds
-
-
-def _log_calibration(run: Any, entry: CacheEntry) -> None:
+def _log_calibration(run: "wandb.Run", result: Result, store: Store) -> None:
     import wandb
 
+    if result.calibration_key is None:
+        return
+    entry = CacheEntry(store.root / "cache", CALIBRATION, result.calibration_key)
     run.define_metric("distill/step")
     run.define_metric("distill/loss", step_metric="distill/step", summary="min")
     for step, loss in enumerate(read_curve(entry)):
         run.log({"distill/step": step, "distill/loss": loss})
     if (preview := entry.file(PREVIEW)).exists():
         run.log({"calibration/images": wandb.Image(str(preview))})
+
+
+def _log_course(run: "wandb.Run", file: Path) -> None:
+    """Log what the training of a cell says of each epoch, where it trained."""
+    if not file.exists():
+        return
+    run.define_metric("training/epoch")
+    run.define_metric("training/*", step_metric="training/epoch")
+    for epoch in json.loads(file.read_bytes())["epochs"]:
+        run.log(dict(_scalars(epoch, "training")))
+
+
+def _scalars(value: Any, name: str) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of an epoch under names such as `training/teachers/2/8`."""
+    if isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            yield from _scalars(part, f"{name}/{key}")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+
+
+def _log_pictures(run: "wandb.Run", folder: Path) -> None:
+    import wandb
+
+    for key, name in (("mixed/bits", MIXED_PLOT), ("training/course", TRAINING_PLOT)):
+        if (picture := folder / name).exists():
+            run.log({key: wandb.Image(str(picture))})

@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.machine.children import child_environment
+from bench.machine.children import child_environment, environment
+from bench.tracking.surroundings import of_upload
 
 
 class Uploads:
@@ -62,13 +63,13 @@ class Uploads:
         command = [sys.executable, "-m", "bench.tracking.uploads", str(os.getpid())]
         # Its own log goes beside the runs, not to where the command was typed.
         outputs = self._waiting[0].parent.parent
-        self._process = subprocess.Popen(
-            [*command, *map(str, self._waiting)],
-            env=os.environ | child_environment() | {"WANDB_DIR": str(outputs)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with environment(child_environment() | of_upload(outputs)):
+            self._process = subprocess.Popen(
+                [*command, *map(str, self._waiting)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         self._waiting = []
 
 

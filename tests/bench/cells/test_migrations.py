@@ -13,7 +13,7 @@ from bench.cells.result import Result
 from bench.cells.result_file import Damaged, read_result
 from bench.cells.store import Store
 from bench.files.checksum import sealed
-from bench.tracking.result_copy import RESULT_COPY, read_copy
+from bench.tracking.result_copy import read_copy
 from tests.bench.conftest import Finished
 from tests.conftest import GOLDEN
 
@@ -101,7 +101,7 @@ def test_a_second_version_is_read_with_its_checksum_and_not_without(store: Store
 
 def test_a_run_of_the_first_version_is_read() -> None:
     text = (FIRST / REAL / "result.json").read_text()
-    found = read_copy({RESULT_COPY: json.dumps(json.loads(text))})
+    found = read_copy({"record": json.dumps(json.loads(text))}, {})
     assert (found.id, found.top1, found.schema_version) == (REAL, 68.7, 3)
 
 

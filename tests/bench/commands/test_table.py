@@ -9,7 +9,7 @@ from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
 from bench.tracking.fetch import Run
-from bench.tracking.result_copy import RESULT_COPY, copy_text
+from bench.tracking.result_copy import summary, to_config
 from tests.bench.conftest import Finished
 from tests.bench.papers.examples import long_results
 from tests.test_imports import imported
@@ -117,7 +117,7 @@ def test_what_is_no_result_is_named_and_counted(
 def test_from_runs(
     bench_main: Bench, outputs: Path, results: list[Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = [Run(f"me/mine/{r.id}", {RESULT_COPY: copy_text(r)}) for r in results]
+    runs = [Run(f"me/mine/{r.id}", to_config(r, "a"), summary(r)) for r in results]
     monkeypatch.setattr(bench.tracking.fetch, "fetch_runs", lambda project: runs)
     place = f"paths.outputs={outputs}"
     local = bench_main("table", "dsg_resnet18", place)

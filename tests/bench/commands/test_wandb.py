@@ -75,7 +75,7 @@ def test_a_dry_report(bench_main: Bench, demo: list[str], tmp_path: Path) -> Non
         (runs,) = grid["metadata"]["runSets"]
         assert runs["name"] == f"W{bits}A{bits}"
         assert ids(runs) == sorted(f"{method}{bits}" for method in METHODS)
-        assert [key["name"] for key in runs["grouping"]] == ["method.value.name"]
+        assert [key["name"] for key in runs["grouping"]] == ["method.value"]
         ((kind, config),) = panels(grid)
         assert (kind, config["metrics"]) == ("Bar Chart", ["top1"])
     assert ("Media Browser", ["calibration/images"]) in [
@@ -83,9 +83,11 @@ def test_a_dry_report(bench_main: Bench, demo: list[str], tmp_path: Path) -> Non
     ]
     assert [kind for kind, _ in panels(recipes)] == ["Parallel Coordinates Plot", "Run Comparer"]
     columns = recipes["metadata"]["runSets"][0]["runFeed"]["columnOrder"]
-    assert {"summary:top1", "config:quant.value.a_range", "config:recipe.value.batchnorm"} <= {
-        *columns
-    }
+    assert {
+        "summary:top1",
+        "config:recipe.value.quantizer.a_range",
+        "config:recipe.value.batchnorm",
+    } <= {*columns}
 
 
 def test_a_dry_workspace(bench_main: Bench, demo: list[str], outputs: Path) -> None:
@@ -120,8 +122,9 @@ def test_budgets_are_not_averaged(bench_main: Bench, budgets: list[str], outputs
     grids = [b for b in sent["report"]["spec"]["blocks"] if b["type"] == "panel-grid"]
     (everything,) = grids[0]["metadata"]["runSets"]
     (workspace,) = sent["workspace"]["spec"]["section"]["runSets"]
-    names = ["method.value.name", "quant.value.w_bits", "quant.value.mean_bits"]
-    names += ["quant.value.size_mb", "quant.value.a_bits"]
+    budget = "recipe.value.quantizer"
+    names = ["method.value", "w_bits.value", f"{budget}.mean_bits", f"{budget}.size_mb"]
+    names += ["a_bits.value"]
     for runs in (everything, workspace):
         assert [key["name"] for key in runs["grouping"]] == names
     titles = [grid["metadata"]["runSets"][0]["name"] for grid in grids[1:3]]
@@ -154,14 +157,14 @@ def test_columns_are_keys_of_the_runs(
     bench_main: Bench, demo: list[str], outputs: Path, make_config: Callable[..., Any]
 ) -> None:
     """A column with a mistyped key would be an empty one."""
-    from bench.tracking.runs import run_config, summary
+    from bench.tracking.result_copy import summary, to_config
     from tests.bench.cells_of import run_cell
 
     config = make_config({"data.limit": 50, "method": {"name": "zeroq", "variant": "release"}})
     config = config.model_copy(update={"method": config.method | {"iterations": 1, "images": 2}})
     result = run_cell(config).result
     assert result is not None and result.status == "done"
-    known = run_config(result, config)
+    known = to_config(result, "zeroq_release")
     assert bench_main("wandb", "report", "demo", "--dry-run", *demo).status == 0
     text = (outputs / "reports" / "demo.report.json").read_text()
     for first, rest in re.findall(r'"config:(\w+)\.value([\w.]*)"', text):
@@ -169,7 +172,7 @@ def test_columns_are_keys_of_the_runs(
         for key in rest.split(".")[1:]:
             assert key in value, f"{first}{rest}"
             value = value[key]
-    numbers = set(re.findall(r'"summary:(\w+)"', text))
+    numbers = set(re.findall(r'"summary:([\w/]+)"', text))
     assert {"top1", "w_bits", "size_mb"} <= numbers <= summary(result).keys()
 
 

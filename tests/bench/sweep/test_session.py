@@ -229,7 +229,7 @@ def test_a_launchers_worker_waits(
 def test_who_started_the_sweep_uploads_what_its_workers_wrote(
     session: Session, journal: Journal, make_fast: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.sweep.session, "effective_mode", lambda mode: mode)
+    monkeypatch.setattr(bench.sweep.session, "effective_mode", lambda mode: (mode, None))
     monkeypatch.setattr(
         bench.sweep.session, "track", lambda result, config, mode: Path(f"run-{result.id}")
     )

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import wandb
 
+import bench.tracking.runs
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
-from bench.tracking.result_copy import read_copy
-from bench.tracking.runs import NOTE, effective_mode, run_config, summary, track
+from bench.tracking.offline import warn_once
+from bench.tracking.result_copy import read_copy, summary
+from bench.tracking.runs import NOTE, track
 from methods.gaussian import Gaussian
 from tests.bench.cells_of import run_cell
 from tests.bench.conftest import (
@@ -20,6 +22,7 @@ from tests.bench.conftest import (
     records,
     wandb_runs,
 )
+from tests.bench.offline import read_run
 from tests.spy import lines_of
 
 Make = Callable[..., Config]
@@ -28,7 +31,8 @@ SECRET = "0123456789abcdef" * 2 + "deadbeef"
 
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    return lines_of(monkeypatch, "bench.tracking.runs", "warning")
+    warn_once.cache_clear()
+    return lines_of(monkeypatch, "bench.tracking.offline", "warning")
 
 
 @pytest.fixture
@@ -58,19 +62,6 @@ def test_every_cell_has_the_same_keys(
     assert {"cell_id", "top1", "fp32_top1", "seconds/total", "seconds/synthesise"} <= {*keys.pop()}
 
 
-def test_the_config_of_a_run_is_the_resolved_one(measured: tuple[Result, Config]) -> None:
-    result, config = measured
-    found = run_config(result, config)
-    assert found["quant"]["a_bits"] == 8
-    assert found["method"] == {"name": "gaussian", "images": 8}
-    assert found["cell_id"] == result.id
-    assert found["recipe"] == result.recipe.as_dict()
-    assert found["weights_sha256"] == result.weights_sha256
-    assert "paths" not in found
-    assert "tracking" not in found
-    json.dumps(found)
-
-
 def test_an_offline_run_agrees_with_the_record(
     measured: tuple[Result, Config], outputs: Path
 ) -> None:
@@ -85,7 +76,9 @@ def test_an_offline_run_agrees_with_the_record(
     assert found["name"] == "resnet20-mnist5k-gaussian-w8a8-s0"
     assert found["tags"] == ["gaussian", "mnist5k", "resnet20", "w8a8"]
     assert found["config"]["cell_id"] == result.id
-    recorded = read_copy(found["config"]).model_copy(update={"checksum": result.checksum})
+    assert (found["config"]["bits"], found["config"]["recipe_name"]) == ("W8A8", "zeroq_release")
+    recorded = read_copy(found["config"], found["summary"])
+    recorded = recorded.model_copy(update={"checksum": result.checksum})
     assert recorded == Store(outputs).read(result.id)
     wanted = {key: value for key, value in summary(result).items() if value is not None}
     assert wanted.items() <= found["summary"].items()
@@ -164,7 +157,7 @@ def test_a_broken_tracker_costs_no_result(
     with monkeypatch.context() as patch:
         patch.setattr(wandb, "init", broken)
         assert track(result, config, "offline") is None
-    assert warnings == [f"warning: no W&B run for {result.id}: no service"]
+    assert warnings == ["warning: W&B runs are not written: no service; the same line tries again"]
     found = Store(outputs).read(result.id)
     assert found is not None
     assert found.model_dump(mode="json") == result.model_dump(mode="json")
@@ -181,35 +174,61 @@ def test_a_folder_that_cannot_be_written_costs_no_result(
     assert_nothing_partial(outputs)
 
 
+def test_the_words_of_a_sweep_are_in_the_name_and_the_tags(
+    measured: tuple[Result, Config], outputs: Path
+) -> None:
+    words = ["method=gaussian", "quant.a_range=mse", "quant=w8a8", "seed=0"]
+    assert track(*measured, "offline", words) is not None
+    (found,) = wandb_runs(outputs)
+    assert found["name"] == "resnet20-mnist5k-gaussian-w8a8-s0 quant.a_range=mse"
+    assert found["tags"] == ["gaussian", "mnist5k", "quant.a_range=mse", "resnet20", "w8a8"]
+
+
+def test_each_epoch_of_a_training_is_a_step(measured: tuple[Result, Config], outputs: Path) -> None:
+    result, config = measured
+    epochs = [
+        {"epoch": epoch, "loss": 2.0 - epoch, "teachers": {"2": {"8": 3 - epoch}}, "keep": [0.5]}
+        for epoch in range(2)
+    ]
+    course = Store(outputs).folder(result.id) / "training.json"
+    course.write_text(json.dumps({"key": "a", "epochs": epochs}))
+    run = track(result, config, "offline")
+    assert run is not None
+    lines = [json.loads(line) for line in read_run(run, "--json").splitlines()]
+    logged = [line["history"]["item"] for line in lines if line["type"] == "history"]
+    courses = [item for item in logged if "training/epoch" in item]
+    assert [item["training/loss"] for item in courses] == [2, 1]
+    assert [item["training/teachers/2/8"] for item in courses] == [3, 2]
+    assert [item["training/keep/0"] for item in courses] == [0.5, 0.5]
+
+
+def test_a_part_that_is_refused_costs_only_itself(
+    measured: tuple[Result, Config],
+    outputs: Path,
+    warnings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result, config = measured
+    (Store(outputs).folder(result.id) / "training.json").write_text("{")
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("Artifact name is longer than 128 characters\nand so on")
+
+    monkeypatch.setattr(bench.tracking.runs, "attach", refuse)
+    assert track(result, config, "offline") is not None
+    (found,) = wandb_runs(outputs)
+    assert found["summary"]["top1"] == result.top1
+    assert warnings == [
+        "warning: W&B runs are written without their course of the training: Expecting property "
+        "name enclosed in double quotes: line 1 column 2 (char 1)",
+        "warning: W&B runs are written without their artifacts: Artifact name is longer than 128 "
+        "characters",
+    ]
+
+
 def test_none_writes_nothing(measured: tuple[Result, Config], outputs: Path) -> None:
     assert track(*measured, "none") is None
     assert not (outputs / "wandb").exists()
-
-
-@pytest.mark.parametrize(
-    ("wanted", "environment", "effective"),
-    [
-        ("none", {}, "none"),
-        ("none", {"WANDB_MODE": "online"}, "none"),
-        ("offline", {}, "offline"),
-        ("offline", {"WANDB_API_KEY": SECRET}, "offline"),
-        ("offline", {"WANDB_MODE": "disabled"}, "none"),
-        ("online", {"WANDB_MODE": "offline", "WANDB_API_KEY": SECRET}, "offline"),
-        ("online", {"WANDB_MODE": "disabled"}, "none"),
-    ],
-)
-def test_effective_mode(
-    wanted: str, environment: dict[str, str], effective: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert effective_mode(wanted) == effective
-
-
-@pytest.mark.parametrize(("known", "mode"), [(True, "online"), (False, "offline")])
-def test_online_needs_a_key(known: bool, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wandb, "login", lambda **_: known)
-    assert effective_mode("online") == mode
 
 
 def test_an_account_out_of_reach_costs_no_result_and_no_secret(
