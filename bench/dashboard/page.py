@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from bench.dashboard.redact import environment_secrets, redact
 ASSETS = Path(__file__).parent / "assets"
 
 _SCRIPTS = (
-    *("dom", "theme", "data", "leaderboard", "specs", "charts", "papers", "gallery", "wrong"),
-    *("cell", "main"),
+    *("dom", "theme", "data", "statistics", "state", "export", "groups", "filters", "leaderboard"),
+    *("compare", "legend", "specs", "charts", "papers", "gallery", "wrong", "cell", "main"),
 )
 """One module in this order; each uses what those before it define."""
 
@@ -46,6 +47,7 @@ def page(title: str, document: Mapping[str, Any]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], template)
 
 
+@cache
 def vega_script() -> str:
     """Return the charting library as an ECMAScript module that sets `window.vegaEmbed`.
 

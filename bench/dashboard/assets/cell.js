@@ -95,8 +95,8 @@ function layersPanel(cell) {
   }
   const [frontier, layers] = [el("div", { class: "holder" }), el("div", { class: "holder" })];
   whenLaidOut(frontier, () => draw(frontier, frontierSpec(cell.layers)));
-  whenLaidOut(layers, () => draw(layers, layersSpec(cell.layers, layers.clientWidth)));
-  return panel("Bits of each layer", frontier, layers, disclosure("The same as a table", () => layerRows(cell.layers)));
+  whenLaidOut(layers, () => draw(layers, layersSpec(layerRows(cell.layers), layers.clientWidth)));
+  return panel("Bits of each layer", frontier, layers, disclosure("The same as a table", () => tableOf(CHARTS.layers.columns, layerRows(cell.layers))));
 }
 
 function verdict(cell) {
@@ -106,7 +106,7 @@ function verdict(cell) {
   }
   const loss = drop(cell);
   return [
-    el("p", { class: "number-line" }, el("b", {}, fixed(cell.top1)), " % top-1", intervalBar(cell)),
+    el("p", { class: "number-line" }, el("b", {}, fixed(cell.top1)), " % top-1", intervalBar(groupOf([cell]), [0, 100])),
     facts([
       ["95 % Wilson interval", `${fixed(cell.low)} to ${fixed(cell.high)} %`],
       ["correct", `${cell.correct.toLocaleString("en")} of ${cell.total.toLocaleString("en")}`],

@@ -3,22 +3,51 @@
 const DATA = JSON.parse(byId("data").textContent);
 const CELLS = new Map(DATA.cells.map((cell) => [cell.id, cell]));
 const FLOAT = "float";
-const cellsOf = new Map();
-for (const { method_label: label } of DATA.cells) cellsOf.set(label, (cellsOf.get(label) ?? 0) + 1);
-// The most frequent first, with the first of the colours. The float network is no method to be told
-// apart: it comes last and takes none.
-const METHODS = [...cellsOf.keys()]
-  .sort((a, b) => (a === FLOAT) - (b === FLOAT) || cellsOf.get(b) - cellsOf.get(a) || inOrder(a, b));
 
 const done = (cell) => cell.status === "done";
 const drop = (cell) => (done(cell) && cell.method !== FLOAT ? cell.top1 - cell.fp32_top1 : null);
 const link = (cell, ...text) => el("a", { href: `#cell=${cell.id}` }, ...text);
 const context = (of) => DATA.contexts[of.context];
 
-const PALETTE = 8;
-const SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"];
-const color = (method) => method === FLOAT ? "var(--muted)" : `var(--series-${METHODS.indexOf(method) % PALETTE})`;
-const shape = (method) => SHAPES[(METHODS.indexOf(method) + Math.floor(METHODS.indexOf(method) / PALETTE)) % SHAPES.length];
+// Labels of methods; the float network is no method to be told apart, and comes last.
+const METHODS = [...new Set(DATA.cells.map((cell) => cell.method_label))]
+  .sort((a, b) => (a === FLOAT) - (b === FLOAT) || inOrder(a, b));
+const RECIPES = [...new Set(DATA.cells.map((cell) => cell.recipe))].filter(Boolean).sort(inOrder);
+
+// A method has one colour in every chart of every page; what is not named here takes what is left, in the order of
+// names. Colours beyond the palette are calculated. A recipe has one shape.
+const COLOURS = ["gaussian", "real", "zeroq", "dsg", "adabits", "coquant", "dfq", "individual", "dq", "joint", "any_precision", "bit_mixer"];
+const colours = new Map([[FLOAT, "var(--muted)"]]);
+{
+  const named = new Map(DATA.cells.map((cell) => [cell.method_label, cell.method]));
+  const left = new Set(COLOURS.keys());
+  for (const label of METHODS) {
+    const place = COLOURS.indexOf(named.get(label));
+    if (left.delete(place)) colours.set(label, `var(--series-${place})`);
+  }
+  let turn = 0;
+  for (const label of METHODS) {
+    if (colours.has(label)) continue;
+    const [place] = left;
+    if (left.delete(place)) colours.set(label, `var(--series-${place})`);
+    else colours.set(label, `light-dark(oklch(0.48 0.14 ${turn}), oklch(0.82 0.11 ${turn}))`);
+    turn = (turn + 137.5) % 360;
+  }
+}
+const color = (method) => colours.get(method);
+
+// Paths within -1..1, for the charts and for their legend.
+const SHAPES = [
+  "M0,-0.9A0.9,0.9 0 1,1 0,0.9A0.9,0.9 0 1,1 0,-0.9Z", // circle
+  "M-0.8,-0.8H0.8V0.8H-0.8Z", // square
+  "M0,-1L0.95,0.75H-0.95Z", // triangle
+  "M0,-1.1L1.1,0L0,1.1L-1.1,0Z", // diamond
+  "M-0.35,-1H0.35V-0.35H1V0.35H0.35V1H-0.35V0.35H-1V-0.35H-0.35Z", // cross
+  "M0,1L0.95,-0.75H-0.95Z", // triangle, on its tip
+  "M-1,-0.4H1V0.4H-1Z", // bar
+  "M-0.4,-1H0.4V1H-0.4Z", // pillar
+];
+const shape = (recipe) => SHAPES[Math.max(0, RECIPES.indexOf(recipe)) % SHAPES.length];
 
 // Whether the best class was right, image by image; null where the page does not hold it.
 function correctness(cell) {

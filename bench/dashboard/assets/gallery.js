@@ -18,7 +18,7 @@ function drawGallery(found) {
   const rest = pictures.filter((of) => first.get(of.method) !== of);
   const place = byId("gallery");
   place.replaceChildren(...pictures.filter((of) => first.get(of.method) === of).map(figureOf));
-  if (!pictures.length) place.append(el("p", { class: "empty" }, "No picture of synthetic images is kept for this network."));
+  if (!pictures.length) place.append(el("p", { class: "empty" }, "No picture of synthetic images is kept for what is shown."));
   if (rest.length) {
     const more = el("button", { type: "button", onclick: () => more.parentNode.replaceWith(...rest.map(figureOf)) }, `Show ${count(rest.length, "picture")} of other seeds`);
     place.append(el("p", {}, more));

@@ -22,12 +22,21 @@ function drawHead() {
   byId("foot").append(el("p", {}, `Made by quantization-bench ${about.version} on ${moment(about.made_at)}. Nothing here is fetched from a network.`));
 }
 
+// An address that names nothing but a place keeps what is chosen; any other says all of it.
+function readAddress() {
+  const parameters = fragment();
+  const place = parameters.has("cell") || sectionOf(parameters);
+  if (place && parameters.size === 1) writeState();
+  else readState(parameters);
+}
+
 function route() {
-  const id = new URLSearchParams(location.hash.slice(1)).get("cell");
+  const id = fragment().get("cell");
   const cell = CELLS.get(id);
   const wasCell = !byId("cell").hidden;
   if (cell && !wasCell) scrolled = scrollY;
   byId("overview").hidden = byId("sections").hidden = Boolean(cell);
+  byId("tray").classList.toggle("away", Boolean(cell));
   document.querySelector(".masthead").classList.toggle("small", Boolean(cell));
   byId("cell").hidden = !cell;
   if (cell) {
@@ -43,6 +52,8 @@ function route() {
   document.querySelector(`#board a[href="#cell=${CSS.escape(route.last ?? "")}"]`)?.focus({ preventScroll: true });
 }
 
+const goTo = (section) => byId(section).scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+
 function empty() {
   byId("overview").replaceChildren(el("section", {}, el("h2", {}, "No cell is measured yet"),
     el("p", {}, "Measure some, then make this page again:"), copyable("bench run -m experiment=demo"), copyable("bench dashboard")));
@@ -50,21 +61,37 @@ function empty() {
 }
 
 drawHead();
-if (DATA.cells.length) setUpBoard();
-else empty();
+readState(fragment());
+if (DATA.cells.length) {
+  setUpFilters();
+  setUpBoard();
+  drawFilters();
+  drawBoard();
+  drawComparison();
+} else empty();
 addEventListener("hashchange", () => {
+  const before = stateParameters().toString();
+  readAddress();
   route();
-  route.last = new URLSearchParams(location.hash.slice(1)).get("cell") ?? route.last;
+  if (stateParameters().toString() !== before) changed();
+  route.last = fragment().get("cell") ?? route.last;
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !byId("cell").hidden) location.hash = "leaderboard";
+  if (event.key !== "Escape") return;
+  const open = document.querySelector("details.choice[open]");
+  if (open) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  } else if (!byId("cell").hidden) location.hash = "leaderboard";
 });
 // The charting library is the next script: it is there when the document is.
 addEventListener("DOMContentLoaded", () => {
   if (DATA.cells.length) {
-    drawPapers();
-    if (charted.length) drawScope();
+    setUpCharts();
+    drawCharts();
   }
   route();
-  route.last = new URLSearchParams(location.hash.slice(1)).get("cell");
+  route.last = fragment().get("cell");
+  const section = sectionOf(fragment());
+  if (section) byId(section).scrollIntoView();
 });

@@ -4,12 +4,14 @@ const DIFFERS = "\u2260";
 const FULLEST = 52; // percent of that colour: the text on it stays legible
 const FULL = 10; // points at which the colour is full
 
-function drawPapers() {
-  const { differences, printed, part } = DATA.papers;
+// shown: the cells that the filters let through.
+function drawPapers(shown) {
+  const { printed, part } = DATA.papers;
+  const differences = DATA.papers.differences.filter(({ group }) => DATA.groups[group].cells.some((id) => shown.has(CELLS.get(id))));
   const place = byId("heat");
   if (!differences.length) {
-    place.replaceChildren(el("p", { class: "empty" }, `Nothing measured here has a published counterpart: ${printed.toLocaleString("en")} published top-1 values ` +
-      "are known, none of them for a network, data set, method and bit-width above." +
+    place.replaceChildren(el("p", { class: "empty" }, `Nothing shown here has a published counterpart: ${printed.toLocaleString("en")} published top-1 values ` +
+      "are known, none of them for a network, data set, method and bit-width that is shown." +
       (part ? ` ${count(part, "result")} would match, but on a part of the papers’ images only.` : "")));
     return;
   }

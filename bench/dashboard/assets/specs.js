@@ -3,7 +3,7 @@
 const CONFIG = {
   background: null,
   font: "Inter, system-ui, sans-serif", // by name: the library measures texts with it
-  padding: { left: 2, right: 10, top: 4, bottom: 2 },
+  padding: { left: 2, right: 10, top: 6, bottom: 2 },
   view: { stroke: null },
   axis: {
     labelColor: "var(--muted)", titleColor: "var(--muted)", gridColor: "var(--line)", domainColor: "var(--line-strong)",
@@ -11,109 +11,167 @@ const CONFIG = {
     labelPadding: 6, gridDash: [], domain: false, ticks: false,
   },
   axisX: { domain: true, ticks: true, tickSize: 4 },
-  legend: {
-    labelColor: "var(--text)", titleColor: "var(--muted)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500,
-    orient: "top", direction: "horizontal", symbolSize: 100, symbolOpacity: 1, columnPadding: 20, rowPadding: 6,
-    labelLimit: 360, labelOffset: 6, offset: 14, padding: 0,
-    layout: { top: { anchor: "start", bounds: "full", direction: "horizontal", offset: 14 } },
-  },
+  legend: { labelColor: "var(--text)", labelFontSize: 12, orient: "top", direction: "horizontal", symbolSize: 100, offset: 14 },
 };
+const NARROW = 560; // pixels: below it what is named stands in lines, not in columns
 
 const chart = (values, description, more) => ({
   config: CONFIG,
   width: "container",
-  height: 300,
+  height: 320,
   autosize: { type: "fit-x", contains: "padding" },
   description,
   data: { values },
   ...more,
 });
 
-const methodsOf = (values) => METHODS.filter((method) => values.some((value) => value.method === method));
-
-function byMethod(values, width, extra = {}) {
-  const domain = methodsOf(values);
-  const longest = Math.max(...domain.map((method) => method.length), 1);
-  const columns = Math.max(1, Math.floor(width / (longest * 7 + 44)));
+// The legend is the page's own.
+function coloured(values) {
+  const [methods, recipes] = [methodsOf(values), recipesOf(values)];
   return {
-    color: { field: "method", type: "nominal", scale: { domain, range: domain.map(color) }, title: null, legend: { columns }, ...extra },
-    shape: { field: "method", type: "nominal", scale: { domain, range: domain.map(shape) }, title: null, legend: { columns } },
+    color: { field: "method", type: "nominal", scale: { domain: methods, range: methods.map(color) }, legend: null },
+    shape: { field: "recipe", type: "nominal", scale: { domain: [...recipes, ""], range: [...recipes, ""].map(shape) }, legend: null },
   };
 }
-
-const top1Axis = { field: "mean", type: "quantitative", title: "top-1, %", axis: { tickCount: 6 } };
 
 const pointTip = [
   { field: "method", title: "method" },
   { field: "recipe", title: "recipe" },
   { field: "bits", title: "bits" },
-  { field: "mean", title: "top-1, %", format: ".2f" },
+  { field: "top1", title: "top-1, %" },
   { field: "said", title: "interval" },
   { field: "size_mb", title: "size, MiB", format: ".2f" },
 ];
 
-function pointOf(group) {
+// How top-1 is drawn: its place on the axis, and that axis over `all` values of the chart.
+function top1Scale(all, levels = []) {
+  const title = "top-1, %";
+  if (state.axis === "errors") {
+    const least = Math.min(...all.map((g) => 50 / g.cells[0].total)); // half an image stands for none
+    const at = (value) => (value === null ? null : Math.max(least, 100 - value));
+    const [low, high] = fitted(all);
+    const ends = [Math.min(100, at(low)), Math.max(least, at(high))];
+    return { at, channel: { title: "errors, % (log scale)", scale: { type: "log", domain: ends, nice: false, clamp: true }, axis: { values: steps(ends), format: "~g" } } };
+  }
+  const domain = state.axis === "whole" ? [0, 100] : fitted([...all, ...levels.map((mean) => ({ mean }))], 0.05);
+  return { at: (value) => value, channel: { title, scale: { domain, nice: false, zero: false, clamp: true }, axis: { tickCount: 6 } } };
+}
+
+// 1, 2 and 5 times powers of ten between two ends, upwards or downwards.
+function steps([from, to]) {
+  const [low, high] = [Math.min(from, to), Math.max(from, to)];
+  const values = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+    for (const digit of [1, 2, 5]) values.push(digit * 10 ** power);
+  }
+  return values.filter((value) => value >= low * 0.999 && value <= high * 1.001);
+}
+
+function pointOf(group, at) {
   const [low, high] = [fixed(group.low), fixed(group.high)];
   return {
-    ...group,
-    method: group.method_label,
+    method: group.method, recipe: group.recipe, bits: group.bits, bits_order: group.bits_order, size_mb: group.size_mb,
+    front: group.front, cell: group.cell, lane: `${group.method}\n${group.recipe}`,
+    top1: `${fixed(group.mean)}${group.spread === null ? "" : ` \u00b1 ${fixed(group.spread)}`}`,
     said: low ? `${low} to ${high} (${group.interval})` : group.interval,
-    cell: group.cells[0],
-    low: low && Math.max(0, group.low), // of seeds, an interval may leave what a top-1 can be
-    high: high && Math.min(100, group.high),
+    y: at(group.mean), low: at(group.low), high: at(group.high),
   };
 }
 
-function bitsSpec(groups, float, width) {
-  const values = groups.map(pointOf);
-  const order = [...new Map(values.map((v) => [v.bits, v.bits_order]))].sort((a, b) => a[1] - b[1] || inOrder(a[0], b[0]));
-  const methods = methodsOf(values);
-  const x = { field: "bits", type: "nominal", sort: order.map(([bits]) => bits), title: "bits of weights and activations, fewest first",
-    axis: { labelAngle: order.length * 60 > width ? -40 : 0, grid: true, tickBand: "extent" }, scale: { paddingInner: 0, paddingOuter: 0 } };
-  const xOffset = { field: "method", type: "nominal", sort: methods, scale: { paddingOuter: 0.9 } };
-  const channels = byMethod(values, width);
+const ALONG = {
+  bits: { field: "bits", title: "bits of weights and activations, fewest first", order: (a, b) => a.bits_order - b.bits_order || inOrder(a.bits, b.bits) },
+  recipe: { field: "recipe", title: "recipe", order: (a, b) => inOrder(a.recipe, b.recipe) },
+  method: { field: "method", title: "method", order: (a, b) => METHODS.indexOf(a.method) - METHODS.indexOf(b.method) },
+};
+
+// Every method and recipe in one chart, side by side at each of the values along the axis. Where the names of these have
+// no room beside each other, as on a phone, they stand in lines.
+function accuracySpec(groups, all, reference, width) {
+  const { at, channel } = top1Scale(all, reference === null ? [] : [reference]);
+  const values = groups.map((group) => pointOf(group, at));
+  const along = ALONG[state.along];
+  const order = [...new Set([...values].sort(along.order).map((value) => value[along.field]))];
+  const rest = ["bits", "method", "recipe"].filter((key) => key !== along.field); // what tells marks at one place apart
+  for (const value of values) value.lane = rest.map((key) => value[key]).join("\n");
+  const inLanes = (a, b) => rest.map((key) => ALONG[key].order(a, b)).find((sign) => sign) ?? 0;
+  const lanes = [...new Set([...values].sort(inLanes).map(({ lane }) => lane))];
+  const narrow = width < NARROW || order.some((name) => name.length * 7 > (width - 80) / order.length);
+  const room = narrow ? 13 : (width - 80) / (order.length * (lanes.length + 1.5));
+  const axis = { labelAngle: 0, grid: true, tickBand: "extent", labelLimit: width < NARROW ? 110 : 280, labelOverlap: false };
+  const named = { field: along.field, type: "nominal", sort: order, title: narrow ? null : along.title, axis, scale: { paddingInner: 0, paddingOuter: 0 } };
+  const offset = { field: "lane", type: "nominal", sort: lanes, scale: { paddingOuter: 0.75 } };
+  const [across, up, shift, second] = narrow ? ["y", "x", "yOffset", "x2"] : ["x", "y", "xOffset", "y2"];
+  const measured = { type: "quantitative", ...channel, axis: { ...channel.axis, ...(narrow ? { orient: "top", tickCount: width < NARROW ? 5 : 10 } : {}) } };
+  const places = { [across]: named, [shift]: offset };
+  const size = Math.max(24, Math.min(100, room * room * 0.6));
   const layer = [
     { transform: [{ filter: "isNumber(datum.low)" }], // two seeds have no interval
-      mark: { type: "rule", strokeWidth: 2.5, opacity: 0.6, strokeCap: "round" }, encoding: { x, xOffset, color: channels.color,
-      y: { ...top1Axis, field: "low", title: top1Axis.title }, y2: { field: "high" } } },
-    { mark: { type: "point", filled: true, size: 110, opacity: 1, cursor: "pointer" },
-      encoding: { x, xOffset, ...channels, y: top1Axis, tooltip: pointTip } },
+      mark: { type: "rule", strokeWidth: Math.min(2.5, Math.max(1.2, room / 6)), opacity: 0.6, strokeCap: "round" },
+      encoding: { ...places, color: coloured(values).color, [up]: { ...measured, field: "low" }, [second]: { field: "high" } } },
+    { mark: { type: "point", filled: true, size, opacity: 1, cursor: "pointer" },
+      encoding: { ...places, ...coloured(values), [up]: { ...measured, field: "y" }, tooltip: pointTip } },
   ];
-  if (float !== null && float !== undefined) layer.unshift(...level(float, `float ${fixed(float)} %`));
-  return chart(values, "Top-1 in percent against the bits of weights and activations, one mark a method", {
-    layer, resolve: { scale: { xOffset: "shared" } },
-  });
+  if (reference !== null && reference !== undefined) layer.unshift(...level(at(reference), `float ${fixed(reference)}`, up, channel.scale.domain));
+  const height = narrow ? Math.max(120, order.length * (lanes.length + 1.5) * 13) : state.panels ? 220 : 340;
+  return chart(values, `Top-1 against ${along.field}, one mark a method and recipe`, { layer, height, resolve: { scale: { [shift]: "shared" } } });
 }
 
-function level(value, text) {
+// A line across the chart, named outside of it, where no mark is.
+function level(value, text, up, [from, to]) {
+  const share = (value - from) / (to - from);
+  const align = share > 0.8 ? "right" : share < 0.2 ? "left" : "center"; // within the chart
   const data = { values: [{ value, text }] };
-  const y = { field: "value", type: "quantitative" };
+  const place = { field: "value", type: "quantitative" };
+  const said = up === "y" ? { align: "left", baseline: "middle", x: "width", dx: 8, text: text.split(" ") } : { align, baseline: "top", y: "height", dy: 6, text };
   return [
-    { data, mark: { type: "rule", strokeDash: [5, 4], color: "var(--muted)", strokeWidth: 1.2 }, encoding: { y } },
-    { data, mark: { type: "text", align: "left", baseline: "bottom", dy: -4, dx: 6, fontSize: 12, color: "var(--muted)", x: 0 },
-      encoding: { y, text: { field: "text" } } },
+    { data, mark: { type: "rule", strokeDash: [5, 4], color: "var(--muted)", strokeWidth: 1.2 }, encoding: { [up]: place } },
+    { data, mark: { type: "text", fontSize: 12, color: "var(--muted)", ...said }, encoding: { [up]: place } },
   ];
+}
+
+// Labels of points, each where it covers neither another label nor leaves the chart; of those that cannot, none.
+function spaced(points, place) {
+  const kept = [];
+  for (const point of points) {
+    const [x, y] = place(point);
+    const half = (point.bits.length * 6.6) / 2 + 3;
+    if (kept.every((other) => Math.abs(other.x - x) > half + other.half || Math.abs(other.y - y) > 15)) kept.push({ point, x, y, half });
+  }
+  return kept.map(({ point }) => point);
 }
 
 function sizeSpec(groups, width) {
-  const values = groups.filter((group) => group.size_mb !== null).map(pointOf);
+  const { at, channel } = top1Scale(groups);
+  const values = groups.map((group) => pointOf(group, at));
   const sizes = values.map((value) => value.size_mb);
-  const [smallest, largest] = [Math.min(...sizes), Math.max(...sizes)];
-  const wide = largest / smallest > 3;
-  const scale = { ...(wide ? { type: "log", base: 2 } : { zero: false }), domain: [smallest / 1.15, largest * 1.15], nice: false };
-  const ticks = [0.0625, 0.125, 0.25, 0.5, 1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 256].filter((t) => t > smallest / 1.15 && t < largest * 1.15);
-  const x = { field: "size_mb", type: "quantitative", title: "size of the weights, MiB", scale, axis: { grid: false, tickCount: width < 500 ? 5 : 10, ...(wide ? { values: ticks, format: "~g" } : {}) } };
-  const front = values.filter((value) => value.front).sort((a, b) => a.size_mb - b.size_mb);
-  const labels = [...new Map(front.map((value) => [value.bits, value])).values()]; // the best of each
+  const ends = [Math.min(...sizes) / 1.15, Math.max(...sizes) * 1.15];
+  const wide = ends[1] / ends[0] > 4;
+  // Marks of one size stand side by side, a lane a method: of all methods within 5 % of the axis.
+  const methods = methodsOf(values);
+  const aside = (method) => 0.05 * ((methods.indexOf(method) + 0.5) / methods.length - 0.5);
+  for (const value of values) value.place = wide ? value.size_mb * (ends[1] / ends[0]) ** aside(value.method) : value.size_mb + (ends[1] - ends[0]) * aside(value.method);
+  const scale = { ...(wide ? { type: "log", base: 2 } : { zero: false }), domain: ends, nice: false };
+  const doubled = Array.from({ length: 24 }, (_, i) => 2 ** (i - 8)).filter((tick) => tick > ends[0] && tick < ends[1]);
+  const every = Math.ceil(doubled.length / Math.max(2, Math.floor(width / 70)));
+  const axis = { grid: false, ...(wide ? { values: doubled.filter((_, i) => i % every === 0), format: "~g" } : { tickCount: width < NARROW ? 4 : 10 }) };
+  const x = { field: "size_mb", type: "quantitative", title: "size of the weights, MiB", scale, axis };
+  const beside = { ...x, field: "place" };
+  const y = { field: "y", type: "quantitative", ...channel };
+  const front = values.filter((value) => value.front).sort((a, b) => a.place - b.place);
+  const height = 340;
+  const share = (value, [from, to], log) => (log ? Math.log(value / from) / Math.log(to / from) : (value - from) / (to - from));
+  const place = (point) => [share(point.place, ends, wide) * (width - 70), (1 - share(point.y, channel.scale.domain, channel.scale.type === "log")) * height];
+  const named = [...new Map(front.map((value) => [value.bits, value])).values()]; // the best of each
   return chart(values, "Top-1 in percent against the size of the weights in MiB, with the Pareto front", {
+    height,
     layer: [
-      { data: { values: front }, mark: { type: "line", interpolate: "step-after", color: "var(--line-strong)", strokeWidth: 2 },
-        encoding: { x, y: top1Axis } },
+      { data: { values: front }, mark: { type: "line", interpolate: "step-after", color: "var(--line-strong)", strokeWidth: 2 }, encoding: { x: beside, y } },
+      { transform: [{ filter: "isNumber(datum.low)" }], mark: { type: "rule", strokeWidth: 1.5, opacity: 0.35 },
+        encoding: { x: beside, y: { ...y, field: "low" }, y2: { field: "high" }, color: coloured(values).color } },
       { mark: { type: "point", filled: true, size: 80, cursor: "pointer" },
-        encoding: { x, y: top1Axis, ...byMethod(values, width), tooltip: pointTip,
-          opacity: { condition: { test: "datum.front", value: 1 }, value: 0.55 } } },
-      { data: { values: labels }, mark: { type: "text", dy: -13, fontSize: 11, fontWeight: 600, color: "var(--text)" },
-        encoding: { x, y: top1Axis, text: { field: "bits" } } },
+        encoding: { x: beside, y, ...coloured(values), tooltip: pointTip, opacity: { condition: { test: "datum.front", value: 1 }, value: 0.6 } } },
+      { data: { values: spaced(named.reverse(), place) }, mark: { type: "text", dy: -14, fontSize: 11, fontWeight: 600, color: "var(--text)" },
+        encoding: { x: beside, y, text: { field: "bits" } } },
     ],
   });
 }
@@ -128,36 +186,36 @@ function powers(values) {
 
 function curvesSpec(curves, width) {
   const values = curves.flatMap(({ method, seed, curve }) => curve.filter(([, loss]) => loss > 0) // on a log scale
-    .map(([step, loss]) => ({ method, seed: `seed ${seed}`, run: `${method} ${seed}`, step, loss })));
-  const { color: colors } = byMethod(values, width, { legend: { symbolType: "stroke" } });
+    .map(([step, loss]) => ({ method, recipe: "", seed: `seed ${seed}`, run: `${method} ${seed}`, step, loss })));
+  const points = curves.some(({ curve }) => curve.length === 1); // a single step has no line
   return chart(values, "Loss against the step of distillation, one line a method and seed", {
-    mark: { type: "line", strokeWidth: 1.8, opacity: 0.85 },
+    mark: { type: "line", strokeWidth: 1.8, opacity: 0.85, ...(points ? { point: true } : {}) },
     encoding: {
-      x: { field: "step", type: "quantitative", title: "step", axis: { grid: false, format: "d", tickCount: width < 500 ? 5 : 10 } },
+      x: { field: "step", type: "quantitative", title: "step", axis: { grid: false, format: "d", tickMinStep: 1, tickCount: width < NARROW ? 4 : 10 }, scale: { nice: false, zero: false } },
       y: { field: "loss", type: "quantitative", title: "loss (log scale)", scale: { type: "log" }, axis: { format: "~s", values: powers(values.map((value) => value.loss)) } },
-      color: colors, detail: { field: "run" },
+      color: coloured(values).color, detail: { field: "run" },
       tooltip: [{ field: "method" }, { field: "seed" }, { field: "step" }, { field: "loss", format: ".4~g" }],
     },
   });
 }
 
-function layersSpec(choice, width) {
-  const layers = DATA.sensitivities[choice.sensitivities];
-  const points = layers.flatMap(([layer, of], place) => Object.entries(of ?? {}).map(([bits, cost]) => ({
-    layer, bits: `${bits} bits`, cost, chosen: choice.bits[place] === Number(bits) }))).filter(({ cost }) => cost > 0); // on a log scale
-  const domain = [...new Set(points.map((point) => point.bits))].sort((a, b) => parseInt(a) - parseInt(b));
+function layersSpec(rows, width) {
+  const points = rows.filter(({ cost }) => cost > 0); // on a log scale
+  const bits = [...new Set(points.map(({ at }) => at))].sort((a, b) => a - b);
+  const domain = bits.map((at) => `${at} bits`);
   const range = domain.map((_, i) => `var(--ordinal-${Math.round((i * 2) / Math.max(1, domain.length - 1))})`);
-  const values = points.map((point) => ({ ...point, fill: point.chosen ? range[domain.indexOf(point.bits)] : "var(--surface)" }));
-  const y = { field: "layer", type: "nominal", sort: null, title: null, axis: { labelLimit: width < 500 ? 110 : 220, labelFontSize: 11, grid: true } };
+  const values = points.map((row) => ({ ...row, said: `${row.at} bits`, chosen: row.at === row.bits, fill: row.at === row.bits ? range[bits.indexOf(row.at)] : "var(--surface)" }));
+  const layers = [...new Set(rows.map(({ layer }) => layer))];
+  const y = { field: "layer", type: "nominal", sort: layers, title: null, axis: { labelLimit: width < NARROW ? 120 : 260, labelFontSize: 11, grid: true } };
   const x = { field: "cost", type: "quantitative", scale: { type: "log" }, title: "sensitivity, nats (log scale)", axis: { orient: "top", format: "~e", values: powers(values.map((value) => value.cost)) } };
   return chart(values, "Sensitivity of each layer at each bit-width; filled marks are the chosen bits", {
     height: layers.length * 17,
     mark: { type: "point", size: 70, strokeWidth: 1.6, shape: "circle" },
     encoding: {
       x, y,
-      stroke: { field: "bits", type: "nominal", title: null, scale: { domain, range }, legend: { symbolType: "circle", symbolFillColor: "var(--surface)" } },
+      stroke: { field: "said", type: "nominal", title: null, scale: { domain, range }, legend: { symbolType: "circle", symbolFillColor: "var(--surface)" } },
       fill: { field: "fill", type: "nominal", scale: null },
-      tooltip: [{ field: "layer" }, { field: "bits", title: "weights" }, { field: "cost", title: "sensitivity, nats", format: ".3~g" }, { field: "chosen" }],
+      tooltip: [{ field: "layer" }, { field: "said", title: "weights" }, { field: "cost", title: "sensitivity, nats", format: ".3~g" }, { field: "chosen" }],
     },
   });
 }
@@ -169,8 +227,8 @@ function frontierSpec(choice) {
   return chart(values, "Sum of sensitivities against size: the best that any assignment of bits reaches, and the choice", {
     height: 260,
     layer: [
-      { mark: { type: "line", color: "var(--accent)", strokeWidth: 2 }, encoding: { x, y } },
-      { data: { values: [choice] }, mark: { type: "point", filled: true, size: 110, color: "var(--series-1)" },
+      { mark: { type: "line", color: "var(--line-strong)", strokeWidth: 2, point: values.length === 1 }, encoding: { x, y } },
+      { data: { values: [choice] }, mark: { type: "point", filled: true, size: 110, color: "var(--text)" },
         encoding: { x, y, tooltip: [{ field: "size_mb", title: "size, MiB", format: ".3f" }, { field: "cost", format: ".4~g" }] } },
       { data: { values: [choice] }, mark: { type: "text", align: "left", dx: 10, dy: -8, fontSize: 12, color: "var(--text)" },
         encoding: { x, y, text: { value: "chosen" } } },

@@ -7,25 +7,41 @@ request to anything but itself.
 import base64
 import io
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from scipy.stats import t
 
 import bench.dashboard.document as collecting
 from bench.cells.store import Store
+from bench.cli import main
 from bench.dashboard.document import make_document
+from bench.dashboard.page import ASSETS
 from bench.dashboard.page import page as page_text
 from bench.data import scan
 from bench.papers.published import Published
+from bench.statistics.intervals import mean_and_spread, t_interval, wilson_interval
+from bench.statistics.significance import (
+    compare_cells,
+    compare_seeds,
+    discordant,
+    mcnemar,
+    paired_bootstrap,
+    smallest_paired_difference,
+    smallest_unpaired_difference,
+)
 from tests.bench.dashboard.browser import chromium
 from tests.bench.dashboard.examples import config_of, example, many, write
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.browser
 
@@ -91,6 +107,7 @@ def opened(browser: "Browser", small: Path) -> Iterator[Callable[..., "Page"]]:
 
     def open(fragment: str = "", width: int = 1280, file: Path = small, **given: Any) -> "Page":
         page = browser.new_page(viewport={"width": width, "height": 800}, **given)
+        page.set_default_timeout(5000)
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: requests.add(request.url.partition("#")[0]))
@@ -100,7 +117,7 @@ def opened(browser: "Browser", small: Path) -> Iterator[Callable[..., "Page"]]:
 
     yield open
     assert messages == []
-    assert {url for url in requests if not url.startswith("data:")} == files
+    assert {url for url in requests if not url.startswith(("data:", "blob:"))} == files
 
 
 def column(page: "Page", name: str) -> list[str]:
@@ -108,7 +125,16 @@ def column(page: "Page", name: str) -> list[str]:
 
 
 def top1(page: "Page") -> list[float]:
-    return [float(text) for text in column(page, "top1") if re.match(r"[\d.]+", text)]
+    numbers = [re.match(r"[\d.]+", text) for text in column(page, "top1")]
+    return [float(number[0]) for number in numbers if number]
+
+
+def choose(page: "Page", field: str, *values: str) -> None:
+    """Tick `values` in the list of a filter."""
+    page.locator(f"details.choice[data-key={field}] summary").click()
+    for value in values:
+        page.locator(f"details.choice[data-key={field}]").get_by_label(value, exact=True).check()
+    page.keyboard.press("Escape")
 
 
 def drawn(page: "Page", count: int) -> None:
@@ -133,33 +159,31 @@ def test_sorting_by_mouse_and_by_keyboard(opened: Callable[..., "Page"]) -> None
 
 def test_what_has_no_value_comes_last_either_way(opened: Callable[..., "Page"]) -> None:
     page = opened()
-    page.get_by_role("button", name="Show all").click()
     assert column(page, "top1")[-1] == "failed"
     page.locator("#board th[data-key=top1] button").click()
-    page.get_by_role("button", name="Show all").click()
     assert column(page, "top1")[-1] == "failed"
 
 
 def test_filtering_by_words_and_by_choice(opened: Callable[..., "Page"]) -> None:
     page = opened()
-    assert page.locator("#count").inner_text() == "64 cells"
-    assert page.locator("#board tbody tr").count() == 25
+    assert page.locator("#count").inner_text() == "64 cells in 24 rows"
+    assert page.locator("#board tbody tr").count() == 24
     page.get_by_label("Words").fill("ZEROQ w4a8")
     # three seeds, and the cell of a paper
-    assert page.locator("#count").inner_text() == "4 of 64 cells"
+    assert page.locator("#count").inner_text() == "4 of 64 cells in 2 rows"
     assert set(column(page, "bits")) == {"W4A8"}
     page.get_by_label("Words").fill("no such words")
     assert page.locator("#count").inner_text() == "0 of 64 cells"
     page.get_by_label("Words").fill("")
-    page.locator("#filters").get_by_label("Bits").select_option("W8A8")
-    page.locator("#filters").get_by_label("Method").select_option("dsg")
-    assert page.locator("#count").inner_text() == "3 of 64 cells"
-    page.get_by_role("button", name="Clear").click()
-    assert page.locator("#count").inner_text() == "64 cells"
+    choose(page, "bits", "W8A8", "W4A4")
+    choose(page, "method", "dsg")
+    assert page.locator("#count").inner_text() == "6 of 64 cells in 2 rows"
+    page.get_by_role("button", name="Clear filters").click()
+    assert page.locator("#count").inner_text() == "64 cells in 24 rows"
 
 
 def test_all_rows_are_a_button_away(opened: Callable[..., "Page"]) -> None:
-    page = opened()
+    page = opened("#rows=cells")
     page.get_by_role("button", name="Show all").click()
     assert page.locator("#board tbody tr").count() == 64
     assert page.locator("#more button").count() == 0
@@ -169,7 +193,7 @@ def test_all_rows_are_a_button_away(opened: Callable[..., "Page"]) -> None:
 def test_the_keyboard_goes_on_at_the_first_new_row(
     opened: Callable[..., "Page"], button: str
 ) -> None:
-    page = opened()
+    page = opened("#rows=cells")
     page.get_by_role("button", name=button).focus()
     page.keyboard.press("Enter")
     assert page.locator("#board tbody tr").count() == 64
@@ -345,9 +369,9 @@ def test_a_failed_cell_says_why(opened: Callable[..., "Page"]) -> None:
 def test_every_chart_is_drawn_and_can_be_read_as_a_table(opened: Callable[..., "Page"]) -> None:
     page = opened()
     drawn(page, 4)
-    assert page.locator("#bits svg").count() == 1
-    page.locator("#bits summary").click()
-    rows = page.locator("#bits table.grid tbody tr")
+    assert page.locator("#accuracy .holder svg").count() == 1
+    page.locator("#accuracy summary").click()
+    rows = page.locator("#accuracy table.grid tbody tr")
     rows.first.wait_for()
     assert rows.count() == 21  # four methods at five bit-widths, and one of mixed precision
     assert "95 % t-interval of 3 seeds" in rows.first.inner_text()
@@ -424,7 +448,7 @@ def test_it_prints_light_without_its_controls(opened: Callable[..., "Page"]) -> 
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#filters").is_hidden()
-    assert page.locator("#bits svg").is_visible()
+    assert page.locator("#accuracy .holder svg").is_visible()
 
 
 def test_the_map_of_mistakes_follows_the_theme_and_prints_light(
@@ -472,17 +496,426 @@ def test_notices_list_what_is_missing_and_left_out(
     assert "foreign" in page.locator("#notices").inner_text()
 
 
+def until(page: "Page", condition: str, wanted: Any = True) -> None:
+    """Wait for an expression to be `wanted`; the page itself may not evaluate texts."""
+    for _ in range(100):
+        if (found := page.evaluate(condition)) == wanted:
+            return
+        page.wait_for_timeout(50)
+    assert found == wanted
+
+
+def rows_of(page: "Page") -> int:
+    return page.locator("#board tbody tr").count()
+
+
+def test_seeds_are_one_row_that_opens(opened: Callable[..., "Page"], small: Path) -> None:
+    page = opened("#bits=W4A8&method=zeroq&q=resnet20")
+    row = page.locator("#board tbody tr").first
+    found = [r for r in Store(small.parent).results() if (r.method, r.bits) == ("zeroq", "W4A8")]
+    values = [r.top1 for r in found if r.model == "resnet20" and r.top1 is not None]
+    assert len(values) == 3
+    middle, spread = mean_and_spread(values)
+    assert row.locator("td.top1").inner_text().split() == [
+        f"{middle:.2f}",
+        "\u00b1",
+        f"{spread:.2f}",
+    ]
+    low, high = t_interval(values)
+    said = row.locator("td.top1 .interval").get_attribute("title")
+    assert said == f"95 % t-interval of 3 seeds: {low:.2f} to {high:.2f} %"
+    assert row.locator("td.seed").inner_text() == "0\u20132"
+    row.get_by_role("button", name="zeroq", exact=True).click()
+    assert rows_of(page) == 4
+    assert sorted(top1(page)[1:]) == pytest.approx(sorted(values), abs=0.005)
+    page.locator("#board .expand").first.click()
+    assert rows_of(page) == 1
+    page.get_by_label("Rows").select_option("cells")
+    assert rows_of(page) == 3
+
+
+def test_what_two_and_one_seed_say(opened: Callable[..., "Page"], tmp_path: Path) -> None:
+    right = np.arange(10) > 1
+    for id, seed, bits in (("a", 0, 4), ("b", 1, 4), ("c", 0, 8)):
+        write(Store(tmp_path), example(id * 16, right, seed=seed, w_bits=bits), right)
+    page = opened(file=written(tmp_path, []))
+    said = page.locator("#board .interval").evaluate_all("all => all.map((one) => one.title)")
+    low, high = wilson_interval(8, 10)
+    one = f"95 % Wilson interval of its images: {low:.2f} to {high:.2f} %"
+    assert sorted(said) == [one, "two seeds: no interval"]
+
+
+def test_rows_are_grouped_under_headings_that_close(opened: Callable[..., "Page"]) -> None:
+    page = opened()
+    page.get_by_label("Group by").select_option("bits")
+    headings = page.locator("#board tr.heading")
+    texts = headings.all_inner_texts()
+    assert len(texts) == 7  # five bit-widths, the mixed one, and the float network
+    assert any(re.fullmatch(r"W8A8\s*4 rows, 12 cells, top-1 [\d.]+ to [\d.]+ %", t) for t in texts)
+    before = rows_of(page)
+    page.locator("#board tr.heading").get_by_role("button", name="W8A8").click()
+    assert rows_of(page) == before - 4
+    page.reload()
+    assert headings.count() == 7  # it is in the address
+
+
+FUNCTIONS = ASSETS / "statistics.js"
+
+
+def test_the_statistics_are_those_of_the_terminal(opened: Callable[..., "Page"]) -> None:
+    page = opened()
+    generator = np.random.default_rng(0)
+    cases = []
+    for images, chance in ((1, 0.5), (10, 0.5), (100, 0.9), (1000, 0.99), (5000, 0.7)):
+        for seeds in (1, 2, 3, 5):
+            first, second = generator.random((2, seeds, images)) < chance
+            cases.append((first, second & (generator.random((seeds, images)) < 0.97)))
+    cases += [(a, a) for a, _ in cases[:3]]
+    got = page.evaluate(
+        f"(cases) => {{ {FUNCTIONS.read_text()}; return cases.map(([a, b]) => ({{"
+        "cells: compareCells(a[0], b[0]), seeds: a.length > 1 && a[0].length > 1 ? "
+        "compareSeeds(a, b) : null,"
+        "t: a.length > 2 ? tInterval(a.map((of) => 100 * mean(of))) : null,"
+        "paired: smallestPaired(a[0].length, discordant(a[0], b[0])[0]),"
+        "unpaired: smallestUnpaired(a[0].length, 70) })); }",
+        [(a.astype(int).tolist(), b.astype(int).tolist()) for a, b in cases],
+    )
+    for (a, b), found in zip(cases, got, strict=True):
+        cells = compare_cells(a[0], b[0])._asdict()
+        assert {key: found["cells"][key] for key in cells} == pytest.approx(cells, rel=1e-9)
+        if found["seeds"] is not None:
+            assert found["seeds"] == pytest.approx(compare_seeds(a, b)._asdict(), rel=1e-7)
+        if found["t"] is not None:
+            assert found["t"] == pytest.approx(t_interval(list(100 * a.mean(axis=1))), rel=1e-9)
+        images, wins = a.shape[1], discordant(a[0], b[0])[0]
+        paired = smallest_paired_difference(images, 100 * wins / images)
+        assert found["paired"] == (None if paired is None else pytest.approx(paired))
+        assert found["unpaired"] == pytest.approx(smallest_unpaired_difference(images, 70))
+
+
+def test_statistics_of_fifty_thousand_images_and_odd_degrees_of_freedom(
+    opened: Callable[..., "Page"],
+) -> None:
+    counts = [(9000, 8000, 50_000), (0, 3, 50_000), (1, 420, 1000), (2, 2, 40), (25_000, 0, 25_000)]
+    freedoms = [1, 2, 2.7, 5, 33.3, 1e3, 123_456.7]
+    bootstraps, exact, quantiles, beyond = opened().evaluate(
+        f"([counts, freedoms]) => {{ {FUNCTIONS.read_text()}; return ["
+        "counts.map(([w, l, n]) => pairedBootstrap(w, l, n)),"
+        "counts.map(([w, l]) => mcnemar(w, l)),"
+        "freedoms.map(tQuantile), freedoms.map((freedom) => tBeyond(2.5, freedom))]; }",
+        [counts, freedoms],
+    )
+    for (wins, losses, images), interval, p in zip(counts, bootstraps, exact, strict=True):
+        first, second = np.zeros((2, images), bool)
+        first[:wins], second[wins : wins + losses] = True, True
+        assert tuple(interval) == pytest.approx(paired_bootstrap(first, second))
+        assert p == pytest.approx(mcnemar(first, second), rel=1e-8)
+    assert quantiles == pytest.approx(t.ppf(0.975, freedoms), rel=1e-10)
+    assert beyond == pytest.approx(2 * t.sf(2.5, freedoms), rel=1e-9)
+
+
+def test_two_cells_are_compared_as_in_the_terminal(
+    opened: Callable[..., "Page"], small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = opened("#rows=cells&bits=W8A8&bits=W4A4")
+    for method, bits in (("zeroq", "W8A8"), ("dsg", "W4A4")):
+        page.get_by_role("button", name=f"Compare: {method} {bits}, seed 0").click()
+    page.get_by_role("button", name="See the comparison").click()
+    said = page.locator("#comparison").inner_text().replace("\u2212", "-")
+    command = page.locator("#comparison .command code").inner_text().split()
+    assert command[:2] == ["bench", "compare"]
+    overrides = [f"paths.outputs={small.parent}"]
+    assert main(["compare", *command[2:4], *overrides]) == 0
+    printed = capsys.readouterr().out
+    points, low, high = re.findall(r"[+-]\d+\.\d\d", printed.split("A - B")[1])[:3]
+    assert f"{points}\n points, A - B [{low}, {high}]".replace("\n", "") in said.replace("\n", "")
+    only_a, only_b = re.findall(r"only A has right: (\d+), only B: (\d+)", printed)[0]
+    assert f"Only A has right: {only_a} image" in said
+    assert f"only B: {only_b}; exact McNemar p " in said
+    assert re.findall(r"p (?:= )?([<\d][\d. ]*\d)$", printed, re.M)[0].lstrip("<") in said
+    for line in printed.splitlines():
+        if line.startswith(("A wins", "B wins", "A is ahead", "B is ahead", "equal", "a draw")):
+            assert line in said
+        if "tell A and B apart resolve" in line:
+            assert line in said
+    rows = page.locator("#comparison .differing tbody tr td:first-child").all_inner_texts()
+    assert "method.name" in [row.replace("\u200b", "") for row in rows]
+
+
+def test_seeds_are_compared_as_in_the_terminal(opened: Callable[..., "Page"], small: Path) -> None:
+    page = opened()
+    for method, bits in (("gaussian", "W8A8"), ("zeroq", "W4A4")):
+        page.get_by_role("button", name=f"Compare: {method} {bits}, 3 seeds").click()
+    store = Store(small.parent)
+    sides = []
+    for method, bits in (("gaussian", "W8A8"), ("zeroq", "W4A4")):
+        found = [
+            r for r in store.results() if (r.method, r.bits, r.model) == (method, bits, "resnet20")
+        ]
+        found = sorted((r for r in found if r.status == "done"), key=lambda r: r.seed)
+        sides.append(np.stack([store.correctness(r.id)["top1"] for r in found]))
+    expected = compare_seeds(*sides)
+    text = page.locator("#comparison").inner_text().replace("\u2212", "-").replace("\n", "")
+    assert (
+        f"{expected.points:+.2f} points, A - B [{expected.low:+.2f}, {expected.high:+.2f}]" in text
+    )
+    assert "A wins: resolved at 95 %" in text
+    assert "t-test over 100 images and the 3 seeds that both have" in text
+    address = page.url
+    until(page, "location.hash.includes('b=')")
+    address = page.url
+    again = opened(address.partition("#")[1] + address.partition("#")[2])
+    assert again.locator("#comparison .number-line").nth(2).inner_text() == (
+        page.locator("#comparison .number-line").nth(2).inner_text()
+    )
+    again.get_by_role("button", name="Clear", exact=True).click()
+    assert again.locator("#tray").is_hidden()
+
+
+def test_other_images_and_seeds_are_not_paired(
+    opened: Callable[..., "Page"], tmp_path: Path
+) -> None:
+    store, right = Store(tmp_path), np.arange(10) > 3
+    for id, seed, method in (
+        ("a", 0, "zeroq"),
+        ("b", 1, "zeroq"),
+        ("c", 2, "real"),
+        ("d", 3, "real"),
+    ):
+        write(store, example(id * 16, right, seed=seed, method=method), right)
+    other = {"fingerprint": "9" * 64}
+    write(store, example("1" * 16, right, method="dsg", evaluation=other), right)
+    file = written(tmp_path, [])
+    page = opened(f"#a={'a' * 16}~&b={'c' * 16}~", file=file)
+    assert "no seed in common" in page.locator("#comparison").inner_text()
+    page.goto(file.as_uri() + f"#a={'a' * 16}&b={'1' * 16}")
+    assert "different images" in page.locator("#comparison").inner_text()
+    page.goto(file.as_uri() + f"#a={'a' * 16}&b={'b' * 16}")
+    assert "equal: A and B are right on the same images" in page.locator("#comparison").inner_text()
+
+
+def marks(page: "Page", chart: str) -> "Locator":
+    return page.locator(f"[data-chart={chart}] .mark-symbol path[aria-roledescription=point]")
+
+
+def settled(page: "Page", count: int, chart: str = "accuracy") -> None:
+    of = f"document.querySelectorAll('[data-chart={chart}] .mark-symbol path').length"
+    until(page, of, count)
+
+
+def test_filters_act_on_charts_and_are_in_the_address(opened: Callable[..., "Page"]) -> None:
+    page = opened()
+    settled(page, 21)
+    choose(page, "method", "zeroq", "dsg")
+    choose(page, "bits", "W8A8")
+    settled(page, 2)
+    settled(page, 2, chart="size")
+    assert "method=zeroq&method=dsg&bits=W8A8" in page.url
+    again = opened("#" + page.url.partition("#")[2])
+    settled(again, 2)
+    assert again.locator("#count").inner_text() == page.locator("#count").inner_text()
+    again.locator("#board .expand").first.click()
+    again.locator("#board tr.member a").first.click()
+    again.wait_for_selector("#cell h1")
+    assert "method=zeroq" in again.url
+    again.keyboard.press("Escape")
+    again.wait_for_selector("#overview:not([hidden])")
+    assert again.locator("#count").inner_text() == page.locator("#count").inner_text()
+    again.get_by_role("link", name="Papers", exact=True).click()
+    assert "method=zeroq" in again.url
+    again.go_back()
+    again.wait_for_timeout(300)
+    assert rows_of(again) == 2 + 3
+
+
+def test_the_legend_hides_and_the_axis_fits_what_is_left(opened: Callable[..., "Page"]) -> None:
+    def lowest() -> float:
+        labels = page.locator("[data-chart=accuracy] .role-axis-label text").all_text_contents()
+        return min(float(text) for text in labels if re.fullmatch(r"[\d.]+", text))
+
+    page = opened("#bits=W8A8&bits=W4A4&q=resnet20")
+    settled(page, 8)
+    fitted = lowest()
+    assert fitted > 40  # not from 0 on: nothing is near it
+    page.locator("#legend").get_by_role("button", name="gaussian").click()
+    settled(page, 6)
+    assert "hide=gaussian" in page.url
+    assert rows_of(page) == 8  # the legend is of the charts
+    page.get_by_role("button", name="Show all").click()
+    settled(page, 8)
+    page.locator("#legend").get_by_role("button", name="dsg").dblclick()
+    settled(page, 2)
+    page.get_by_label("Scale of top-1").select_option("whole")
+    page.wait_for_timeout(400)
+    assert lowest() == 0
+    page.get_by_label("Scale of top-1").select_option("errors")
+    page.wait_for_timeout(400)
+    settled(page, 2)
+    assert "errors, % (log scale)" in page.locator("[data-chart=accuracy] .holder").inner_text()
+
+
+def test_all_recipes_are_in_one_chart_or_in_panels(
+    opened: Callable[..., "Page"], tmp_path: Path
+) -> None:
+    store, right = Store(tmp_path), np.arange(20) > 3
+    for place, (recipe, method) in enumerate(product(("all_inputs", "dfq"), ("zeroq", "real"))):
+        quantizer = {"sites": "all", "w_bits": 4, "a_bits": 8}
+        quantizer |= {"w_granularity": "tensor", "fold": True} if recipe == "dfq" else {}
+        write(store, example(f"{place}" * 16, right, method=method, quantizer=quantizer), right)
+    page = opened(file=written(tmp_path, []))
+    settled(page, 4)
+    assert page.locator("[data-chart=accuracy] .panel-of").count() == 1
+    places = marks(page, "accuracy").evaluate_all(
+        "all => all.map((one) => one.getAttribute('transform'))"
+    )
+    assert len(set(places)) == 4
+    shapes = marks(page, "accuracy").evaluate_all("all => all.map((one) => one.getAttribute('d'))")
+    assert len(set(shapes)) == 2
+    page.get_by_label("A panel each").select_option("recipe")
+    page.locator("[data-chart=accuracy] .panel-of h3").nth(1).wait_for()
+    assert page.locator("[data-chart=accuracy] h3").all_inner_texts() == ["all_inputs", "dfq"]
+    page.get_by_label("Along the axis").select_option("recipe")
+    page.get_by_label("A panel each").select_option("")
+    until(page, "document.querySelectorAll('.panel-of h3').length", 0)
+    settled(page, 4)
+    assert "dfq" in page.locator("[data-chart=accuracy] .role-axis-label").first.text_content()
+
+
+def test_a_colour_is_one_method_everywhere(
+    opened: Callable[..., "Page"], small: Path, tmp_path: Path
+) -> None:
+    def dots(page: "Page") -> dict[str, str]:
+        found = page.locator("#board tbody tr:not(.heading)").evaluate_all(
+            "all => all.map((row) => [row.querySelector('.expand, a').textContent,"
+            " getComputedStyle(row.querySelector('.dot')).backgroundColor])"
+        )
+        assert len({tuple(pair) for pair in found}) == len(dict(found))
+        return dict(found)
+
+    def drawn_in(page: "Page", chart: str) -> set[str]:
+        fills = "all => all.map((one) => getComputedStyle(one).fill)"
+        return set(page.locator(f"[data-chart={chart}] .mark-symbol path").evaluate_all(fills))
+
+    page = opened("#q=resnet20&status=done")
+    settled(page, 21)
+    colours = dots(page)
+    assert len(set(colours.values())) == len(colours) >= 5
+    legend = page.locator("#legend .chip").evaluate_all(
+        "all => all.map((one) => [one.textContent,"
+        " getComputedStyle(one.querySelector('path')).fill])"
+    )
+    assert {name: colours[name] for name, _ in legend} == dict(legend)
+    assert drawn_in(page, "accuracy") == {c for name, c in colours.items() if name != "float"}
+    assert drawn_in(page, "size") <= set(colours.values())
+    right = np.arange(10) > 3
+    for id, method in (("a", "zeroq"), ("b", "own_method"), ("c", "dsg")):
+        write(Store(tmp_path), example(id * 16, right, method=method), right)
+    other = dots(opened(file=written(tmp_path, [])))
+    assert {name: colours[name] for name in ("zeroq", "dsg")} == {
+        name: other[name] for name in ("zeroq", "dsg")
+    }
+
+
+def saved(page: "Page", place: str, kind: str) -> Path:
+    with page.expect_download() as download:
+        page.locator(place).get_by_role("button", name=f"Save as {kind}").click()
+    return Path(download.value.path())
+
+
+def test_what_is_shown_is_saved(opened: Callable[..., "Page"]) -> None:
+    page = opened("#method=zeroq&method=dsg&q=resnet20&sort=bits")
+    settled(page, 10)
+    table = pd.read_csv(saved(page, "#view", "CSV"))
+    assert table["bits"].tolist() == column(page, "bits")
+    assert [f"{value:.2f}" for value in table["top-1, %"]] == [f"{v:.2f}" for v in top1(page)]
+    assert set(table["method"]) == {"zeroq", "dsg"}
+    chart = pd.read_csv(saved(page, "[data-chart=accuracy]", "CSV"))
+    assert sorted(chart["top-1, %"]) == pytest.approx(sorted(table["top-1, %"]))
+    picture = saved(page, "[data-chart=accuracy]", "SVG").read_text("utf-8")
+    root = ET.fromstring(picture)
+    assert "var(" not in picture
+    assert len(re.findall(r'aria-roledescription="point"', picture)) == 10
+    texts = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"dsg", "zeroq", "W8A8"} <= set(texts)
+    assert any((text or "").startswith("Accuracy: resnet20 on mnist5k") for text in texts)
+    with Image.open(saved(page, "[data-chart=size]", "PNG")) as image:
+        assert image.width > 1500
+        pixels = np.asarray(image.convert("RGB"))
+    for colour in ((0, 128, 94), (163, 71, 138)):  # of zeroq and dsg, light
+        assert (pixels == colour).all(axis=2).any()
+
+
+# Pairs of texts of one chart whose boxes cover each other.
+OVERPRINTED = """() => [...document.querySelectorAll(".holder svg")].flatMap((svg) => {
+  const texts = [...svg.querySelectorAll("text")].filter((text) => text.textContent.trim());
+  const boxes = texts.map((text) => text.getBoundingClientRect());
+  return texts.flatMap((text, i) => texts.slice(i + 1).flatMap((other, j) => {
+    const [a, b] = [boxes[i], boxes[i + 1 + j]];
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    return across > 1 && down > 3 ? [`${text.textContent} / ${other.textContent}`] : [];
+  }));
+})"""
+
+# Texts that leave the chart that they are in.
+CUT = """() => [...document.querySelectorAll(".holder svg")].flatMap((svg) => {
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1);
+  }).map((text) => text.textContent);
+})"""
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of 32 cells: eight bit-widths, four methods, one of them with a long name."""
+    store, right = Store(tmp_path_factory.mktemp("crowded")), np.arange(100) > 3
+    widths = ((8, 8), (6, 6), (5, 5), (4, 8), (8, 4), (4, 4), (3, 3), (2, 2))
+    methods = ("zeroq", "gaussian", "a_method_with_a_very_long_name_of_its_own", "real")
+    for place, ((w, a), method) in enumerate(product(widths, methods)):
+        quantizer = {"w_bits": w, "a_bits": a, "sites": "all" if method == "real" else "relu"}
+        given = {"w_bits": w, "a_bits": a, "size_mb": w / 31 + place / 1000}
+        cell = example(f"{place:016x}", right, method=method, quantizer=quantizer, **given)
+        write(store, cell, right)
+    return written(store.root, [])
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_labels_do_not_overprint(opened: Callable[..., "Page"], crowded: Path, width: int) -> None:
+    for along in ("bits", "recipe", "method"):
+        page = opened(f"#along={along}", width=width, file=crowded)
+        settled(page, 32)
+        settled(page, 32, chart="size")
+        assert page.evaluate(OVERPRINTED) == []
+        assert page.evaluate(CUT) == []
+        page.close()
+
+
+def test_a_finger_finds_its_target(opened: Callable[..., "Page"]) -> None:
+    page = opened(width=390, has_touch=True)
+    for button in page.locator("#board button.pick:visible").all()[:3]:
+        button.scroll_into_view_if_needed()
+        box = button.bounding_box()
+        assert box is not None
+        middle, edge = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + 19
+        hit = "([x, y]) => document.elementFromPoint(x, y)?.closest('.pick') !== null"
+        assert page.evaluate(hit, [middle, edge])
+    page.locator("#board button.pick").first.tap()
+    assert page.locator("#tray").is_visible()
+
+
 def test_two_thousand_cells_load_in_time(opened: Callable[..., "Page"], tmp_path: Path) -> None:
     many(Store(tmp_path), 2000)
     file = written(tmp_path, [])
     assert file.stat().st_size < 12 * 2**20
     page = opened(file=file)
-    assert page.locator("#count").inner_text() == "2,001 cells"
+    assert page.locator("#count").inner_text() == "2,001 cells in 21 rows"
     loaded = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
     assert 0 < loaded < 1000 * LOAD_SECONDS
     drawn(page, 2)  # the others are empty: nothing is distilled, and no bits are chosen
     typed = page.evaluate(TYPE, "zeroq w4a4")
-    assert page.locator("#count").inner_text() == "100 of 2,001 cells"
+    assert page.locator("#count").inner_text() == "100 of 2,001 cells in 1 row"
     assert typed < 500
 
 
