@@ -195,8 +195,8 @@ class Session:
         if mode != "none" and result.fp32_id not in (None, result.id):
             reference = Store(config.paths.outputs).finished(str(result.fp32_id))
             if reference is not None:
-                words = [word for word in varying if not word.startswith(_NOT_OF_FLOAT)]
-                pairs.append((reference, request.as_float().config, words))
+                shared = [word for word in varying if not word.startswith(_NOT_OF_FLOAT)]
+                pairs.append((reference, request.as_float().config, shared))
         for one, its_config, words in pairs:
             run: Path | None = track(one, its_config, mode, words)
             if run is None or requested != "online":
