@@ -1,6 +1,7 @@
 """All that a dashboard shows, as plain JSON values."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.cells.recipe_label import presets, recipe_label
@@ -61,7 +62,7 @@ def make_document(
     sized = [_sized(context, results, places, i) for i, context in enumerate(contexts.values)]
     return {
         "contexts": _labelled(sized),
-        "images": _image_sets(results, configurations),
+        "images": _image_sets(results, configurations, store.root / "cache"),
         "cells": cells,
         "groups": groups,
         "papers": paper_differences(groups, {r.id: r for r in results}, published),
@@ -134,7 +135,7 @@ def _labelled(contexts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _image_sets(
-    results: Sequence[Result], configurations: Sequence[Configuration]
+    results: Sequence[Result], configurations: Sequence[Configuration], cache: Path
 ) -> dict[str, Any]:
     """Return names and classes of the evaluated images by fingerprint, where they are here.
 
@@ -153,7 +154,7 @@ def _image_sets(
         if (fingerprint, str(configuration.data)) in tried:
             continue
         tried.add((fingerprint, str(configuration.data)))
-        if (images := image_set(configuration.data, fingerprint)) is not None:
+        if (images := image_set(configuration.data, fingerprint, cache)) is not None:
             fits = len(images["files"]) <= left
             sets[fingerprint] = images if fits else None
             left -= len(images["files"]) if fits else 0

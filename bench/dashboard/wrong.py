@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.data import Listing, scan
+from bench.data.datasets import known_set
 from models.errors import BenchError
 
 
@@ -22,16 +24,20 @@ def bitmap(store: Store, result: Result) -> str:
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 
-def image_set(data: Mapping[str, Any], fingerprint: str) -> dict[str, Any] | None:
+def image_set(data: Mapping[str, Any], fingerprint: str, cache: Path) -> dict[str, Any] | None:
     """Return the names and classes of the images that `data`, a configuration, describes.
 
+    cache: where checksums of files are kept; not many files are read.
     Returns None when they are not here, or are others than those of `fingerprint`.
     """
+    known = known_set(data, "eval", cache)
+    if known is None or (known.identity is not None and fingerprint not in known.identity):
+        return None
     try:
-        listing = scan(data, "eval")
+        listing = scan(data, "eval", cache)
     except (BenchError, OSError):
         return None
-    if listing.fingerprint != fingerprint:
+    if fingerprint not in (listing.fingerprint, listing.earlier):
         return None
     return {
         "files": list(listing.files),

@@ -7,7 +7,7 @@ or puts another in its place changes its time of change, which no program sets.
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -50,8 +50,9 @@ class SetIdentity(NamedTuple):
 class Kept:
     """What is kept of the folder of one side.
 
-    files: what is known of each file by its row of `Listing.stats`, as bytes. signature: of the class folders when they were last listed,
-    images: in them then, sets: of them by the number of images that `limit` or `subset` keep.
+    files: what each file contains, by its row of `Listing.stats`, both as bytes.
+    signature: of the class folders when they were last listed. images: in them then.
+    sets: of these by the number that `limit` or `subset` keep.
     """
 
     files: dict[bytes, bytes] = field(default_factory=dict)
@@ -169,15 +170,19 @@ def _write(entry: CacheEntry, kept: Kept) -> None:
     """Keep what is known; where that cannot be written, files are read again another time."""
     about = {"signature": kept.signature, "images": kept.images}
     about |= {"sets": {str(count): [*identity] for count, identity in kept.sets.items()}}
-    arrays = {
-        "about": json.dumps(about).encode(),
-        "stats": b"".join(kept.files),
-        "contents": b"".join(kept.files.values()),
-    }
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
-            np.savez(file, **{name: np.frombuffer(a, np.uint8) for name, a in arrays.items()})
+            np.savez(
+                file,
+                about=_bytes([json.dumps(about).encode()]),
+                stats=_bytes(kept.files),
+                contents=_bytes(kept.files.values()),
+            )
 
     with suppress(OSError), entry.locked():
         entry.complete(write)
+
+
+def _bytes(parts: Iterable[bytes]) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(b"".join(parts), dtype=np.uint8)

@@ -31,23 +31,27 @@ def test_a_bitmap_that_is_not_the_records_is_refused(tmp_path: Path) -> None:
         bitmap(store, example("b", RIGHT))
 
 
-def test_images_are_named_when_they_are_those_that_were_evaluated() -> None:
+def test_images_are_named_when_they_are_those_that_were_evaluated(tmp_path: Path) -> None:
     data = {"name": "mnist5k", "limit": 20}
     listing = scan(data, "eval")
-    said = image_set(data, listing.fingerprint)
+    said = image_set(data, listing.fingerprint, tmp_path)
     assert said is not None
     assert said["files"] == list(listing.files)
     assert said["labels"] == listing.labels.tolist()
     assert said["classes"] == {}  # all digits lie in one place
-    assert image_set(data, "other") is None
-    assert image_set({"name": "folder", "root": "/nowhere"}, listing.fingerprint) is None
-    assert image_set({"name": "no such set"}, listing.fingerprint) is None
+    assert image_set(data, "other", tmp_path) is None
+    for absent in ({"name": "folder", "root": "/nowhere"}, {"name": "no such set"}):
+        assert image_set(absent, listing.fingerprint, tmp_path) is None
 
 
 def test_classes_are_named_by_their_folders(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"{side}/{name}": 2 for side in ("train", "val") for name in CLASSES})
     data = {"name": "folder", "root": str(tmp_path)}
-    said = image_set(data, scan(data, "eval").fingerprint)
+    listing = scan(data, "eval")
+    said = image_set(data, listing.fingerprint, tmp_path / "cache")
     assert said is not None
+    assert listing.earlier is not None
+    assert image_set(data, listing.earlier, tmp_path / "cache") == said
+    assert image_set(data, "other", tmp_path / "cache") is None
     assert said["classes"] == {0: "cat", 1: "dog"}
     assert said["labels"] == [0, 0, 1, 1]
