@@ -89,7 +89,8 @@ class Cell:
         return self.id, self._id(self._source(calibration), evaluation)
 
     def _id(self, source: dict[str, Any], evaluation: str) -> str:
-        return digest(source | {"quant": self.spec.identity(), "evaluation": evaluation})
+        quant = self.request.quant_identity()
+        return digest(source | {"quant": quant, "evaluation": evaluation})
 
     @property
     def calibration_key(self) -> str:

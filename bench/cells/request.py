@@ -14,7 +14,7 @@ from methods.registry import method_class, needs_real_images
 from methods.training.identity import identifying
 from models.paths import expanded
 from models.quantize.spec import FLOAT_BITS, QuantSpec
-from models.zoo import Weights, ZooEntry, choose_weights, entry
+from models.zoo import Weights, ZooEntry, choose_weights, entry, zoo
 
 _HASH_LENGTH = 16  # hex digits: 64 bits
 
@@ -60,7 +60,7 @@ class Request:
                 **self.model_identity(),
                 "data": data,
                 "method": {k: _integral(v) for k, v in identifying(config.method).items()},
-                "quant": config.quant.identity(),
+                "quant": self.quant_identity(),
                 "seed": config.seed,
                 **self.unusual_precision(),
             }
@@ -76,6 +76,17 @@ class Request:
             "preprocessing": self.weights.preprocessing.as_dict(),
         }
         return identity if self.entry.code is None else identity | {"code": self.entry.code}
+
+    def quant_identity(self) -> dict[str, Any]:
+        """Return what identifies the quantizer.
+
+        Where a linear layer sees (N, ..., C), ranges by channel were once by the second axis. No
+        network of the zoo has such a layer, and their ids stay.
+        """
+        spec = self.effective.quant
+        by_last = spec.a_granularity == "channel" and spec.sites == "all"
+        axis = {"a_channel_axis": "last"} if by_last and self.entry.name not in zoo() else {}
+        return spec.identity() | axis
 
     def unusual_precision(self) -> dict[str, str]:
         """Return what the precision adds to an identity: nothing for fp32, so that old ids stay."""

@@ -23,18 +23,29 @@ class ActivationQuantizer(nn.Module):
 
     After `freeze` the forward pass is branch-free tensor arithmetic on buffers.
 
-    Raises NotApplicable when, with one range a channel, tensors of different channels pass.
+    channel_dim: with one range a channel, the axis that holds them: 1 in (N, C) and (N, C, H, W),
+        -1 of what a linear layer sees, (N, ..., C).
+
+    Raises NotApplicable when, with one range a channel, tensors of different channels pass, or a
+    tensor of which it is not known which axis holds them.
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, bits: int, scheme: str, granularity: str, range_estimator: str = "minmax"):
+    def __init__(
+        self,
+        bits: int,
+        scheme: str,
+        granularity: str,
+        range_estimator: str = "minmax",
+        channel_dim: int = 1,
+    ):
         super().__init__()
         self.bits = bits
         self.scheme = scheme
         self.range_estimator = range_estimator
-        self.channel_dim = 1 if granularity == "channel" else None
+        self.channel_dim = channel_dim if granularity == "channel" else None
         self.observing = True
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
@@ -43,6 +54,11 @@ class ActivationQuantizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.observing:
+            if self.channel_dim == 1 and x.dim() not in (2, 4):
+                raise NotApplicable(
+                    f"quant.a_granularity=channel: an activation of shape {tuple(x.shape)} passes, "
+                    "and which of its axes holds the channels is not known; use tensor"
+                )
             low, high = estimate(x.detach(), self.range_estimator, self.bits, self.channel_dim)
             if self.low.dim() and self.low.shape != low.shape:
                 raise NotApplicable(
@@ -83,6 +99,11 @@ def _quantize_input(module: nn.Module, args: Any) -> Any:
 def weighted_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     """Return the convolutions and linear layers of `network` by name, in registration order."""
     return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def channel_axis(module: nn.Module) -> int:
+    """Return the axis that holds the channels of what passes a quantizer at `module`."""
+    return -1 if isinstance(module, nn.Linear) else 1
 
 
 def sites_of(network: nn.Module, sites: str) -> list[str]:

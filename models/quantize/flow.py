@@ -69,13 +69,14 @@ def spread(values: Tensor, shape: tuple[int, ...]) -> Tensor:
     return values.view(len(values), *[1] * (len(shape) - 2), -1).expand(shape).contiguous()
 
 
-def by_channel(x: Tensor) -> Tensor:
+def by_channel(x: Tensor, is_linear: bool = False) -> Tensor:
     """Return values of `x`, (N, C, H, W) or (N, ..., C), as (C, n).
 
+    is_linear: whether it is what a linear layer sees or gives, whose channels are always the last.
     Of each map at most 8 x 8 pixels are read, evenly spaced: where all are the same this loses
     nothing.
     """
-    if x.dim() != 4:
+    if is_linear or x.dim() != 4:
         return x.flatten(0, -2).T
     steps = [-(-size // _PIXELS) for size in x.shape[2:]]
     return x[:, :, :: steps[0], :: steps[1]].transpose(0, 1).flatten(1)

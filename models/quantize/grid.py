@@ -73,11 +73,14 @@ def fake_quantize(x: Tensor, grid: Grid) -> Tensor:
 
 
 def value_range(x: Tensor, channel_dim: int | None) -> tuple[Tensor, Tensor]:
-    """Return (min, max) of `x`: scalars, or by channel and shaped to broadcast with `x`."""
+    """Return (min, max) of `x`: scalars, or by channel and shaped to broadcast with `x`.
+
+    channel_dim: the axis of the channels, counted from the end where it is negative.
+    """
     if channel_dim is None:
         low, high = torch.aminmax(x)
         return low, high
-    dims = [d for d in range(x.dim()) if d != channel_dim]
+    dims = [d for d in range(x.dim()) if d != channel_dim % x.dim()]
     return x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
 
 

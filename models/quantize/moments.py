@@ -157,7 +157,7 @@ def _sample(
 
     def note(place: Place, x: Tensor) -> None:
         if place[0] == "input":
-            values = by_channel(x)
+            values = by_channel(x, _is_linear(network, place))
             mean = values.mean(1)
             variance = (values - mean[:, None]).square().mean(1)  # var_mean is slower on a CPU
             chunks.setdefault(place, []).append((mean, variance, values.amin(1) < 0))
@@ -168,6 +168,10 @@ def _sample(
             network(images[rows % len(images)])
         progress(int(rows[-1]) + 1, SAMPLES)
     return {place: _together(parts) for place, parts in chunks.items()}
+
+
+def _is_linear(network: nn.Module, place: Place) -> bool:
+    return isinstance(network.get_submodule(place[1]), nn.Linear)
 
 
 def _together(parts: list[tuple[Tensor, Tensor, Tensor]]) -> _Moments:
@@ -196,7 +200,7 @@ def _ranges(
         return None if normal is None else normal.ends(sigmas)
 
     def note(place: Place, x: Tensor) -> None:
-        ends = by_channel(x)
+        ends = by_channel(x, _is_linear(network, place))
         low, high = torch.aminmax(ends, dim=1)
         if place[0] == "output" and place[1] in relus:
             activations.relus.setdefault(place[1], []).append(Range(low, high))

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import BenchError, NotApplicable
-from models.quantize.activation import ActivationQuantizer, attach, sites_of, weighted_layers
+from models.quantize.activation import (
+    ActivationQuantizer,
+    attach,
+    channel_axis,
+    sites_of,
+    weighted_layers,
+)
 from models.quantize.adaround import adaround
 from models.quantize.fold import fold_batchnorm
 from models.quantize.ranges import WeightFormat, quantize_weight
@@ -62,8 +68,11 @@ def quantize(
         quantize_weights(quantized, weight_formats(of_weights, spec))
     names = sites_of(quantized, spec.sites)
     bits = {name: special.get(name, spec.a_bits) for name in names}
+    modules = dict(quantized.named_modules())
     quantizers = {
-        name: ActivationQuantizer(b, spec.a_scheme, spec.a_granularity, spec.a_range)
+        name: ActivationQuantizer(
+            b, spec.a_scheme, spec.a_granularity, spec.a_range, channel_axis(modules[name])
+        )
         for name, b in bits.items()
         if b != FLOAT_BITS
     }

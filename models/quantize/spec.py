@@ -43,7 +43,7 @@ class QuantSpec:
         (the ZeroQ release); `symmetric` maps [-T, T], T = max |x|, to 2^b - 1 levels with zero
         point 0, and [0, T] to 2^b levels where no value is negative.
     w_granularity, a_granularity: one grid a channel (output channel of a weight, dimension 1 of
-        an activation) or one a tensor.
+        an activation, the last one of what a linear layer sees) or one a tensor.
     w_range, a_range: how the clipping range is estimated (`models.quantize.ranges`). Activation
         ranges always contain 0.
     first_bits, last_bits: bits of the first and the last convolution or linear layer, in the order

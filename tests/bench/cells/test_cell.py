@@ -96,6 +96,17 @@ def test_other_cells_are_all_told_apart(make_config: Make) -> None:
     assert len({request_id(config) for config in configs}) == len(configs)
 
 
+def test_ranges_by_channel_of_tokens_are_others_than_they_were(make_config: Make) -> None:
+    """Where a linear layer may see (N, ..., C); no network of the zoo has one."""
+    by_channel = make_config({"quant.a_granularity": "channel", "quant.sites": "all"})
+    request = plan(by_channel).request
+    assert "a_channel_axis" not in request.quant_identity()
+    own = replace(request, entry=replace(request.entry, name="timm/vit_tiny_patch16_224"))
+    assert own.quant_identity() == {**request.quant_identity(), "a_channel_axis": "last"}
+    relus = replace(own, effective=make_config({"quant.a_granularity": "channel"}))
+    assert "a_channel_axis" not in relus.quant_identity()
+
+
 def test_bits_and_evaluated_images_share_the_calibration(make_config: Make) -> None:
     key = plan(make_config()).calibration_key
     shared: list[dict[str, Any]] = [

@@ -66,5 +66,6 @@ def test_spread_and_by_channel() -> None:
     assert spread(values, (2, 7, 2))[0, 3].tolist() == [1, 2]
     assert by_channel(values).tolist() == [[1, 3], [2, 4]]
     assert by_channel(torch.randn(3, 4, 30, 5)).shape == (4, 3 * 8 * 5)
+    assert by_channel(torch.randn(3, 7, 9, 4), is_linear=True).shape == (4, 3 * 7 * 9)
     small = torch.randn(3, 4, 8, 8)
     assert torch.equal(by_channel(small), small.transpose(0, 1).reshape(4, -1))

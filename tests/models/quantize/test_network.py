@@ -141,6 +141,45 @@ def test_ranges_by_channel_cannot_be_shared_by_other_channels() -> None:
     assert len(quantize(network, QuantSpec(8, 8), images).quantizers) == 1
 
 
+class Tokens(nn.Module):
+    """A linear layer that sees (N, tokens, C), or (N, H, W, C)."""
+
+    def __init__(self, flat: bool) -> None:
+        super().__init__()
+        self.conv, self.relu, self.linear = nn.Conv2d(3, 6, 1), nn.ReLU(), nn.Linear(6, 10)
+        self.flat = flat
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).permute(0, 2, 3, 1)
+        return self.linear(self.relu(x.flatten(1, 2) if self.flat else x)).flatten(1, -2).mean(1)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("name", ["minmax", "ema", "percentile", "mse", "entropy"])
+def test_ranges_by_channel_of_a_linear_layer_are_by_its_last_axis(name: str, flat: bool) -> None:
+    network = Tokens(flat).requires_grad_(False)
+    spec = QuantSpec(32, 8, sites="all", a_granularity="channel", a_range=name)
+    images = torch.randn(3, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    quantized = quantize(network, spec, images)
+    found = quantized.quantizers["linear"]
+    assert found.low.shape == found.high.shape == (1,) * (2 if flat else 3) + (6,)
+    if name == "minmax":
+        seen = network.conv(images).relu()
+        assert torch.allclose(found.high.flatten(), seen.amax((0, 2, 3)), rtol=0.02)
+    # As many tokens as an image has: what held for 20 of them holds for 9.
+    assert quantized.network(images[:, :, :3, :3]).shape == (3, 10)
+
+
+def test_channels_behind_a_relu_are_not_guessed() -> None:
+    spec = QuantSpec(32, 8, a_granularity="channel")
+    with pytest.raises(NotApplicable) as caught:
+        quantize(Tokens(flat=True), spec, torch.ones(1, 3, 2, 2))
+    assert str(caught.value) == (
+        "quant.a_granularity=channel: an activation of shape (1, 4, 6) passes, and which of its "
+        "axes holds the channels is not known; use tensor"
+    )
+
+
 @pytest.mark.parametrize("scheme", ["affine", "symmetric"])
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 @pytest.mark.parametrize("sites", ["relu", "all"])
