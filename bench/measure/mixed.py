@@ -41,6 +41,7 @@ def blank_image(cell: Cell, network: nn.Module) -> Tensor:
 def sensitivity_key(cell: Cell) -> str:
     """Return the key of the sensitivities that `cell` needs: of its images and weight quantizer."""
     quantizer = {key: cell.spec.as_dict()[key] for key in _OF_WEIGHTS}
+    quantizer |= cell.spec.weights_version()
     return digest({"source": cell.source, "quantizer": quantizer})
 
 

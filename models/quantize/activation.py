@@ -59,7 +59,9 @@ class ActivationQuantizer(nn.Module):
                     f"quant.a_granularity=channel: an activation of shape {tuple(x.shape)} passes, "
                     "and which of its axes holds the channels is not known; use tensor"
                 )
-            low, high = estimate(x.detach(), self.range_estimator, self.bits, self.channel_dim)
+            low, high = estimate(
+                x.detach(), self.range_estimator, self.bits, self.channel_dim, self.scheme, True
+            )
             if self.low.dim() and self.low.shape != low.shape:
                 raise NotApplicable(
                     f"quant.a_granularity=channel: one activation module of the network serves "

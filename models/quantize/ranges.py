@@ -1,101 +1,145 @@
 """Range estimators: from the values of a tensor to the interval that is quantized.
 
-Each takes values (C, samples * n), one row a grid, sample by sample, and the number of bits; it
-returns (low, high), each (C,). All of them clip; the range that does not is `grid.value_range`.
-Names and constants of the first three are those of the DSG release's calibrators
-(quant_modules.py, QuantAct); `entropy` is TensorRT's.
+Each takes values (C, samples * n), one row a grid, sample by sample, and what they are quantized
+to; it returns (low, high), each (C,). All of them clip; the range that does not is
+`grid.value_range`. `ema`, `percentile` and, of affine activations, `mse` are calibrators of the DSG
+release (quant_modules.py, QuantAct) with its constants; `entropy` is NVIDIA's.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from models.quantize.grid import GRIDS, Grid, affine_grid, fake_quantize, value_range
-
-Range = tuple[Tensor, Tensor]
+from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
+from models.quantize.least_error import Range, both_ends, largest_value, threshold
 
 _PERCENTILE = 99.999
-_MSE_STEPS = 80
-_MSE_SHRINK = 0.01  # of the range, a step
 _BINS = 2048
+_TIED = 1e-12  # nats
 
 
-def ema(values: Tensor, bits: int, samples: int) -> Range:
+class Target(NamedTuple):
+    """What values are quantized to.
+
+    has_zero: whether the range must contain 0, as that of an activation.
+    samples: how many images a row of values is of.
+    """
+
+    bits: int
+    scheme: str
+    has_zero: bool
+    samples: int
+
+
+def ema(values: Tensor, target: Target) -> Range:
     """The mean over samples of each sample's smallest and largest value (the release's default).
 
     The running average over batches that gives it its name has one term: calibration is one batch.
     """
-    by_sample = values.unflatten(1, (samples, -1))
+    by_sample = values.unflatten(1, (target.samples, -1))
     return by_sample.amin(2).mean(1), by_sample.amax(2).mean(1)
 
 
-def percentile(values: Tensor, bits: int, samples: int) -> Range:
+def percentile(values: Tensor, target: Target) -> Range:
     """The 0.001st and the 99.999th percentile, interpolated linearly."""
     ends = np.percentile(values.cpu().numpy(), [100 - _PERCENTILE, _PERCENTILE], axis=1)
     low, high = torch.from_numpy(ends).to(values)
     return low, high
 
 
-def mse(values: Tensor, bits: int, samples: int) -> Range:
-    """The minimum, and of 80 maxima that shrink by 1 % of the range the one with least L2 error."""
-    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
-    best, chosen = torch.full_like(high, torch.inf), high
-    for step in range(_MSE_STEPS):
-        end = high - (high - low) * step * _MSE_SHRINK
-        error = (values - fake_quantize(values, affine_grid(low, end, bits))).square()
-        error = error.mean(1, keepdim=True)
-        chosen = torch.where(error < best, end, chosen)
-        best = torch.minimum(best, error)
-    return low.squeeze(1), chosen.squeeze(1)
+def mse(values: Tensor, target: Target) -> Range:
+    """The range with the least squared error on the grid that is used."""
+    if target.scheme == "symmetric":
+        return threshold(values, target.bits)
+    return (largest_value if target.has_zero else both_ends)(values, target.bits)
 
 
-def entropy(values: Tensor, bits: int, samples: int) -> Range:
+def entropy(values: Tensor, target: Target) -> Range:
     """The threshold T whose clipped and quantized |x| is nearest to |x| in KL divergence.
 
-    |x| is counted in 2,048 bins. For each T from 2^(b-1) bins up, P is the histogram below T with
-    what lies above added to its last bin, and Q the same merged to 2^(b-1) levels and spread again
-    over the bins that are not empty; T minimises KL(P || Q) (Migacz, "8-bit Inference with
-    TensorRT", GTC 2017; 128 levels for 8 bits). The range is [0, T] where no value is negative,
-    else [-T, T].
+    |x| is counted in 2,048 bins. For each T from as many bins up as there are levels, P is the
+    histogram below T with what lies above added to its last bin, and Q the histogram below T merged
+    to the levels and spread again over the bins that are not empty; of the T that minimise
+    KL(P || Q) the largest is taken. There are 2^(b-1) levels where values have both signs, and 2^b
+    where they have one. Sources: Migacz, "8-bit Inference with TensorRT", GTC 2017; nvidia-modelopt
+    0.47, calib/histogram.py, _compute_amax_entropy, the same as in pytorch-quantization.
+
+    Unlike there, a T below which fewer bins are filled than there are levels is no candidate:
+    nothing is merged there, and one filled bin has a divergence of 0 whatever is clipped. So few
+    values, and values of few kinds, keep their largest.
+
+    The range is [-T, T], or of values of one sign the half of it that they are in.
     """
-    thresholds = [_entropy_threshold(row, 2 ** (bits - 1)) for row in values.cpu().numpy()]
+    below, above = ~(values.amin(1) >= 0), ~(values.amax(1) <= 0)  # of NaN, both
+    # A symmetric grid has a sign in all rows as soon as one has a negative value.
+    signed = below.any().expand_as(below) if target.scheme == "symmetric" else below & above
+    thresholds = [
+        _entropy_threshold(row, 2 ** (target.bits - int(has_sign)))
+        for row, has_sign in zip(values.cpu().numpy(), signed.tolist(), strict=True)
+    ]
     high = torch.tensor(thresholds).to(values)
-    return torch.where(values.amin(1) < 0, -high, torch.zeros_like(high)), high
+    zero = torch.zeros_like(high)
+    return torch.where(below, -high, zero), torch.where(above, high, zero)
 
 
 def _entropy_threshold(values: np.ndarray, levels: int) -> float:
-    counts, edges = np.histogram(np.abs(values), bins=_BINS)
+    size = np.abs(values)
+    largest = float(size.max())
+    if levels >= _BINS or not 0 < largest < np.inf:
+        return largest
+    # NumPy's bins begin at the smallest value, as NVIDIA's do; a gap before it is part of the grid.
+    gap = size.min() * _BINS > largest
+    counts, edges = np.histogram(size, bins=_BINS, range=(0, largest) if gap else None)
     counts[0] = counts[1]  # zero is on every grid, and half of what a ReLU gives is zero
-    if edges[-1] <= 0 or levels >= _BINS:
-        return float(np.abs(values).max())
-    candidates = range(levels, _BINS + 1)
-    divergences = [_divergence(counts, end, levels) for end in candidates]
-    return float(edges[candidates[int(np.argmin(divergences))]])
+    divergences = _divergences(counts.astype(np.float64), levels)
+    if np.isinf(divergences.min()):
+        return largest
+    ties = np.flatnonzero(divergences <= divergences.min() + _TIED)
+    return float(edges[levels + ties[-1]])
 
 
-def _divergence(counts: np.ndarray, end: int, levels: int) -> float:
-    inside = counts[:end].astype(np.float64)
-    target = inside.copy()
-    target[-1] += counts[end:].sum()
-    starts = np.arange(levels) * end // levels
-    filled = np.add.reduceat((inside > 0).astype(np.float64), starts)
-    means = np.add.reduceat(inside, starts) / np.maximum(filled, 1)
-    widths = np.diff([*starts, end])
-    spread = np.repeat(means, widths) * (inside > 0)
-    if spread.sum() == 0:
-        return np.inf
-    p, q = target / target.sum(), spread / spread.sum()
-    # A clipped tail that falls on an empty last bin has no counterpart in Q: not a candidate.
-    shared = p > 0
-    if np.any(q[shared] == 0):
-        return np.inf
-    return float(np.sum(p[shared] * np.log(p[shared] / q[shared])))
+def _divergences(counts: np.ndarray, levels: int) -> np.ndarray:
+    """Return KL(P || Q) in nats for thresholds of `levels`, ..., 2,048 bins; inf for no candidate.
+
+    All of them at once, from cumulative sums: with c_i in bin i and m_i the mean count of the
+    filled bins of its level, it is sum c_i log(c_i / m_i) / N and a term for the totals of P and Q.
+    """
+    starts = _starts(levels)
+    ends = starts[:, -1]
+    filled, mass = _cumulative(counts > 0), _cumulative(counts)
+    means = np.diff(mass[starts]) / np.maximum(np.diff(filled[starts]), 1)
+    inside, last = mass[ends], counts[ends - 1]
+    clipped = mass[-1] - inside
+    of_p = _cumulative(_xlogy(counts, counts))[ends]
+    of_p += _xlogy(last + clipped, last + clipped) - _xlogy(last, last)
+    of_q = _xlogy(np.diff(mass[starts]), means).sum(1) + _xlogy(clipped, means[:, -1])
+    # What is clipped into an empty bin has no counterpart in Q.
+    candidate = (filled[ends] >= levels) & ((clipped == 0) | (last > 0))
+    sums = (of_p - of_q) / max(mass[-1], 1) + np.log(np.maximum(inside, 1) / max(mass[-1], 1))
+    return np.where(candidate, sums, np.inf)
 
 
-ESTIMATORS: dict[str, Callable[[Tensor, int, int], Range]] = {
+@lru_cache(maxsize=4)
+def _starts(levels: int) -> np.ndarray:
+    """Return the bin at which each level starts and the last ends, a row for each threshold."""
+    ends = np.arange(levels, _BINS + 1)[:, None]
+    return -(-np.arange(levels + 1) * ends // levels)
+
+
+def _cumulative(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(values)])
+
+
+def _xlogy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return x log y, 0 where x is 0."""
+    return x * np.log(np.where((x > 0) & (y > 0), y, 1))
+
+
+ESTIMATORS: dict[str, Callable[[Tensor, Target], Range]] = {
     "ema": ema,
     "percentile": percentile,
     "mse": mse,
@@ -115,8 +159,9 @@ class WeightFormat(NamedTuple):
 def weight_grid(weight: Tensor, weight_format: WeightFormat) -> Grid:
     """Return the grid of `weight` (out, in[, kh, kw])."""
     channel_dim = 0 if weight_format.granularity == "channel" else None
-    low, high = estimate(weight, weight_format.range_estimator, weight_format.bits, channel_dim)
-    return GRIDS[weight_format.scheme](low, high, weight_format.bits)
+    bits, scheme, _, name = weight_format
+    low, high = estimate(weight, name, bits, channel_dim, scheme)
+    return GRIDS[scheme](low, high, bits)
 
 
 def quantize_weight(weight: Tensor, weight_format: WeightFormat) -> Tensor:
@@ -124,16 +169,27 @@ def quantize_weight(weight: Tensor, weight_format: WeightFormat) -> Tensor:
     return fake_quantize(weight, weight_grid(weight, weight_format))
 
 
-def estimate(x: Tensor, name: str, bits: int, channel_dim: int | None) -> Range:
-    """Return the range of `x` (N, C, ...) by the estimator called `name`.
+def estimate(
+    x: Tensor,
+    name: str,
+    bits: int,
+    channel_dim: int | None,
+    scheme: str = "affine",
+    has_zero: bool = False,
+) -> Range:
+    """Return the range of `x` by the estimator called `name`.
 
-    The results are scalars, or for one channel dimension shaped to broadcast with `x`.
+    x: an activation (N, ...) or a weight (out, in[, kh, kw]).
+    channel_dim: the axis whose every index has a grid of its own, None for one grid.
+    has_zero: whether the grid that is used contains 0, as that of an activation. The range returned
+        may not; whoever makes the grid widens it.
+    The results are scalars, or with a channel axis shaped to broadcast with `x`.
     """
     if name == "minmax":
         return value_range(x, channel_dim)
     samples = x.shape[0] if channel_dim != 0 else 1
     rows = x.reshape(1, -1) if channel_dim is None else x.movedim(channel_dim, 0).flatten(1)
-    low, high = ESTIMATORS[name](rows, bits, samples)
+    low, high = ESTIMATORS[name](rows, Target(bits, scheme, has_zero, samples))
     if channel_dim is None:
         return low.squeeze(0), high.squeeze(0)
     shape = [1] * x.dim()

@@ -17,7 +17,9 @@ OF_MIXED = ("w_candidates", "size_mb", "mean_bits")
 """Fields of `QuantSpec` that have a meaning with mixed precision only."""
 
 _BITS = (2, 16)
-_ADAROUND_VERSION = 2  # raised when a change of `models.quantize.adaround` changes its numbers
+# Raised when a change of `models.quantize.adaround`, or of a range estimator, changes its numbers.
+_ADAROUND_VERSION = 2
+_RANGE_VERSIONS = {"mse": 2, "entropy": 2}
 _CHOICES = {
     "w_scheme": ("affine", "symmetric"),
     "a_scheme": ("affine", "symmetric"),
@@ -156,11 +158,19 @@ class QuantSpec:
 
         What a new field leaves at its default stays what it was, so no old result loses its name.
         """
-        default = _defaults().items()
+        effective = self.effective()
         bits: dict[str, Any] = {"w_bits": self.w_bits, "a_bits": self.a_bits}
-        if self.effective().rounding == "adaround":
+        if effective.rounding == "adaround":
             bits["rounding_version"] = _ADAROUND_VERSION
-        return bits | dict(self.effective().as_dict().items() - default)
+        if effective.a_range in _RANGE_VERSIONS:
+            bits["a_range_version"] = _RANGE_VERSIONS[effective.a_range]
+        different = dict(effective.as_dict().items() - _defaults().items())
+        return bits | effective.weights_version() | different
+
+    def weights_version(self) -> dict[str, int]:
+        """Return what the version of the estimator of weight ranges adds to an identity."""
+        version = _RANGE_VERSIONS.get(self.w_range)
+        return {} if version is None else {"w_range_version": version}
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))

@@ -14,6 +14,7 @@ from bench.cells.cell import Cell
 from bench.cells.request import digest, float_config
 from bench.config.schema import Config
 from bench.data import Listing
+from bench.measure.mixed import sensitivity_key
 from models.zoo import choose_weights, entry
 from tests.bench.cells_of import plan, request_id
 from tests.bench.data.images import write_image, write_tree
@@ -105,6 +106,21 @@ def test_ranges_by_channel_of_tokens_are_others_than_they_were(make_config: Make
     assert own.quant_identity() == {**request.quant_identity(), "a_channel_axis": "last"}
     relus = replace(own, effective=make_config({"quant.a_granularity": "channel"}))
     assert "a_channel_axis" not in relus.quant_identity()
+
+
+def test_sensitivities_of_a_range_that_is_found_in_another_way_are_others(
+    make_config: Make,
+) -> None:
+    def key_and_digest(name: str) -> tuple[str, str]:
+        bits = {"quant.w_bits": "mixed", "quant.mean_bits": 4.0, "quant.w_range": name}
+        cell = plan(make_config(bits))
+        of_weights = ("w_scheme", "w_granularity", "w_range", "w_candidates", "fold")
+        quantizer = {key: cell.spec.as_dict()[key] for key in of_weights}
+        return sensitivity_key(cell), digest({"source": cell.source, "quantizer": quantizer})
+
+    for name, is_same in (("minmax", True), ("percentile", True), ("mse", False)):
+        key, of_first_version = key_and_digest(name)
+        assert (key == of_first_version) is is_same
 
 
 def test_bits_and_evaluated_images_share_the_calibration(make_config: Make) -> None:

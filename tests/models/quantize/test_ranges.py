@@ -1,13 +1,20 @@
 """Range estimators against the DSG release's figures and by hand."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from models.quantize.activation import ActivationQuantizer
-from models.quantize.ranges import WeightFormat, estimate, quantize_weight
+from models.quantize.ranges import (
+    WeightFormat,
+    _divergences,
+    _entropy_threshold,
+    estimate,
+    quantize_weight,
+)
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 
@@ -43,6 +50,86 @@ def test_mse_clips_an_outlier_that_costs_more_than_it_is_worth() -> None:
     assert 0.8 < high.item() < 1.3
     _, high = estimate(x, "mse", 8, None)  # 255 steps: the outlier is nearly free
     assert high.item() > 1.3
+
+
+def test_entropy_thresholds_are_nvidias(golden: Golden) -> None:
+    arrays = golden("entropy_nvidia")
+    names = [key.rsplit("_", 3) for key in arrays if "_start" in key]
+    assert len(names) == 18
+    for name, bits, sign, start in names:
+        levels = 2 ** (int(bits) - (sign == "signed"))
+        assert start == f"start{levels}"
+        wanted = arrays[f"{name}_{bits}_{sign}_{start}"]
+        assert _entropy_threshold(arrays[name], levels) == wanted
+        if sign == "unsigned" or name in ("gauss", "laplace"):  # what the sign of the data leads to
+            low, high = estimate(torch.from_numpy(arrays[name])[None], "entropy", int(bits), None)
+            assert high.item() == np.float32(wanted)
+            assert low.item() == (0 if sign == "unsigned" else -high.item())
+
+
+def naive_divergence(counts: np.ndarray, end: int, levels: int) -> float:
+    """KL(P || Q) in nats bin by bin, in words of the slides."""
+    starts = [-(-k * end // levels) for k in range(levels + 1)]
+    q = np.zeros(end)
+    for first, last in pairwise(starts):
+        inside = counts[first:last]
+        q[first:last] = np.where(inside > 0, inside.sum() / max((inside > 0).sum(), 1), 0)
+    p = counts[:end].copy()
+    p[-1] += counts[end:].sum()
+    p, q = p / p.sum(), q / q.sum()
+    if np.any((p > 0) & (q == 0)):
+        return np.inf
+    return float(sum(a * np.log(a / b) for a, b in zip(p, q, strict=True) if a > 0))
+
+
+@pytest.mark.parametrize("levels", [2, 8, 128])
+def test_divergences_are_those_of_their_definition(levels: int) -> None:
+    sample = np.random.default_rng(levels).laplace(size=3000)
+    counts = np.histogram(np.abs(sample), bins=2048)[0].astype(float)
+    found = _divergences(counts, levels)
+    assert len(found) == 2049 - levels
+    for end in (levels + 40, 300, 301, 777, 1500, 2047, 2048):
+        wanted = naive_divergence(counts, end, levels)
+        assert found[end - levels] == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_entropy_keeps_the_largest_of_few_values(bits: int) -> None:
+    """One filled bin has a divergence of 0, whatever is clipped: no threshold keeps but that."""
+    generator = torch.Generator().manual_seed(bits)
+    for count in (1, 2, 27, 144):
+        weight = torch.randn(5, count, generator=generator)
+        for scheme in ("affine", "symmetric"):
+            low, high = estimate(weight, "entropy", bits, 0, scheme)
+            kept = torch.maximum(low.abs(), high.abs())[:, 0] / weight.abs().amax(1)
+            assert kept.min() > 0.5
+            assert kept.median() == 1
+
+
+def test_entropy_of_values_of_one_sign_uses_half_the_axis() -> None:
+    x = torch.rand(2, 20_000, generator=torch.Generator().manual_seed(3))
+    x[1] *= -1
+    low, high = estimate(x, "entropy", 8, 0)
+    assert (low[0].item(), high[1].item()) == (0, 0)
+    assert low[1].item() < -0.95
+    assert high[0].item() > 0.95
+
+
+def test_entropy_takes_the_gap_below_the_smallest_value_for_part_of_the_grid() -> None:
+    x = 5 + torch.rand(1, 20_000, generator=torch.Generator().manual_seed(4))
+    for bits in (3, 8):
+        assert estimate(x, "entropy", bits, None)[1].item() > 5.9
+        assert estimate(-x, "entropy", bits, None, "affine", True)[0].item() < -5.9
+
+
+def test_entropy_of_a_symmetric_grid_has_a_sign_in_every_channel_or_in_none() -> None:
+    x = torch.randn(2, 20_000, generator=torch.Generator().manual_seed(5))
+    x[0] = x[0].abs()
+    _, with_sign = estimate(x, "entropy", 4, 0, "symmetric")
+    _, alone = estimate(x[:1], "entropy", 4, 0, "symmetric")
+    size = x[0].numpy()
+    assert with_sign[0].item() == np.float32(_entropy_threshold(size, 8))
+    assert alone.item() == np.float32(_entropy_threshold(size, 16))
 
 
 def test_entropy_ignores_a_rare_tail_and_keeps_a_uniform_one() -> None:

@@ -150,6 +150,25 @@ def test_labels() -> None:
     assert QuantSpec("mixed", 6, size_mb=4).label == "MP4MiB/A6"
 
 
+def test_a_range_estimator_that_has_changed_is_part_of_the_identity() -> None:
+    old = {"w_bits": 4, "a_bits": 8}
+    assert QuantSpec(4, 8, a_range="mse").identity() == {
+        **old,
+        **{"a_range": "mse", "a_range_version": 2},
+    }
+    assert QuantSpec(4, 8, w_range="entropy").identity() == {
+        **old,
+        **{"w_range": "entropy", "w_range_version": 2},
+    }
+    for name in ("minmax", "percentile"):
+        assert not {"w_range_version", "a_range_version"} & set(
+            QuantSpec(4, 8, w_range=name, a_range=name).identity()
+        )
+    assert QuantSpec(4, 8, a_range="ema").identity() == {**old, "a_range": "ema"}
+    assert QuantSpec(32, 8, w_range="mse").identity() == {"w_bits": 32, "a_bits": 8}
+    assert QuantSpec(4, 32, a_range="mse").identity() == {"w_bits": 4, "a_bits": 32}
+
+
 def test_candidates_without_mixed_precision_change_no_identity() -> None:
     assert QuantSpec(4, 8, w_candidates=(3, 5)).identity() == {"w_bits": 4, "a_bits": 8}
     mixed = QuantSpec("mixed", 8, mean_bits=4, w_candidates=(3, 5)).identity()
