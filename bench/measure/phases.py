@@ -15,6 +15,7 @@ from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, SENSITIVITY, TRAINING, Kind
 from bench.machine.device import prepare_device
 from bench.measure.calibration import calibrate
+from bench.measure.clipping import clipping_warnings
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
 from bench.measure.mixed import (
@@ -40,6 +41,7 @@ class Measurement(NamedTuple):
     size_mb: of the quantized weights, in MiB.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
+    warnings: as of a result.
     """
 
     evaluation: Evaluation
@@ -47,6 +49,7 @@ class Measurement(NamedTuple):
     size_mb: float
     mixed: dict[str, Any] | None
     training: dict[str, Any] | None
+    warnings: list[str]
 
 
 class _Quantized(NamedTuple):
@@ -56,6 +59,7 @@ class _Quantized(NamedTuple):
     size_mb: float
     mixed: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False) -> Measurement:
@@ -112,8 +116,8 @@ class _Phases:
             evaluated=images.listing,
             calibrated=training_images.listing if training_images else None,
         )
-        *_, size, mixed, training = quantized
-        return Measurement(evaluation, observations, size, mixed, training)
+        _, size, mixed, training, warnings = quantized
+        return Measurement(evaluation, observations, size, mixed, training, list(warnings))
 
     def entry(self, kind: Kind, key: str) -> CacheEntry | None:
         """Return where something is kept under `key`; None where nothing kept is to be used."""
@@ -153,9 +157,10 @@ class _Phases:
         with self.clock.phase("quantize") as progress:
             generator = torch_generator(cell.seed, "rounding")
             quantize = cell.method.quantize
-            quantized = quantize(network, cell.spec, batch, generator, progress, bits).network
-            fuse_relus(quantized, batch[:1])
-        return _Quantized(quantized, size_mb, mixed)
+            quantized = quantize(network, cell.spec, batch, generator, progress, bits)
+            warnings = clipping_warnings(quantized, cell.spec, batch)
+            fuse_relus(quantized.network, batch[:1])
+        return _Quantized(quantized.network, size_mb, mixed, warnings=tuple(warnings))
 
     def train(self, task: Task) -> _Quantized:
         """Return the network of a training, which other bit-widths may share."""
