@@ -1,6 +1,6 @@
 """How much of what passes activation quantizers lies outside of their ranges."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
@@ -24,8 +24,8 @@ def clipped_energy(
 
     quantizers: by the name of the place, their ranges fixed. images: (N, C, H, W) normalised input.
     """
-    removed: Counter[str] = Counter()
-    energy: Counter[str] = Counter()
+    removed: defaultdict[str, float] = defaultdict(float)
+    energy: defaultdict[str, float] = defaultdict(float)
 
     def note(name: str, args: tuple[Tensor]) -> None:
         (x,) = args
