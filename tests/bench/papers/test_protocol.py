@@ -3,9 +3,11 @@ from typing import Any
 
 import pytest
 
-from bench.cells.request import experiment_requests, float_config, request_of
+from bench.cells.request import Request, experiment_requests, float_config, request_of
 from bench.cells.result import Result
 from bench.papers.protocol import protocol_differences, stated
+from bench.papers.published import load_published
+from methods.training.identity import identifying
 from tests.bench.papers.examples import find, published
 from tests.bench.papers.records import WEIGHTS, record
 
@@ -125,3 +127,42 @@ def test_training() -> None:
     # Trained from scratch: there are no weights to ask for.
     assert "weights" not in protocol_differences(there, trained, None).unknown
     assert stated(trained, "optimiser") == (False, None)
+
+
+def trained_record(job: Request) -> Result:
+    """Return a record of `job` that says all of its quantizers and schedule."""
+    made, method = record(job, 30_000), identifying(job.effective.method)
+    quantizer = {k: made.recipe.quantizer[k] for k in ("w_bits", "a_bits")} | method["qat"]
+    said = made.recipe.method | {"schedule": method["schedule"]}
+    recipe = made.recipe.model_copy(update={"quantizer": quantizer, "method": said})
+    return made.model_copy(update={"recipe": recipe})
+
+
+def test_surrogates_are_trained_as_the_release_has_it_stored() -> None:
+    numbers = [p for p in load_published() if p.table.startswith("Surrogates, ")]
+    jobs = experiment_requests("surrogates_efficientnet_lite0", ["seed=0"])
+    assert {job.config.quant.w_bits for job in jobs} == {2, 3, 4}
+    for job in jobs:
+        bits = job.config.quant.w_bits
+        of_bits = [p for p in numbers if p.w_bits == bits]
+        found = [protocol_differences(p, trained_record(job), None) for p in of_bits]
+        assert found and not any(each.texts for each in found), job.overrides
+        # No configuration of a fixed 4 bits is stored.
+        unknown = {key for each in found for key in each.unknown}
+        assert ("weight_quantizer" in unknown) is (bits == 4)
+        assert bits == 4 or not unknown & {"signed_inputs", "lr", "optimizer", "first_bits"}
+
+
+def test_a_quantizer_that_is_trained_is_not_the_one_of_the_surrogates() -> None:
+    (number,) = (p for p in load_published() if (p.table, p.row) == ("Surrogates, 2 bits", "STE"))
+    quantizer = ["qat@method.qat=step_range", "seed=0", "quant=w2a2"]
+    job, *_ = experiment_requests("surrogates_efficientnet_lite0", quantizer)
+    # A record leaves out what came later and was always so: it is what was done.
+    assert "learned" not in trained_record(job).recipe.quantizer
+    assert {*protocol_differences(number, trained_record(job), None).texts} == {
+        "signed_inputs observed, there depthwise",
+        "first_bits 8, there 2",
+        "last_bits 8, there 2",
+        "delta 0.01, there 0.005",
+        "learned True, there False",
+    }
