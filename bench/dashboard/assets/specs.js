@@ -49,8 +49,8 @@ function top1Scale(all, levels = []) {
   if (state.axis === "errors") {
     const least = Math.min(...all.map((g) => 50 / g.cells[0].total)); // half an image stands for none
     const at = (value) => (value === null ? null : Math.max(least, 100 - value));
-    const [low, high] = fitted(all);
-    const ends = [Math.min(100, at(low)), Math.max(least, at(high))];
+    const shown = [...all.flatMap((g) => [g.mean, g.low, g.high]), ...levels].filter((value) => value !== null).map(at);
+    const ends = [Math.min(100, Math.max(...shown) * 1.2), Math.min(...shown) / 1.2];
     return { at, channel: { title: "errors, % (log scale)", scale: { type: "log", domain: ends, nice: false, clamp: true }, axis: { values: steps(ends), format: "~g" } } };
   }
   const domain = state.axis === "whole" ? [0, 100] : fitted([...all, ...levels.map((mean) => ({ mean }))], 0.05);
@@ -111,9 +111,24 @@ function accuracySpec(groups, all, reference, width) {
     { mark: { type: "point", filled: true, size, opacity: 1, cursor: "pointer" },
       encoding: { ...places, ...coloured(values), [up]: { ...measured, field: "y" }, tooltip: pointTip } },
   ];
+  if (along.field !== "bits") layer.push(...bitsNamed(values, places, measured, up, narrow, room));
   if (reference !== null && reference !== undefined) layer.unshift(...level(at(reference), `float ${fixed(reference)}`, up, channel.scale.domain));
   const height = narrow ? Math.max(120, order.length * (lanes.length + 1.5) * 13) : state.panels ? 220 : 340;
   return chart(values, `Top-1 against ${along.field}, one mark a method and recipe`, { layer, height, resolve: { scale: { [shift]: "shared" } } });
+}
+
+// The bits of each mark at an end of its interval, where its lane, and the chart beyond that end, have room for them.
+function bitsNamed(values, places, measured, up, narrow, room) {
+  if (!narrow && room < 44) return [];
+  const [from, to] = measured.scale.domain;
+  const share = (value) => (value - from) / (to - from);
+  const ends = values.map((value) => ({ ...value, left: value.low ?? value.y, right: value.high ?? value.y }));
+  const of = (data, field, mark) => ({ data: { values: data }, mark: { type: "text", fontSize: 10, color: "var(--muted)", ...mark },
+    encoding: { ...places, [up]: { ...measured, field }, text: { field: "bits" } } });
+  if (!narrow) return [of(ends, "right", { dy: -9 })];
+  const after = ends.filter(({ right }) => share(right) < 0.8);
+  const before = ends.filter(({ left, right }) => share(right) >= 0.8 && share(left) > 0.2);
+  return [of(after, "right", { align: "left", dx: 8, baseline: "middle" }), of(before, "left", { align: "right", dx: -8, baseline: "middle" })];
 }
 
 // A line across the chart, named outside of it, where no mark is.

@@ -1,6 +1,6 @@
 """The pictures in docs/screenshots, of a page that `bench dashboard` made.
 
-python -m tests.bench.dashboard.screenshots outputs/dashboard.html --cell ID --words "w8a4"
+python -m tests.bench.dashboard.screenshots outputs/dashboard.html --cell ID --against ID
 """
 
 import argparse
@@ -22,31 +22,25 @@ LIMIT_BYTES = 300_000
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Take leaderboard and charts in light, a cell in dark, and the leaderboard on a phone."""
+    """Take table, charts and comparison in light, a cell in dark, and the table on a phone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
     parser.add_argument("--cell", required=True, help="id of the cell to show")
-    parser.add_argument("--words", default="", help="to filter the leaderboard by")
+    parser.add_argument("--against", required=True, help="id of the cell to compare it with")
+    parser.add_argument(
+        "--view", default="", help="what else the address says: filters, hidden methods"
+    )
     given = parser.parse_args(argv)
-    address = given.page.resolve().as_uri()
+    address = f"{given.page.resolve().as_uri()}#{given.view}"
+    compared = f"&a={given.cell}&b={given.against}"
     with chromium() as browser:
-        page = opened(browser, address, DESKTOP)
-        page.get_by_label("Words").fill(given.words)
-        page.evaluate("document.activeElement.blur()")
-        keep(page, "leaderboard")
-        page.get_by_role("link", name="Bits", exact=True).click()
-        keep(page, "charts")
-        page = opened(browser, f"{address}#cell={given.cell}", DESKTOP, color_scheme="dark")
+        keep(opened(browser, address, DESKTOP), "leaderboard", "#leaderboard")
+        keep(opened(browser, address, DESKTOP), "charts", "#scope")
+        keep(opened(browser, address + compared, DESKTOP), "compare", "#compare")
+        page = opened(browser, f"{address}&cell={given.cell}", DESKTOP, color_scheme="dark")
         keep(page, "cell")
-        page.locator(".panel:has(.map)").scroll_into_view_if_needed()
-        keep(page, "mistakes")
-        page = opened(browser, address, PHONE)
-        page.get_by_label("Words").fill(given.words)
-        page.locator("#board").scroll_into_view_if_needed()
-        page.evaluate(
-            "scrollBy(0, document.querySelector('#count').getBoundingClientRect().y - 60)"
-        )
-        keep(page, "phone")
+        keep(page, "mistakes", ".panel:has(.map)")
+        keep(opened(browser, address, PHONE), "phone", "#count")
 
 
 def opened(browser: "Browser", address: str, size: tuple[int, int], **given: Any) -> "Page":
@@ -58,8 +52,12 @@ def opened(browser: "Browser", address: str, size: tuple[int, int], **given: Any
     return page
 
 
-def keep(page: "Page", name: str) -> None:
-    """Save what is seen, in 256 colours, as docs/screenshots/NAME.png."""
+def keep(page: "Page", name: str, place: str = "") -> None:
+    """Save what is seen from `place` on, in 256 colours, as docs/screenshots/NAME.png."""
+    page.add_style_tag(content=".tray { display: none }")  # it covers what is shown
+    if place:
+        top = "(place) => scrollBy(0, place.getBoundingClientRect().y - 56)"
+        page.locator(place).evaluate(top)
     page.wait_for_timeout(300)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     FOLDER.mkdir(parents=True, exist_ok=True)
