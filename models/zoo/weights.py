@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models.checksum import sha256_of
-from models.errors import BenchError
+from models.errors import BenchError, first_line
 from models.registry import import_attribute
 from models.zoo.identity import Factory, Weights, ZooEntry
 
@@ -106,20 +106,40 @@ def read_state(path: Path) -> StateDict:
         TypeError,
         AttributeError,
     ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if path.suffix != ".safetensors" and not _is_of_pytorch(path):
-            reason = "it is no PyTorch or safetensors file"
-        elif isinstance(error, pickle.UnpicklingError):  # PyTorch advises to run its code
-            reason = "it holds more than tensors, or is damaged"
         raise BenchError(
-            f"cannot read weights from {path}: {reason}; give a complete .safetensors file or a "
-            "PyTorch state dict that loads with weights_only=True"
+            f"cannot read weights from {path}: {_why(error, path)}; give a complete .safetensors "
+            "file or a PyTorch state dict that loads with weights_only=True"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise BenchError(
             f"{path} holds no state dict (names to tensors); save the network's state_dict() alone"
         )
     return dict(state)
+
+
+def _why(error: Exception, path: Path) -> str:
+    reason = first_line(error) or type(error).__name__
+    if path.suffix == ".safetensors":
+        return reason
+    if not _is_of_pytorch(path):
+        return "it is no PyTorch or safetensors file"
+    if program := _program(path):
+        return f"it is {program}, and weights are wanted"
+    # PyTorch advises to run its code.
+    is_code = isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error)
+    return "it holds more than tensors, or is damaged" if is_code else reason
+
+
+def _program(path: Path) -> str | None:
+    """Return in words what a file holds that is a whole network with its code."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return None
+    if "constants.pkl" in names:
+        return "a TorchScript program (torch.jit.save)"
+    return "an exported program (torch.export.save)" if "archive_format" in names else None
 
 
 def _is_of_pytorch(path: Path) -> bool:

@@ -1,3 +1,4 @@
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,25 @@ def test_checkpoint_with_code_is_refused(tmp_path: Path, zipped: bool) -> None:
     said = r"cannot read weights from .*network\.pth: it holds more than tensors, or is damaged; "
     with pytest.raises(BenchError, match=said):
         network_of(path)
+
+
+def test_a_program_is_refused_in_our_words(tmp_path: Path) -> None:
+    """PyTorch's own advise to load them with their code."""
+    scripted = tmp_path / "scripted.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), scripted)
+    exported = tmp_path / "exported.pt"
+    with zipfile.ZipFile(exported, "w") as archive:
+        archive.writestr("exported/archive_format", "pt2")
+    for path, what in (
+        (scripted, "a TorchScript program (torch.jit.save)"),
+        (exported, "an exported program (torch.export.save)"),
+    ):
+        with pytest.raises(BenchError) as error:
+            read_state(path)
+        assert str(error.value) == (
+            f"cannot read weights from {path}: it is {what}, and weights are wanted; give a "
+            "complete .safetensors file or a PyTorch state dict that loads with weights_only=True"
+        )
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [torch.zeros(1)]])
