@@ -1,6 +1,5 @@
 """DFQ (Nagel et al., ICCV 2019): equalised weights, corrected biases, ranges from BatchNorm."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from methods.base import Calibration, Context, Method, Progress, no_progress
 from methods.distillation.batchnorm import batchnorms, check_statistics
+from models.canonical import canonical_copy
 from models.errors import NotApplicable
 from models.quantize.bias import correct_bias
 from models.quantize.equalise import absorb_bias, equalise, find_pairs, replace_relu6
@@ -81,7 +81,7 @@ class DFQ(Method):
         """
         _check(spec)
         check_statistics(network)
-        prepared = copy.deepcopy(network).eval().to(images.device)
+        prepared = canonical_copy(network, images[:1])
         activations = self._prepare(prepared, images, generator, progress)
         quantized = quantize(prepared, spec, images[:1], weight_bits=weight_bits)
         if self.correct_bias:

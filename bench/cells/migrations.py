@@ -21,8 +21,9 @@ def _to_2(content: Content) -> Content:
 
 
 def _to_3(content: Content) -> Content:
-    """Nothing was known that a reader is to be warned of."""
-    return content | {"warnings": []}
+    """What is quantized was not counted, and nothing known that a reader is to be warned of."""
+    shares = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
+    return content | {"warnings": []} | dict.fromkeys(shares)
 
 
 STEPS: Mapping[int, Callable[[Content], Content]] = {1: _to_2, 2: _to_3}

@@ -65,6 +65,18 @@ class Result(BaseModel):
         description="Convolution and linear weights at their bits, in MiB; what stays float "
         "(biases, BatchNorm) is not counted.",
     )
+    quantized_weights: Percent | None = Field(
+        None,
+        description="Of the weights (parameters of two dimensions or more), those at fewer than 32 "
+        "bits. Null of a float network, as the next two.",
+    )
+    quantized_multiplications: Percent | None = Field(
+        None,
+        description="Of the multiply-accumulates of a forward pass, those by such a weight.",
+    )
+    quantized_inputs: Percent | None = Field(
+        None, description="Of the multiply-accumulates, those of a quantized input."
+    )
     fp32_id: str | None = Field(None, description="Cell that holds the float measurement.")
     warnings: list[str] = Field(
         default_factory=list,

@@ -33,6 +33,7 @@ _COPIED = (
     *("data", "bits", "seed", "group", "top1", "top5", "correct", "total", "fp32_top1"),
     *("fp32_expected", "fp32_id", "size_mb", "calibration_key", "seconds", "peak_memory_bytes"),
     *("git_sha", "started_at", "w_bits", "a_bits", "left_out", "warnings"),
+    *("quantized_weights", "quantized_multiplications", "quantized_inputs"),
 )
 
 

@@ -9,6 +9,7 @@ from bench.data.datasets import DATASETS, scan
 from bench.data.imageset import DamagedImages, ImageSet
 from bench.data.listing import Dataset, Listing, Side
 from bench.data.options import Options
+from bench.data.outputs import check_outputs
 from bench.data.training import check_training
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Options",
     "Side",
     "calibration_indices",
+    "check_outputs",
     "check_training",
     "decode",
     "discard",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bench.data.listing import Listing
+from bench.data.outputs import check_outputs
 from models.errors import BenchError
 
 
@@ -17,12 +18,7 @@ def check_training(
     batch_size: images a training step.
     Raises BenchError, in one line, for the first thing that does not fit.
     """
-    classes = training.outputs or int(training.labels.max()) + 1
-    if outputs is not None and classes != outputs:
-        raise BenchError(
-            f"{training.name} has {classes} classes and the network {outputs} outputs; choose a "
-            "data set that belongs to the model, or a model with as many outputs"
-        )
+    check_outputs(training, outputs)
     unseen = np.flatnonzero(~np.isin(testing.labels, training.labels))
     if len(unseen):
         raise BenchError(

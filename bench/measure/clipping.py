@@ -24,7 +24,7 @@ def clipping_warnings(quantized: QuantizedNetwork, spec: QuantSpec, images: Tens
     """
     if spec.effective().a_range == "minmax":
         return []
-    lost = clipped_energy(*quantized, images)
+    lost = clipped_energy(quantized.network, quantized.quantizers, images)
     for name, percent in lost.items():
         log.debug("clipping removes %.2f %% of the energy at %s", percent, name)
     worst = max(lost.values(), default=0)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.data import ImageSet
+from bench.data import check_outputs
 from bench.data.feed import Feed
 from bench.machine.device import Device
 from bench.machine.memory import out_of_memory
@@ -56,7 +56,8 @@ def evaluate(
 
     feed: images on their way to `device`, where `network` is.
 
-    Raises BenchError when a label is beyond the network's classes, or when a logit is not finite.
+    Raises BenchError when the set has other classes than the network, or when a logit is not
+    finite.
     """
     images, total, start = feed.images, len(feed.images), 0
     size = min(device.images_at_once(preprocessing.size**2), total)
@@ -86,7 +87,7 @@ def evaluate(
             size = _halved(size, device.device)
             continue
         if not best:
-            _check_labels(images, logits.shape[1])
+            check_outputs(images.listing, logits.shape[1])
         best_classes = logits.topk(min(5, logits.shape[1]), dim=1).indices
         best.append(best_classes == labels[start : start + len(logits), None])
         finite.append((start, start + len(logits), torch.isfinite(logits).all()))
@@ -122,15 +123,6 @@ def _compiled(
 def _padded(batch: Tensor, count: int) -> Tensor:
     """Return `count` images: a compiled network takes batches of one size only."""
     return torch.cat([batch, batch[:1].expand(count - len(batch), *batch.shape[1:])])
-
-
-def _check_labels(images: ImageSet, classes: int) -> None:
-    highest = int(images.labels.max())
-    if highest >= classes:
-        raise BenchError(
-            f"{images.listing.name} has a label {highest} and the network only {classes} classes; "
-            "choose a data set that belongs to the model"
-        )
 
 
 def _check_finite(finite: list[tuple[int, int, Tensor]]) -> None:

@@ -8,6 +8,7 @@ from bench.cells.recipe import recipe_of
 from bench.config.schema import Config
 from bench.machine.versions import git_sha, versions
 from bench.measure.phases import Measurement
+from bench.measure.warnings import of_guessing
 from bench.statistics.intervals import wilson_interval
 from models.paths import expanded
 
@@ -57,7 +58,12 @@ def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "weights_sha256": observations.weights_sha256,
         "recipe": recipe_of(cell, observations),
     }
+    if measured.coverage is not None:
+        numbers["quantized_weights"] = measured.coverage.weights
+        numbers["quantized_multiplications"] = measured.coverage.multiplications
+        numbers["quantized_inputs"] = measured.coverage.inputs
     if cell.spec.is_float:
+        numbers["warnings"] = [*measured.warnings, *of_guessing(low, measured.outputs)]
         return numbers | {"fp32_top1": numbers["top1"], "fp32_id": cell.id}
     return numbers | {"calibration_key": cell.calibration_key}
 

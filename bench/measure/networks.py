@@ -1,15 +1,28 @@
 """Float networks on the device, loaded once for the cells that share them."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from bench.machine.device import Device
+from models.canonical import Behaviour, behaviour, canonical
 from models.zoo import Weights, entry
 from models.zoo.weights import load
 
 _KEPT = 2
+
+
+class FloatNetwork(NamedTuple):
+    """A network in its canonical form, frozen. sha256: of its weights, None when it is untrained.
+
+    behaviour: what two images of noise have shown of it.
+    """
+
+    network: nn.Module
+    sha256: str | None
+    behaviour: Behaviour
 
 
 class Networks:
@@ -18,10 +31,10 @@ class Networks:
     def __init__(self) -> None:
         self._load = lru_cache(maxsize=_KEPT)(_load)
 
-    def get(self, name: str, weights: Weights, device: Device) -> tuple[nn.Module, str | None]:
-        """Return the network called `name`, and the sha256 of its weights (None: untrained).
+    def get(self, name: str, weights: Weights, device: Device) -> FloatNetwork:
+        """Return the network called `name`.
 
-        Raises BenchError when its weights cannot be had.
+        Raises BenchError when its weights cannot be had, and when it does not return logits.
         """
         return self._load(name, weights, device.device, device.memory_format)
 
@@ -32,9 +45,14 @@ class Networks:
 
 def _load(
     name: str, weights: Weights, device: torch.device, layout: torch.memory_format
-) -> tuple[nn.Module, str | None]:
+) -> FloatNetwork:
     if weights.locate is None:
-        network, sha256 = entry(name).network().eval().requires_grad_(False), None
+        network, sha256 = entry(name).network(), None
     else:
         network, sha256 = load(entry(name), weights)
-    return network.to(memory_format=layout).to(device), sha256
+    network = network.to(memory_format=layout).to(device)
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randn(2, *weights.preprocessing.input_shape, generator=noise)
+    images = images.to(device, memory_format=layout)
+    network = canonical(network, images[:1]).requires_grad_(False)
+    return FloatNetwork(network, sha256, behaviour(network, images))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.cells.cell import Cell
 from bench.cells.recipe import Observations
 from bench.cells.seeds import torch_generator
-from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
+from bench.data import ImageCache, ImageSet, Listing, check_outputs, decode, with_whole_images
 from bench.data.feed import feed
 from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, SENSITIVITY, TRAINING, Kind
@@ -26,18 +26,25 @@ from bench.measure.mixed import (
     sensitivity_key,
 )
 from bench.measure.resources import Resources
+from bench.measure.warnings import of_behaviour, of_coverage
 from bench.training.cache import trained, training_key
 from bench.training.run import Task
 from methods.training.base import TrainedMethod
-from models.qat.network import weights_size_mb
+from models.qat.network import input_quantizers, layer_weights, weights_size_mb
+from models.quantize.activation import weighted_layers
+from models.quantize.coverage import Coverage, LayerWeight, check_coverage, coverage
 from models.quantize.fuse import fuse_relus
 from models.quantize.mixed import Budget, uniform_size_mb
+from models.quantize.network import QuantizedNetwork
+from models.quantize.spec import FLOAT_BITS
 
 
 class Measurement(NamedTuple):
     """What a cell comes to.
 
     observations: what its recipe says only now.
+    outputs: of the network, for an image.
+    coverage: what of the network is quantized; None of a float one, and where it is not known.
     size_mb: of the quantized weights, in MiB.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
@@ -46,6 +53,8 @@ class Measurement(NamedTuple):
 
     evaluation: Evaluation
     observations: Observations
+    outputs: int
+    coverage: Coverage | None
     size_mb: float
     mixed: dict[str, Any] | None
     training: dict[str, Any] | None
@@ -57,6 +66,7 @@ class _Quantized(NamedTuple):
 
     network: nn.Module
     size_mb: float
+    coverage: Coverage | None = None
     mixed: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
@@ -82,8 +92,11 @@ class _Phases:
     def run(self) -> Measurement:
         cell, runtime = self.cell, self.cell.request.config.runtime
         device = prepare_device(runtime, self.resources.gpus)
+        check_outputs(cell.listing, cell.entry.classes)
         with self.clock.phase("load"):
-            network, sha256 = self.resources.networks.get(cell.entry.name, cell.weights, device)
+            loaded = self.resources.networks.get(cell.entry.name, cell.weights, device)
+            network, sha256, shown = loaded
+            check_outputs(cell.listing, shown.outputs)
             limit = budget_of(cell, network)  # what cannot be met fails before any long work
             size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank_image(cell, network))
         images, training_images = self.decode()
@@ -116,8 +129,19 @@ class _Phases:
             evaluated=images.listing,
             calibrated=training_images.listing if training_images else None,
         )
-        _, size, mixed, training, warnings = quantized
-        return Measurement(evaluation, observations, size, mixed, training, list(warnings))
+        warnings = [*of_behaviour(shown, evaluation.batch_size), *quantized.warnings]
+        if quantized.coverage is not None:
+            warnings += of_coverage(quantized.coverage, cell.spec)
+        return Measurement(
+            evaluation=evaluation,
+            observations=observations,
+            outputs=shown.outputs,
+            warnings=warnings,
+            coverage=quantized.coverage,
+            size_mb=quantized.size_mb,
+            mixed=quantized.mixed,
+            training=quantized.training,
+        )
 
     def entry(self, kind: Kind, key: str) -> CacheEntry | None:
         """Return where something is kept under `key`; None where nothing kept is to be used."""
@@ -157,10 +181,25 @@ class _Phases:
         with self.clock.phase("quantize") as progress:
             generator = torch_generator(cell.seed, "rounding")
             quantize = cell.method.quantize
-            quantized = quantize(network, cell.spec, batch, generator, progress, bits)
-            warnings = clipping_warnings(quantized, cell.spec, batch)
-            fuse_relus(quantized.network, batch[:1])
-        return _Quantized(quantized.network, size_mb, mixed, warnings=tuple(warnings))
+            made = quantize(network, cell.spec, batch, generator, progress, bits)
+            found = self.coverage(made, batch[:1])
+            warnings = clipping_warnings(made, cell.spec, batch)
+            fuse_relus(made.network, batch[:1])
+        return _Quantized(made.network, size_mb, found, mixed, warnings=tuple(warnings))
+
+    def coverage(self, made: QuantizedNetwork, image: Tensor) -> Coverage | None:
+        """Return what of a network is quantized, where who made it says what should be."""
+        if made.weight_bits is None:
+            return None
+        layers = weighted_layers(made.network)
+        weights = [
+            LayerWeight(layers[name].weight, layers[name].weight, bits)
+            for name, bits in made.weight_bits.items()
+        ]
+        found = coverage(made.network, weights, made.quantizers.values(), image)
+        asked = any(bits != FLOAT_BITS for bits in made.weight_bits.values())
+        check_coverage(found, weights=asked, activations=bool(made.quantizers))
+        return found
 
     def train(self, task: Task) -> _Quantized:
         """Return the network of a training, which other bit-widths may share."""
@@ -168,4 +207,6 @@ class _Phases:
             entry = self.entry(TRAINING, training_key(task.cell, task.method))
             done = trained(task, entry, self.resources.hosting, progress)
         history = {"key": done.key, "epochs": done.history}
-        return _Quantized(done.network, weights_size_mb(done.network), training=history)
+        weights, quantizers = layer_weights(done.network), input_quantizers(done.network)
+        found = coverage(done.network, weights, quantizers, task.images[:1])
+        return _Quantized(done.network, weights_size_mb(done.network), found, training=history)

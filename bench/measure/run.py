@@ -87,6 +87,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
     device = prepare_device(config.runtime, resources.gpus).device
     reset_peak_memory(device)
     facts: dict[str, Any] = facts_before(cell)
+    about_float: list[str] = []
     ran: dict[str, Any] = {}
     earlier = store.finished(cell.id)
     with (
@@ -112,7 +113,10 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
         try:
             if cell.needs_float:
                 with clock.phase("float"):
-                    facts |= _float_reference(cell, resources)
+                    reference = _float_reference(cell, resources)
+                facts |= {"fp32_top1": reference.top1, "fp32_id": reference.id}
+                gate = check_float(reference, cell.expected_top1, cell.request.config.gate)
+                about_float = [*reference.warnings, *gate]
             measured = _in_time(cell, resources, clock, unfinished)
             ran = {
                 "batch_size": measured.evaluation.batch_size,
@@ -124,6 +128,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
             if measured.training is not None:
                 save_course(folder, measured.training)
             outcome = facts_found(cell, measured) | {"status": "done"}
+            outcome["warnings"] = [*dict.fromkeys([*about_float, *outcome["warnings"]])]
         except NotApplicable as error:
             outcome = {"status": "skipped", "reason": str(error)}
         except Exception as error:
@@ -158,7 +163,7 @@ def _in_time(
         raise
 
 
-def _float_reference(cell: Cell, resources: Resources) -> dict[str, Any]:
+def _float_reference(cell: Cell, resources: Resources) -> Result:
     config, float_cell = cell.request.config, cell.as_float()
     key = config.paths.outputs, float_cell.id
     reference = resources.failed_floats.get(key) or run_cell(float_cell, resources).result
@@ -167,8 +172,7 @@ def _float_reference(cell: Cell, resources: Resources) -> dict[str, Any]:
         if reference is not None:
             resources.failed_floats[key] = reference
         raise BenchError(f"the float network could not be measured: {why}")
-    check_float(reference, cell.expected_top1, config.gate)
-    return {"fp32_top1": reference.top1, "fp32_id": reference.id}
+    return reference
 
 
 def _one_line(error: Exception) -> str:

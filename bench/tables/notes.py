@@ -91,9 +91,24 @@ def _recipe_lines(result: Result) -> list[str]:
         network,
         *images,
         f"quantizer: {_pairs(_with_effect(shared))}; BatchNorm {recipe.batchnorm}",
+        *_quantized(result),
         *(f"{name}: {_pairs(values)}" for name, values in parts.items()),
         f"{result.method}: {_pairs(plain)}",
     ]
+
+
+def _quantized(result: Result) -> list[str]:
+    """Return how much of the network is quantized, where that was counted."""
+    by_weight, by_input = result.quantized_multiplications, result.quantized_inputs
+    if by_weight is None or by_input is None:
+        return []
+    parts = []
+    if result.w_bits != FLOAT_BITS:
+        parts.append(f"{result.quantized_weights:.1f} % of the weights")
+        parts.append(f"the weight of {by_weight:.1f} % of the multiplications")
+    if result.a_bits != FLOAT_BITS:
+        parts.append(f"the input of {by_input:.1f} % of the multiplications")
+    return [f"{result.model}, quantized: {', '.join(parts)}"]
 
 
 def _with_effect(quantizer: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.canonical import canonical_copy
 from models.errors import BenchError, NotApplicable
 from models.qat.activations import (
     CONVOLUTION_CLIP,
@@ -67,7 +68,9 @@ def make_quantizable(
     bits = spec.check_bits(bits)
     if not len(images):
         raise BenchError("there are no images to look at the inputs of the layers with")
-    copied = copy.deepcopy(network).requires_grad_(True)
+    mode = network.training
+    network = canonical_copy(network, images[:1])
+    copied = copy.deepcopy(network).train(mode).requires_grad_(True)
     inputs_of, layer_before = _inputs_of_layers(network, images)
     if not inputs_of:
         raise NotApplicable("the network has no convolution or linear layer to quantize")

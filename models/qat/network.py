@@ -12,6 +12,9 @@ from models.errors import BenchError
 from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
 from models.qat.layers import QuantizedLayer, Switchable
 from models.qat.quantizer import Quantizer
+from models.quantize.activation import weighted_layers
+from models.quantize.coverage import LayerWeight
+from models.quantize.spec import FLOAT_BITS
 from models.registry import did_you_mean
 
 
@@ -100,6 +103,23 @@ def weights_size_mb(network: nn.Module) -> float:
     """Return the size of the weights of the quantized layers at their current bits, in MiB."""
     layers = quantized_layers(network).values()
     return sum(layer.weight.numel() * layer.bits for layer in layers) / 8 / 2**20
+
+
+def layer_weights(network: nn.Module) -> list[LayerWeight]:
+    """Return the weights of all layers as they are used now, with their bits: 32 of float ones."""
+    return [
+        LayerWeight(layer.weight, layer.quantized_weight(), layer.bits)
+        if isinstance(layer, QuantizedLayer)
+        else LayerWeight(layer.weight, layer.weight, FLOAT_BITS)
+        for layer in weighted_layers(network).values()
+    ]
+
+
+def input_quantizers(network: nn.Module) -> list[Quantizer]:
+    """Return the quantizers of the inputs that are not at 32 bits."""
+    layers = quantized_layers(network).values()
+    quantizers = [layer.input_quantizer for layer in layers if layer.input_bits != FLOAT_BITS]
+    return [quantizer for quantizer in quantizers if quantizer is not None]
 
 
 def project(network: nn.Module) -> None:

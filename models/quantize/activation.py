@@ -99,8 +99,12 @@ def _quantize_input(module: nn.Module, args: Any) -> Any:
 
 
 def weighted_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the convolutions and linear layers of `network` by name, in registration order."""
-    return {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    """Return the convolutions and linear layers of `network` by name, in registration order.
+
+    One whose weight is no parameter, because it computes it, is not among them.
+    """
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    return {n: m for n, m in layers.items() if isinstance(m.weight, nn.Parameter)}
 
 
 def channel_axis(module: nn.Module) -> int:

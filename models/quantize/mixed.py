@@ -1,6 +1,5 @@
 """Mixed precision: the weight bits of each layer, chosen under a budget (ZeroQ, section 3.2)."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -9,10 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
 
+from models.canonical import canonical_copy
 from models.errors import BenchError
 from models.quantize.activation import weighted_layers
 from models.quantize.fold import fold_batchnorm
-from models.quantize.network import bits_of_weights, special_layers, weight_formats
+from models.quantize.network import (
+    bits_of_weights,
+    layers_to_quantize,
+    special_layers,
+    weight_formats,
+)
 from models.quantize.ranges import quantize_weight
 from models.quantize.search import Frontier, pareto
 from models.quantize.spec import QuantSpec
@@ -60,7 +65,9 @@ def size_mb(network: nn.Module, bits: Mapping[str, int]) -> float:
     Parameters x bits / 8 / 2^20, as the ZeroQ paper counts, without biases and BatchNorm.
     """
     layers = weighted_layers(network)
-    return sum(layers[name].weight.numel() * b for name, b in bits.items()) / _MIB_BITS
+    # One that several layers share is kept once.
+    of_weights = {layers[name].weight: b for name, b in bits.items()}
+    return sum(weight.numel() * b for weight, b in of_weights.items()) / _MIB_BITS
 
 
 def uniform_size_mb(network: nn.Module, spec: QuantSpec, image: Tensor) -> float:
@@ -76,9 +83,10 @@ def uniform_size_mb(network: nn.Module, spec: QuantSpec, image: Tensor) -> float
 def budget(network: nn.Module, spec: QuantSpec, image: Tensor) -> Budget:
     """Return the budget that `spec` sets for `network`; image: (1, 3, H, W) normalised input.
 
-    Raises BenchError when even the fewest bits everywhere take more.
+    Raises BenchError when even the fewest bits everywhere take more, NotApplicable when there is
+    no layer to quantize.
     """
-    weights = {name: layer.weight.numel() for name, layer in weighted_layers(network).items()}
+    weights = {name: layer.weight.numel() for name, layer in layers_to_quantize(network).items()}
     fixed = special_layers(network, spec, image)
     free = {name: count for name, count in weights.items() if name not in fixed}
     fixed_size = sum(weights[name] * bits for name, bits in fixed.items())
@@ -112,7 +120,7 @@ def sensitivity(
 
     images: (N, 3, H, W) normalised input, of any method. known: layers to pass over.
     """
-    base = copy.deepcopy(network).eval().to(images.device)
+    base = canonical_copy(network, images[:1])
     if spec.fold:
         fold_batchnorm(base, images[:1])
     free = budget(base, spec, images[:1]).free

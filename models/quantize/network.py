@@ -1,12 +1,12 @@
 """Quantize a whole network: weights once, activation ranges from one calibration pass."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from models.canonical import canonical_copy
 from models.errors import BenchError, NotApplicable
 from models.quantize.activation import (
     ActivationQuantizer,
@@ -23,10 +23,16 @@ from models.tracing import call_names
 
 
 class QuantizedNetwork(NamedTuple):
-    """A fake-quantized copy of a network and the activation ranges it was calibrated to."""
+    """A fake-quantized copy of a network.
+
+    quantizers: by the name of the module they sit at, with the ranges they were calibrated to.
+    weight_bits: of each convolution and linear layer by name, 32 for one left in float; None where
+        whoever made the network does not say.
+    """
 
     network: nn.Module
     quantizers: dict[str, ActivationQuantizer]
+    weight_bits: dict[str, int] | None = None
 
 
 def no_progress(done: int, total: int) -> None:
@@ -50,19 +56,21 @@ def quantize(
     weight_bits: of each convolution and linear layer, by name, where they are not all the spec's
     (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
 
-    Raises NotApplicable when the network has no site of the kind asked for, and BenchError when
-    there are no images or a range is not finite.
+    Raises NotApplicable when the network has no layer to quantize or no site of the kind asked for,
+    and BenchError when there are no images, a range is not finite, or layers that share a weight
+    have different bits.
     """
     if not len(images):
         raise BenchError("the calibration batch has no images; the method must give at least one")
-    quantized = copy.deepcopy(network).eval().to(images.device)
+    quantized = canonical_copy(network, images[:1])
     if spec.fold:
         fold_batchnorm(quantized, images[:1])
     special = special_layers(quantized, spec, images[:1])
     of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
     if spec.rounding == "adaround":
         in_order = {name: of_weights[name] for name in call_order(quantized, images[:1])}
-        layers, steps = weight_formats(in_order, spec), spec.rounding_iterations
+        layers = _each_weight_once(quantized, weight_formats(in_order, spec))
+        steps = spec.rounding_iterations
         adaround(quantized, layers, images, steps, spec.rounding_rate, progress)
     else:
         quantize_weights(quantized, weight_formats(of_weights, spec))
@@ -87,14 +95,28 @@ def quantize(
             raise BenchError(
                 f"the activation range of {name!r} is not finite; look at the calibration images"
             )
-    return QuantizedNetwork(quantized, quantizers)
+    return QuantizedNetwork(quantized, quantizers, of_weights)
 
 
 def quantize_weights(network: nn.Module, formats: Mapping[str, WeightFormat]) -> None:
-    """Replace the weights of the layers named in `formats` by their quantized values, in place."""
-    for name, weight_format in formats.items():
+    """Replace the weights of the layers named in `formats` by their quantized values, in place.
+
+    One that several layers share is quantized once.
+    """
+    for name, weight_format in _each_weight_once(network, formats).items():
         weight = network.get_submodule(name).get_parameter("weight")
         weight.data = quantize_weight(weight.detach(), weight_format)
+
+
+def _each_weight_once(
+    network: nn.Module, formats: Mapping[str, WeightFormat]
+) -> dict[str, WeightFormat]:
+    """Return `formats` without the layers that share their weight with an earlier one."""
+    layers = weighted_layers(network)
+    first: dict[Tensor, str] = {}
+    for name in formats:
+        first.setdefault(layers[name].weight, name)
+    return {name: formats[name] for name in first.values()}
 
 
 def weight_formats(bits: Mapping[str, int], spec: QuantSpec) -> dict[str, WeightFormat]:
@@ -115,16 +137,41 @@ def bits_of_weights(
     """Return the weight bits of every convolution and linear layer, by name.
 
     special: of the first and last layer. chosen: of the layers that have bits of their own.
-    Raises BenchError where the spec leaves a layer's bits open and `chosen` does not say them.
+    Raises BenchError where the spec leaves a layer's bits open and `chosen` does not say them, and
+    where layers that share a weight would have different ones. Raises NotApplicable when there is
+    no such layer and weights are to be quantized.
     """
     exceptions = {**special, **chosen}
-    bits_of = {}
-    for name in weighted_layers(network):
+    bits_of: dict[str, int] = {}
+    layers = weighted_layers(network) if spec.w_bits == FLOAT_BITS else layers_to_quantize(network)
+    of_weight: dict[Tensor, int] = {}
+    for name, layer in layers.items():
         bits = exceptions.get(name, spec.w_bits)
         if not isinstance(bits, int):
             raise BenchError(f"quant.w_bits={bits}: the bits of the layer {name!r} are not chosen")
+        if of_weight.setdefault(layer.weight, bits) != bits:
+            raise BenchError(
+                f"the layer {name!r} shares its weight with another, and they are to have "
+                f"{bits} and {of_weight[layer.weight]} bits; give both the same, or weights of "
+                "their own"
+            )
         bits_of[name] = bits
     return bits_of
+
+
+def layers_to_quantize(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Return the convolutions and linear layers by name; raises NotApplicable without any."""
+    layers = weighted_layers(network)
+    if layers:
+        return layers
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        raise NotApplicable(
+            "the network is TorchScript, whose layers cannot be seen: nothing would be quantized; "
+            "name the function that builds it in Python"
+        )
+    raise NotApplicable(
+        "the network has no nn.Conv2d or nn.Linear layer: nothing would be quantized"
+    )
 
 
 def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
@@ -134,8 +181,11 @@ def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[s
     """
     if spec.first_bits is None and spec.last_bits is None:
         return {}
+    layers_to_quantize(network)
     names = call_order(network, image)
-    special = {}
+    special: dict[str, int] = {}
+    if not names:
+        return special
     if spec.first_bits is not None:
         special[names[0]] = spec.first_bits
     if spec.last_bits is not None:

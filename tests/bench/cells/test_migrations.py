@@ -42,7 +42,8 @@ def test_every_key_of_the_first_version_keeps_its_value(store: Store, id: str) -
     assert {key: read.pop(key) for key in written} == written
     assert read == {
         **{"schema_version": 3, "left_out": 0, "correct_sha256": None, "checksum": None},
-        "warnings": [],
+        **{"warnings": [], "quantized_weights": None},
+        **{"quantized_multiplications": None, "quantized_inputs": None},
     }
 
 

@@ -108,8 +108,8 @@ def test_a_label_beyond_the_classes() -> None:
     with pytest.raises(BenchError) as error:
         run(network, numbered([0, 9, 1]))
     assert str(error.value) == (
-        "numbers has a label 9 and the network only 9 classes; choose a data set that belongs to "
-        "the model"
+        "numbers has 10 classes and the network 9 outputs; choose a data set that belongs to the "
+        "model, or a model with as many outputs"
     )
 
 

@@ -218,6 +218,19 @@ def test_footnotes_begin_with_the_warnings_and_count_their_cells(jobs, results):
     ]
 
 
+def test_footnotes_say_how_much_is_quantized(jobs, results):
+    shares = {"quantized_weights": 99.8, "quantized_multiplications": 100.0, "quantized_inputs": 5}
+    of_both = record(jobs[0], 180, **shares)
+    assert footnotes([of_both], cell_rows(jobs[:1], [of_both]))[-2] == (
+        "resnet20, quantized: 99.8 % of the weights, the weight of 100.0 % of the multiplications, "
+        "the input of 5.0 % of the multiplications"
+    )
+    of_inputs = record(jobs[0], 180, w_bits=32, **shares)
+    assert footnotes([of_inputs], cell_rows(jobs[:1], [of_inputs]))[-2] == (
+        "resnet20, quantized: the input of 5.0 % of the multiplications"
+    )
+
+
 def test_heading_names_many_seeds_by_the_first_and_the_last(jobs):
     cells = cell_rows(jobs[:7], [])
     cells["seed"] = range(7)

@@ -71,6 +71,29 @@ def test_output_that_is_used_elsewhere_is_refused() -> None:
         fold_batchnorm(network, torch.randn(1, 3, 4, 4))
 
 
+def test_a_synchronised_batchnorm_is_folded_behind_a_convolution() -> None:
+    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.BatchNorm1d(64))
+    network.train()(x)
+    before = network.eval()(x)
+    network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    with torch.no_grad():
+        assert fold_batchnorm(network, x[:1]) == ["1"]
+        assert torch.allclose(network(x), before, atol=1e-5)
+
+
+def test_chance_is_not_taken_for_another_use() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), Dropping()).eval()
+    with pytest.raises(NotApplicable, match="two passes of one image differ, so that folding"):
+        fold_batchnorm(network, torch.ones(1, 3, 4, 4))
+
+
+class Dropping(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5)
+
+
 def test_batchnorm_before_its_convolution_is_left() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 3, 1)).eval()
     assert fold_batchnorm(network, torch.randn(1, 3, 4, 4)) == []
@@ -102,7 +125,7 @@ def test_first_and_last_bits_reach_the_layers_called_first_and_last() -> None:
     x = torch.randn(2, 3, 5, 5)
     assert call_order(network, x[:1]) == ["stem", "middle", "head"]
     spec = QuantSpec(2, 2, sites="all", first_bits=8, last_bits=32, w_granularity="tensor")
-    quantized, quantizers = quantize(network, spec, x)
+    quantized, quantizers, _ = quantize(network, spec, x)
     assert {name: q.bits for name, q in quantizers.items()} == {"stem": 8, "middle": 2}
     assert len(quantized.get_parameter("middle.weight").unique()) <= 4
     assert len(quantized.get_parameter("stem.weight").unique()) > 4

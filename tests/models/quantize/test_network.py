@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.errors import BenchError, NotApplicable
 from models.quantize.activation import weighted_layers
+from models.quantize.mixed import size_mb
 from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import QuantSpec
@@ -246,3 +247,68 @@ def test_repeatable(tiny_network: nn.Module, images: Tensor, bits: tuple[int, in
 def test_a_calibration_batch_without_images(tiny_network: nn.Module, images: Tensor) -> None:
     with pytest.raises(BenchError, match="the calibration batch has no images"):
         quantize(tiny_network, QuantSpec(4, 4), images[:0])
+
+
+class Scaling(nn.Module):
+    """Scales its input, in place or not, before a network sees it."""
+
+    def __init__(self, network: nn.Module, in_place: bool) -> None:
+        super().__init__()
+        self.network, self.in_place = network, in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x.mul_(0.9) if self.in_place else x * 0.9)
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "adaround"])
+def test_calibration_images_are_as_they_were_at_each_pass(
+    tiny_network: nn.Module, images: Tensor, rounding: str
+) -> None:
+    spec = QuantSpec(4, 4, rounding=rounding, rounding_iterations=3, fold=True)
+    ranges = []
+    for in_place in (True, False):
+        given = images.clone()
+        made = quantize(Scaling(tiny_network, in_place), spec, given)
+        assert torch.equal(given, images)
+        ranges.append([(float(q.low), float(q.high)) for q in made.quantizers.values()])
+        weights = [layer.weight for layer in layers_of(made.network)]
+        ranges[-1].extend((float(w.min()), float(w.max())) for w in weights)
+    assert ranges[0] == ranges[1]
+
+
+def test_a_network_without_a_layer_to_see_is_refused(
+    tiny_network: nn.Module, images: Tensor
+) -> None:
+    traced = torch.jit.trace(tiny_network.eval(), images[:1])
+    for spec in (QuantSpec(2, 32), QuantSpec(32, 32, first_bits=4), QuantSpec(4, 4, sites="all")):
+        with pytest.raises(NotApplicable, match="is TorchScript, whose layers cannot be seen"):
+            quantize(traced, spec, images)
+    with pytest.raises(NotApplicable, match=r"has no nn\.Conv2d or nn\.Linear layer: nothing"):
+        quantize(nn.Sequential(nn.Conv1d(3, 3, 1)), QuantSpec(4, 32), images[..., 0])
+
+
+class Tied(nn.Module):
+    """Two linear layers of one weight, which is far from symmetric."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        weight = torch.linspace(-0.2, 3, 16).exp().view(4, 4)
+        self.a.weight = self.b.weight = nn.Parameter(weight, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(x.mean((2, 3))[:, [0, 1, 2, 0]]))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "adaround"])
+def test_a_weight_that_layers_share_is_quantized_once(images: Tensor, rounding: str) -> None:
+    spec = QuantSpec(3, 32, w_range="mse", rounding=rounding, rounding_iterations=1)
+    network = Tied()
+    made = quantize(network, spec, images).network
+    first, second = layers_of(made)
+    assert first.weight is second.weight
+    once = quantize_weight(network.a.weight, WeightFormat(3, "affine", "channel", "mse"))
+    assert rounding == "adaround" or torch.equal(first.weight, once)
+    assert size_mb(network, {"a": 3, "b": 3}) == 16 * 3 / 8 / 2**20
+    with pytest.raises(BenchError, match="'b' shares its weight with another, and they are to ha"):
+        quantize(network, QuantSpec(3, 32, last_bits=8), images)
