@@ -109,18 +109,21 @@ def _divergences(counts: np.ndarray, levels: int) -> np.ndarray:
     filled bins of its level, it is sum c_i log(c_i / m_i) / N and a term for the totals of P and Q.
     """
     starts = _starts(levels)
-    ends = starts[:, -1]
     filled, mass = _cumulative(counts > 0), _cumulative(counts)
-    means = np.diff(mass[starts]) / np.maximum(np.diff(filled[starts]), 1)
-    inside, last = mass[ends], counts[ends - 1]
-    clipped = mass[-1] - inside
+    ends = starts[:, -1]
+    # What is clipped into an empty bin has no counterpart in Q.
+    has_counterpart = (mass[ends] == mass[-1]) | (counts[ends - 1] > 0)
+    candidates = np.flatnonzero((filled[ends] >= levels) & has_counterpart)
+    starts, ends = starts[candidates], ends[candidates]
+    of_levels = np.diff(mass[starts])
+    means = of_levels / np.maximum(np.diff(filled[starts]), 1)
+    clipped, last = mass[-1] - mass[ends], counts[ends - 1]
     of_p = _cumulative(_xlogy(counts, counts))[ends]
     of_p += _xlogy(last + clipped, last + clipped) - _xlogy(last, last)
-    of_q = _xlogy(np.diff(mass[starts]), means).sum(1) + _xlogy(clipped, means[:, -1])
-    # What is clipped into an empty bin has no counterpart in Q.
-    candidate = (filled[ends] >= levels) & ((clipped == 0) | (last > 0))
-    sums = (of_p - of_q) / max(mass[-1], 1) + np.log(np.maximum(inside, 1) / max(mass[-1], 1))
-    return np.where(candidate, sums, np.inf)
+    of_q = _xlogy(of_levels, means).sum(1) + _xlogy(clipped, means[:, -1])
+    divergences = np.full(_BINS + 1 - levels, np.inf)
+    divergences[candidates] = (of_p - of_q) / mass[-1] + np.log(mass[ends] / mass[-1])
+    return divergences
 
 
 @lru_cache(maxsize=4)
