@@ -107,15 +107,15 @@ def _parser() -> argparse.ArgumentParser:
     validate.set_defaults(action=_lazy("bench.commands.validate", "validate"))
 
     ls = commands.add_parser("ls", help="list what can be named")
-    ls.add_argument("what", choices=_LISTABLE)
+    ls.add_argument("what", type=_plural, choices=_LISTABLE)
     ls.set_defaults(action=_lazy("bench.commands.ls", "ls"))
 
     status = commands.add_parser("status", help="how many cells are measured")
     status.add_argument("--experiment", metavar="NAME")
     status.set_defaults(action=_lazy("bench.commands.status", "status"))
 
-    table = commands.add_parser("table", help="a paper's table, or what an experiment measured")
-    table.add_argument("name", metavar="NAME", help="of a table or an experiment: bench ls tables")
+    table = commands.add_parser("table", help="a paper's table, or what was measured")
+    table.add_argument("name", metavar="NAME", help="of a table, an experiment or a group")
     table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
     table.add_argument("--missing", action="store_true", help="commands for what is not run, only")
     table.set_defaults(action=_lazy("bench.commands.table", "table"))
@@ -135,8 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     recipe.set_defaults(action=_lazy("bench.commands.recipe", "recipe"))
 
     compare = commands.add_parser("compare", help="who wins, and whether that is resolved")
-    compare.add_argument("first", metavar="NAME", help="of an experiment, or the id of a cell")
-    compare.add_argument("second", metavar="ID", nargs="?", help="of another cell")
+    compare.add_argument(
+        "names", metavar="NAME", nargs="+", help="of an experiment or a group, or two ids of cells"
+    )
     compare.add_argument("--format", choices=["text", "md"], default="text")
     compare.add_argument("--out", type=Path, metavar="FILE", help="write there")
     compare.set_defaults(action=_lazy("bench.commands.compare", "compare"))
@@ -201,12 +202,21 @@ def _parser() -> argparse.ArgumentParser:
 _LISTABLE = ["models", "methods", "quant", "recipes", "data", "experiments", "tables"]
 
 
+def _plural(word: str) -> str:
+    """Return the name of a list where the group is named, as in `model=`."""
+    return f"{word}s" if f"{word}s" in _LISTABLE else word
+
+
 def _overrides(rest: Sequence[str]) -> list[str]:
     """Return what argparse left over, which must be config overrides (key=value)."""
     for word in rest:
         if word.startswith("-") or "=" not in word:
             raise BenchError(f"unknown argument {word!r}; overrides look like key=value")
-    return list(rest)
+    if not rest:
+        return []
+    from bench.config.words import as_hydra_reads
+
+    return list(map(as_hydra_reads, rest))
 
 
 def _lazy(module: str, function: str) -> Callable[[argparse.Namespace], int]:

@@ -1,4 +1,4 @@
-"""`bench compare`: two cells, or all pairs of an experiment's methods, and what is resolved."""
+"""`bench compare`: two cells, or all pairs of methods of many, and what is resolved."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.commands.recipe import differing_rows, flat
 from bench.config.experiments import outputs_of
+from bench.config.files import options
+from bench.config.words import as_hydra_reads
 from bench.console import put
 from bench.statistics.intervals import wilson_interval
 from bench.statistics.significance import (
@@ -22,9 +24,10 @@ from bench.statistics.significance import (
     smallest_paired_difference,
     smallest_unpaired_difference,
 )
-from bench.tables.cell_rows import cell_rows
+from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.pairs import EQUAL, UNRESOLVED, compare_methods
 from bench.tables.summarise import parameter_value
+from bench.tables.table import group_of
 from models.errors import BenchError
 
 _FORMATS = {"text": "simple", "md": "github"}
@@ -32,22 +35,37 @@ _WIDEST = 44
 
 
 def compare(arguments: Namespace) -> int:
-    """Print the comparison of two cells, or of every pair of methods of an experiment; return 0.
+    """Print the comparison of two cells, or of every pair of an experiment or a group; return 0.
 
     Raises BenchError for an unknown name, a cell without a number, cells of different images, or a
     file that cannot be written.
     """
-    if arguments.second and "=" in arguments.second:  # argparse cannot tell an override from an id
-        arguments.overrides.append(arguments.second)
-        arguments.second = None
+    # argparse cannot tell an override from a name.
+    overrides = [*(word for word in arguments.names if "=" in word), *arguments.overrides]
+    arguments.names = [word for word in arguments.names if "=" not in word]
+    arguments.overrides = list(map(as_hydra_reads, overrides))
     store = Store(outputs_of(arguments.overrides))
-    if arguments.second is None:
-        text = _experiment(arguments, store)
-    else:
-        first, second = _measured(store, arguments.first), _measured(store, arguments.second)
-        text = "\n".join(_cells(first, second, store))
+    match arguments.names:
+        case [name]:
+            text = _many(name, arguments, store)
+        case [first, second]:
+            text = "\n".join(_cells(*_two(first, second, arguments, store), store))
+        case names:
+            raise BenchError(
+                f"compare takes one experiment or group, or two cells; not {len(names)}"
+            )
     put(text + "\n", arguments.out)
     return 0
+
+
+def _two(first: str, second: str, arguments: Namespace, store: Store) -> tuple[Result, Result]:
+    for name in (first, second):
+        if name in options("experiment", arguments.config_dir):
+            raise BenchError(
+                f"{name!r} is an experiment; `bench compare {name}` compares its methods, and two "
+                "ids of `bench status` two cells"
+            )
+    return _measured(store, first), _measured(store, second)
 
 
 def _measured(store: Store, prefix: str) -> Result:
@@ -125,22 +143,29 @@ def _who(difference: Difference, differ: int) -> str:
     return f"{leader} is ahead, but unresolved: these images do not tell A and B apart"
 
 
-def _experiment(arguments: Namespace, store: Store) -> str:
-    requests = experiment_requests(arguments.first, arguments.overrides, arguments.config_dir)
-    cells = cell_rows(requests, store.results())
-    pairs = compare_methods(cells, lambda id: store.correctness(id)["top1"])
+def _many(name: str, arguments: Namespace, store: Store) -> str:
+    cells = _rows(name, arguments, store.results())
+
+    def correctness(id: str) -> np.ndarray:
+        return store.correctness(id)["top1"]
+
+    what = "methods"
+    pairs = compare_methods(cells, correctness)
+    if pairs.empty:
+        what = "quantizers"
+        pairs = compare_methods(cells, correctness, parts=("method", "quant"))
     if pairs.empty:
         raise BenchError(
-            f"experiment {arguments.first!r} asks no two methods the same; compare two of its "
+            f"{name!r} has no two methods or quantizers on the same condition; compare two of its "
             "cells by their ids"
         )
     measured = pairs[pairs["seeds"] > 0]
     decided = int((~measured["winner"].isin([UNRESOLVED, EQUAL])).sum())
-    count = f"{len(measured)} of {len(pairs)} pairs of methods are measured, {decided} are resolved"
-    if len(measured) < len(pairs):
-        count += f"; `bench status --experiment {arguments.first}` lists what is missing"
+    count = f"{len(measured)} of {len(pairs)} pairs of {what} are measured, {decided} are resolved"
+    if len(measured) < len(pairs) and name in options("experiment", arguments.config_dir):
+        count += f"; `bench status --experiment {name}` lists what is missing"
     lines = [
-        f"{arguments.first}: {count}",
+        f"{name}: {count}",
         "top-1 and difference (first - second) in %, with a 95 % interval not corrected for the "
         "number of pairs",
         "one seed: exact McNemar test and bootstrap over images, other seeds may differ more; "
@@ -151,6 +176,13 @@ def _experiment(arguments: Namespace, store: Store) -> str:
         lines = [f"{line}  " for line in lines]
     body = _shown(measured).to_markdown(**_style(arguments.format))
     return "\n".join([*lines, "", body]) if len(measured) else lines[0]
+
+
+def _rows(name: str, arguments: Namespace, results: list[Result]) -> pd.DataFrame:
+    if name not in options("experiment", arguments.config_dir):
+        return recorded_rows(group_of(name, results, arguments.config_dir))
+    requests = experiment_requests(name, arguments.overrides, arguments.config_dir)
+    return cell_rows(requests, results)
 
 
 def _style(to: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """`bench run --dry-run`: what would be measured, and what that takes. Nothing is written."""
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.cells.cell import Cell, plan
+from bench.cells.differences import differences, typed_values
 from bench.cells.recipe import recipe_of
 from bench.cells.request import request_of
 from bench.cells.result import Result
@@ -34,8 +36,11 @@ def dry_run(line: Line) -> int:
     counts: Counter[str] = Counter()
     refused: dict[str, list[str]] = {}  # jobs by what is said of them
     left: list[Cell] = []
+    words: dict[str, set[str]] = {}  # by id of a cell: in which it differs from others
     listings = Listings()
-    for job, composed in typed_jobs(line.overrides, line.multirun, line.user_configs):
+    asked = typed_jobs(line.overrides, line.multirun, line.user_configs)
+    differing = differences([typed_values(job) for job, _ in asked])
+    for (job, composed), its_words in zip(asked, differing, strict=True):
         try:
             config = read_config(composed)
             cell = plan(request_of(config), listings)
@@ -48,6 +53,7 @@ def dry_run(line: Line) -> int:
             continue
         if result is None:
             left.append(cell)
+            words[cell.id] = set(its_words)
         counts["left" if result is None else result.status] += 1
     earlier = _earlier({_outputs(cell) for cell in left})
     failed = sum(map(_failed, left))
@@ -55,8 +61,10 @@ def dry_run(line: Line) -> int:
     impossible = sum(map(len, refused.values()))
     for text in _summary(counts, failed, impossible, len(references)):
         say(text)
+    if varying := _varying(differing):
+        say(f"varying: {varying}")
     planned = [_planned(cell, earlier) for cell in [*references, *left]]
-    for text in _costs(forecast(planned, earlier)):
+    for text in _costs(forecast(_distinct(planned, words), earlier)):
         say(text)
     for reason, jobs in refused.items():
         several = f"{len(jobs)} cells, the first: " if len(jobs) > 1 else ""
@@ -86,6 +94,29 @@ def _references(left: Sequence[Cell]) -> list[Cell]:
     for cell in left:
         floats.pop(cell.id, None)
     return [cell for cell in floats.values() if known_result(cell) is None]
+
+
+def _varying(differing: Sequence[Sequence[str]]) -> str:
+    """Return the values of each key that varies, as one would type them."""
+    values: dict[str, dict[str, None]] = {}
+    for word in itertools.chain.from_iterable(differing):
+        key, _, value = word.partition("=")
+        values.setdefault(key, {})[value] = None
+    return " ".join(f"{key}={','.join(of_key)}" for key, of_key in values.items())
+
+
+def _distinct(planned: Sequence[Planned], words: Mapping[str, set[str]]) -> list[Planned]:
+    """Return `planned`, each with what its kind alone has in its name."""
+    of_kind: dict[str, set[str]] = {}
+    for cell in planned:
+        own = words.get(cell.id, set())
+        of_kind[cell.kind] = of_kind.get(cell.kind, own) & own
+    said = ("model=", "data=", "method=")
+    names = {
+        kind: sorted(word for word in own if not word.startswith(said))
+        for kind, own in of_kind.items()
+    }
+    return [cell._replace(name=" ".join([cell.name, *names[cell.kind]])) for cell in planned]
 
 
 def _planned(cell: Cell, earlier: Sequence[Result]) -> Planned:

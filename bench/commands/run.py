@@ -10,7 +10,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from bench.commands.run_help import help_text
-from bench.commands.run_line import read_line
+from bench.commands.run_line import Line, read_line
 from bench.config.compose import compose_errors, explain
 from bench.config.experiments import check_typed
 from bench.config.files import config_folder
@@ -36,7 +36,7 @@ def run(args: Sequence[str]) -> int:
         say(help_text(line.overrides, line.user_configs))
         return 0
     if line.only_prints:
-        say(_printed(line.args).rstrip("\n"))
+        say(_printed(line).rstrip("\n"))
         return 0
     # A mistake is said before PyTorch is imported.
     check_typed(line.overrides, line.multirun, line.user_configs)
@@ -45,6 +45,7 @@ def run(args: Sequence[str]) -> int:
         from bench.commands.dry_run import dry_run
 
         return dry_run(line)
+    from bench.commands.run_end import conclusion
     from bench.config.launchers import lost_by_launcher
     from bench.measure.resources import Resources
     from bench.sweep.journal import Journal
@@ -57,46 +58,43 @@ def run(args: Sequence[str]) -> int:
     with _errors_in_one_line() as verbose, resources.hosting:
         try:
             with environment(child_environment()):  # for the workers of launchers
-                _hydra(line.args, session)
+                _hydra(line, session)
         except Exception as error:
             lost = None if verbose else lost_by_launcher(error)
             if lost is None:
                 raise
         entries = session.finish()
-    counts = Counter(entry.status for entry in entries)
+    log = logging.getLogger("bench")
     if len(entries) > 1:
-        reasons = Counter(entry.reason for entry in entries if entry.status == "refused")
-        for reason, count in reasons.items():
-            if count > 1:
-                logging.getLogger("bench").info("%d times: error: %s", count, reason)
-        words = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        logging.getLogger("bench").info("%d cells: %s", len(entries), words)
+        for text in conclusion(entries, line.overrides):
+            log.info(text)
     if lost is not None:
-        logging.getLogger("bench").error(
+        log.error(
             "error: %s; finished cells are kept, run the same line again for the others", lost
         )
         return 1
+    counts = Counter(entry.status for entry in entries)
     return 1 if counts["failed"] or counts["refused"] else 0
 
 
-def _hydra(args: Sequence[str], task: "Callable[[DictConfig], None]") -> None:
-    """Let Hydra do what `args` say, with `task` for each job."""
+def _hydra(line: Line, task: "Callable[[DictConfig], None]") -> None:
+    """Let Hydra do what the line says, with `task` for each job."""
     import hydra
 
     from bench.config.launchers import prefer_own_defaults
 
-    register_own(args)
+    register_own(line.args)
     prefer_grids()
     prefer_own_defaults()
-    sys.argv = ["bench run", *with_choices(args)]
+    sys.argv = ["bench run", *with_choices(line.args, line.user_configs)]
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(task)()
 
 
-def _printed(args: Sequence[str]) -> str:
+def _printed(line: Line) -> str:
     """Return what Hydra prints for a line that runs nothing, such as one with `--cfg job`."""
     printed = StringIO()
     with _errors_in_one_line(), redirect_stdout(printed):
-        _hydra(args, lambda composed: None)
+        _hydra(line, lambda composed: None)
     return printed.getvalue()
 
 

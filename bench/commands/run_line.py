@@ -48,7 +48,7 @@ def read_line(args: Sequence[str]) -> Line:
     if user_configs is not None:
         check_user_configs(user_configs)
     check_words(typed.overrides, user_configs)
-    check_one_experiment(typed.overrides)
+    check_one_experiment(typed.overrides, user_configs)
     flags = list(given)
     for override in typed.overrides:
         flags.remove(override)

@@ -62,7 +62,7 @@ def composed_jobs(
     return [(words, configs.compose(words)) for words in ([f"experiment={name}", *j] for j in jobs)]
 
 
-def check_one_experiment(overrides: Sequence[str]) -> None:
+def check_one_experiment(overrides: Sequence[str], user_configs: Path | None = None) -> None:
     """Raise BenchError for `overrides` that name several experiments.
 
     Hydra would take their names for the values of a sweep, or merge their configs, and run none of
@@ -70,7 +70,7 @@ def check_one_experiment(overrides: Sequence[str]) -> None:
     """
     for override in overrides:
         match = _EXPERIMENT.fullmatch(override)
-        if match and (match[1].startswith("[") or len(jobs_of([override])) > 1):
+        if match and (match[1].startswith("[") or len(jobs_of([override], None, user_configs)) > 1):
             raise BenchError(f"{override}: give one experiment a run; each has a sweep of its own")
 
 

@@ -83,7 +83,7 @@ def jobs_of_sweep(
     return jobs if shard is None else jobs_of_shard(jobs, shard)
 
 
-def with_choices(args: Sequence[str]) -> list[str]:
+def with_choices(args: Sequence[str], user_configs: Path | None = None) -> list[str]:
     """Return `args` of a multirun so that values of a swept group are part of each job alone.
 
     Hydra composes what is not swept before it takes the lists apart, and would look for
@@ -93,10 +93,11 @@ def with_choices(args: Sequence[str]) -> list[str]:
     if not {"-m", "--multirun"} & set(args):
         return list(args)
     plain = [arg for arg in args if "=" in arg and not arg.startswith("-")]
-    several = {arg.partition("=")[0] for arg in plain if len(jobs_of([arg])) > 1}
+    count = {arg: len(jobs_of([arg], user_configs=user_configs)) for arg in plain}
+    several = {arg.partition("=")[0] for arg in plain if count[arg] > 1}
     return [
         f"{key}=choice({value})"
-        if arg in plain and key.split(".")[0] in several and "." in key and len(jobs_of([arg])) == 1
+        if key.split(".")[0] in several and "." in key and count.get(arg) == 1
         else arg
         for arg in args
         for key, _, value in [arg.partition("=")]

@@ -1,10 +1,10 @@
-"""Tables by name: of a paper, or of an experiment."""
+"""Tables by name: of a paper, of an experiment, or of a group of cells."""
 
 from functools import cache
 from pathlib import Path
 
 from bench.config.files import options
-from bench.tables.table import Table, TableSource, experiment_table
+from bench.tables.table import Table, TableSource, cells_table
 from models.errors import BenchError
 from models.registry import did_you_mean
 
@@ -18,7 +18,7 @@ def table_names() -> tuple[str, ...]:
 
 
 def make_table(name: str, source: TableSource) -> Table:
-    """Return the table called `name`, of a paper or of an experiment.
+    """Return the table called `name`, of a paper, of an experiment or of a group.
 
     Raises BenchError for an unknown name, or cells that do not compose.
     """
@@ -30,7 +30,8 @@ def make_table(name: str, source: TableSource) -> Table:
 
         return paper_table(name, load_definition(name), load_published(), source)
     experiments = options("experiment", source.user_configs)
-    if name not in experiments:
-        names = {*experiments, *table_names()}
+    groups = {result.group for result in source.results}
+    if name not in experiments and name not in groups:
+        names = {*experiments, *groups, *table_names()}
         raise BenchError(f"unknown table {name!r}; {did_you_mean(name, names)}")
-    return experiment_table(name, source)
+    return cells_table(name, source)

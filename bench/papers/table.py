@@ -11,6 +11,7 @@ from bench.papers.layout import csv_rows, layout, missing_commands
 from bench.papers.notes import about_numbers, meaning
 from bench.papers.published import Published
 from bench.tables.cell_rows import cell_rows
+from bench.tables.limits import other_limits
 from bench.tables.notes import footnotes, measured_on
 from bench.tables.table import Table, TableSource
 
@@ -45,4 +46,6 @@ def paper_table(
     notes = [*reasons, *about_numbers(compared, definition, published), *recipes]
     if commands:
         notes.append(f"bench run -m experiment={name} runs what is not run; {_EACH.format(name)}")
+        requests = table_requests(name, source.overrides, source.user_configs, floats=False)
+        notes += other_limits(requests, source.results)
     return Table(texts, csv_rows(compared), above, notes, list(dict.fromkeys(commands)))

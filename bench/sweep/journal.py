@@ -29,12 +29,16 @@ _JOURNAL = "QUANTIZATION_BENCH_JOURNAL"
 
 
 class Entry(NamedTuple):
-    """One line of a journal. status: done, found, skipped, failed or refused."""
+    """One line of a journal. status: done, found, skipped, failed or refused.
+
+    outputs: the folder of its result, where it has one.
+    """
 
     status: str
     label: str
     id: str | None = None
     reason: str | None = None
+    outputs: str | None = None
 
 
 class Journal:

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from multiprocessing import current_process
 from pathlib import Path
@@ -20,6 +20,7 @@ from bench.cells.store import Store
 from bench.config.schema import read_config
 from bench.console import prepare_streams, show_log
 from bench.machine.children import import_last_from
+from bench.measure.clock import known_as
 from bench.measure.resources import Resources
 from bench.measure.run import Outcome, known_result, run_cell
 from bench.sweep.journal import Entry, Journal
@@ -32,7 +33,6 @@ from models.errors import BenchError
 log = logging.getLogger(__name__)
 
 _NOT_OF_FLOAT = ("method", "quant", "recipe", "seed")
-_CHOSEN_ONE = ("model", "data", "method", "quant", "recipe")
 
 
 class Session:
@@ -72,6 +72,7 @@ class Session:
         self._folder = folder
         self._deferred: list[tuple[Cell, Sequence[str]]] = []
         self._entries: list[Entry] = []
+        self._jobs: Sequence[Sequence[str]] = ()
         self._uploads = Uploads()
         self._patience_seconds = 0.0
         self._modes: dict[str, str] = {}
@@ -89,12 +90,12 @@ class Session:
         try:
             if self._folder is not None:
                 os.chdir(self._folder)  # for relative paths
-            _refuse_lists(HydraConfig.get().runtime.choices)
             config = read_config(composed)
             self._resources.hosting.open(config.runtime)
             self._clean(config.paths.outputs)
             cell = plan(request_of(config), self._resources.listings)
-            outcome = run_cell(cell, self._resources, wait=not in_a_row)
+            with known_as(" ".join(self._varying(job))):
+                outcome = run_cell(cell, self._resources, wait=not in_a_row)
         except (BenchError, OSError) as error:
             self._note(Entry("refused", _label(job), reason=str(error)))
             return
@@ -106,6 +107,7 @@ class Session:
 
     def expect(self, jobs: Sequence[Sequence[str]]) -> None:
         """Say which jobs there are, before the first of them: the overrides of each."""
+        self._jobs = jobs
         if self._journal is not None:
             self._journal.expect(jobs)
 
@@ -128,7 +130,9 @@ class Session:
             log.info("waiting for %d cells that another process measures", len(self._deferred))
         for cell, job in self._deferred:
             try:
-                self._take(run_cell(cell, self._resources, wait=True), job)
+                with known_as(" ".join(self._varying(job))):
+                    outcome = run_cell(cell, self._resources, wait=True)
+                self._take(outcome, job)
             except (BenchError, OSError) as error:
                 self._note(Entry("refused", _label(job), reason=str(error)))
         journal = self._journal
@@ -146,7 +150,12 @@ class Session:
                 len(missing),
                 missing[0].parent,
             )
-        return _once(journal) if journal else self._entries
+        return self._in_order(_once(journal)) if journal else self._entries
+
+    def _in_order(self, entries: list[Entry]) -> list[Entry]:
+        """Return the entries of a sweep in the order of its jobs, where that is known."""
+        place = {_label(job): place for place, job in enumerate(self._jobs)}
+        return sorted(entries, key=lambda entry: place.get(entry.label, len(place)))
 
     def _clean(self, outputs: Path) -> None:
         """Remove what killed processes left under `outputs`, before anything is added to it."""
@@ -159,11 +168,16 @@ class Session:
             self._deferred.append((outcome.cell, job))
             return
         result = outcome.result
-        varying = self._journal.words(job) if self._journal else []
+        varying = self._varying(job)
         self._track(result, outcome.cell.request, varying)
         status = "found" if outcome.kind == "found" else result.status
-        entry = Entry(status, _label(job), result.id, result.reason)
+        outputs = str(outcome.cell.request.config.paths.outputs.resolve())
+        entry = Entry(status, _label(job), result.id, result.reason, outputs)
         self._note(entry, describe(entry, result, varying), result.warnings)
+
+    def _varying(self, job: Sequence[str]) -> Sequence[str]:
+        """Return the words in which a job differs from others of its sweep."""
+        return self._journal.words(job) if self._journal else ()
 
     def _note(self, entry: Entry, line: str | None = None, warnings: Sequence[str] = ()) -> None:
         self._entries.append(entry)
@@ -248,13 +262,6 @@ def _once(journal: Journal) -> list[Entry]:
 
 def _label(overrides: Sequence[str]) -> str:
     return " ".join(overrides) or "the default cell"
-
-
-def _refuse_lists(choices: Mapping[str, Any]) -> None:
-    """Hydra merges the configs of group=[a,b] into one, and then names no choice for the group."""
-    for group in _CHOSEN_ONE:
-        if group not in choices:
-            raise BenchError(f"{group}=[...] mixes configs; list values with -m and no brackets")
 
 
 def describe(entry: Entry, result: Result | None, varying: Iterable[str] = ()) -> str:

@@ -1,11 +1,12 @@
-"""Join the cells an experiment asks for with the results there are."""
+"""One row a cell: of those an experiment asks for, with their results, or of results alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bench.cells.differences import leaves, recorded_values
 from bench.cells.lookup import find_results
 from bench.cells.request import Request, reported_name
 from bench.cells.result import Result
@@ -44,6 +45,34 @@ def cell_rows(
     for request, result in zip(asked, find_results(asked, results), strict=True):
         row = _request_values(request.effective) | _result_values(result)
         rows.append(row | {"command": run_command(request.overrides, user_configs)})
+    return _table(rows)
+
+
+def recorded_rows(results: Sequence[Result]) -> pd.DataFrame:
+    """Return one row a result, as `cell_rows` does, from what its record says.
+
+    A number of images counts where cells of one data set differ in it. There are no commands.
+    """
+    rows = []
+    ordered = sorted(results, key=lambda result: (result.started_at, result.id))
+    for result in {result.request_id: result for result in ordered}.values():
+        values = recorded_values(result)
+        budget = {key: values.pop(f"quant.{key}", None) for key in ("size_mb", "mean_bits")}
+        values |= {
+            "weights": values.pop("model.weights"),
+            "w_bits": _w_text({"w_bits": values.pop("quant.w_bits"), **budget}),
+            "a_bits": values.pop("quant.a_bits"),
+        }
+        row = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        rows.append(row | _result_values(result) | {"command": None})
+    cells = _table(rows)
+    counts = [key for key in ("data.limit", "data.subset") if key in cells]
+    alike = [key for key in counts if (cells.groupby("data")[key].nunique() < 2).all()]
+    return cells.drop(columns=alike)
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return `rows` without what says nothing in them."""
     idle = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
         idle.append("quant.w_candidates")
@@ -66,16 +95,9 @@ def _request_values(config: Config) -> dict[str, Any]:
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):
         rest = {key: value for key, value in values.items() if key not in _ELSEWHERE}
-        row |= dict(_flat(rest, f"{group}."))
+        pairs = leaves(rest, f"{group}.")
+        row |= {key: tuple(value) if isinstance(value, list) else value for key, value in pairs}
     return row
-
-
-def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, tuple(value) if isinstance(value, list) else value
 
 
 def _w_text(quant: dict[str, Any]) -> int | str:

@@ -1,6 +1,6 @@
 """All pairs of methods of an experiment, wherever their conditions are the same."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -19,18 +19,25 @@ Correctness = Callable[[str], np.ndarray]
 _NUMBERS = ("top1_first", "top1_second", "points", "low", "high", "p", "p_holm", "winner")
 
 
-def split_keys(cells: pd.DataFrame) -> tuple[list[str], list[str]]:
+def split_keys(
+    cells: pd.DataFrame, parts: Sequence[str] = ("method",)
+) -> tuple[list[str], list[str]]:
     """Return the columns that name the methods of a table, and those that hold its conditions.
 
     Parameters of a method name it; networks, data, the quantizer and the bits are conditions.
+    parts: the groups whose values are names: with `quant`, quantizers are compared too.
     """
     keys = row_keys(cells)
-    methods = [key for key in keys if key == "method" or key.startswith("method.")]
+    methods = [key for key in keys if key.partition(".")[0] in parts]
     return methods, [*(key for key in keys if key not in methods), "w_bits", "a_bits"]
 
 
-def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFrame:
+def compare_methods(
+    cells: pd.DataFrame, correctness: Correctness, parts: Sequence[str] = ("method",)
+) -> pd.DataFrame:
     """Return one row a pair of methods under the same conditions; `cells` as of `cell_rows`.
+
+    parts: what tells methods apart, as of `split_keys`.
 
     Columns: the conditions, `first`, `second`, `seeds` (those that both are measured with),
     `top1_first`, `top1_second` (percent, mean over these seeds), `points`, `low`, `high` (points),
@@ -40,7 +47,7 @@ def compare_methods(cells: pd.DataFrame, correctness: Correctness) -> pd.DataFra
 
     Raises BenchError when cells that should be compared were measured on different images.
     """
-    methods, conditions = split_keys(cells)
+    methods, conditions = split_keys(cells, parts)
     rows = []
     for values, group in cells.groupby(conditions, sort=False, dropna=False):
         common = dict(zip(conditions, values, strict=True))

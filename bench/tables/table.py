@@ -1,4 +1,4 @@
-"""The table of an experiment: what was measured, alone."""
+"""The table of an experiment, or of any cells: what was measured, alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,15 @@ import pandas as pd
 
 from bench.cells.request import experiment_requests
 from bench.cells.result import Result
+from bench.config.files import options
 from bench.tables.best import best_values
-from bench.tables.cell_rows import cell_rows
+from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.delta import DELTA_B_TITLE, delta_b_column
+from bench.tables.limits import other_limits
 from bench.tables.notes import footnotes, heading
 from bench.tables.summarise import summarise, wide
+from models.errors import BenchError
+from models.registry import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,45 @@ class Table(NamedTuple):
     best: pd.DataFrame | None = None
 
 
-def experiment_table(name: str, source: TableSource) -> Table:
-    """Return the table of the experiment called `name`.
+def cells_table(name: str, source: TableSource) -> Table:
+    """Return the table of the experiment called `name`, or of that group of cells.
 
-    Raises BenchError for an unknown experiment, or cells that do not compose.
+    Raises BenchError for an unknown name, or cells that do not compose.
     """
+    if name not in options("experiment", source.user_configs):
+        return results_table(group_of(name, source.results, source.user_configs))
     requests = experiment_requests(name, source.overrides, source.user_configs)
     cells = cell_rows(requests, source.results, source.user_configs)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
+    table = _of(cells, source.results)
+    notes = [*table.notes, *other_limits(requests, source.results)]
+    return table._replace(notes=notes, missing=list(missing))
+
+
+def results_table(results: Sequence[Result]) -> Table:
+    """Return the table of cells that are measured, whatever they were measured for."""
+    return _of(recorded_rows(results), results)
+
+
+def group_of(name: str, results: Sequence[Result], user_configs: Path | None) -> list[Result]:
+    """Return the results of the group called `name`, in the order they were begun.
+
+    A float cell that others are compared with is theirs, and none of its own.
+
+    Raises BenchError, with the closest name, where there is no such group.
+    """
+    of_group = [result for result in results if result.group == name]
+    if not of_group:
+        names = {*options("experiment", user_configs), *(result.group for result in results)}
+        raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, names)}")
+    references = {result.fp32_id for result in results}
+    cells = [result for result in of_group if result.id not in references]
+    return sorted(cells or of_group, key=lambda result: (result.started_at, result.id))
+
+
+def _of(cells: pd.DataFrame, results: Sequence[Result]) -> Table:
     texts, best = view(cells)
-    notes = footnotes(source.results, cells)
-    return Table(texts, cells, heading(cells), notes, list(missing), best)
+    return Table(texts, cells, heading(cells), footnotes(results, cells), [], best)
 
 
 def view(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

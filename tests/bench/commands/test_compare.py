@@ -169,7 +169,30 @@ def test_names_that_mean_nothing(bench_main: Bench, outputs: Path) -> None:
     )
     done = bench_main("compare", "demo", "method=zeroq", *ONE_WIDTH, f"paths.outputs={outputs}")
     assert done.status == 2
-    assert done.err.startswith("error: experiment 'demo' asks no two methods the same")
+    assert done.err.startswith("error: 'demo' has no two methods or quantizers on the same condi")
+    done = bench_main("compare", "a", "b", "c", f"paths.outputs={outputs}")
+    said = "error: compare takes one experiment or group, or two cells; not 3\n"
+    assert done == (2, "", said)
+    done = bench_main("compare", "demo", "adhoc", f"paths.outputs={outputs}")
+    assert done.status == 2
+    assert done.err.startswith("error: 'demo' is an experiment; `bench compare demo` compares its ")
+
+
+def test_a_group(bench_main: Bench, outputs: Path, keep: Callable[..., Result]) -> None:
+    place = f"paths.outputs={outputs}"
+    for id, method, right in (("a", "zeroq", 20), ("b", "real", 5), ("c", "dsg", 20)):
+        asked = {"method": method, "group": "mine" if id != "c" else "other", "request_id": id}
+        keep(id * 16, bits(60, right, 5, 35 - right, True), **asked)
+    done = bench_main("compare", "mine", place)
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "mine: 1 of 1 pairs of methods are measured, 1 are resolved"
+    assert re.match(r"W4A8 +zeroq +real +1 +80.00, 65.00 ", lines[-1])
+    table = bench_main("table", "mine", place).out
+    assert [line.split()[0] for line in table.splitlines()[5:7]] == ["zeroq", "real"]
+    assert bench_main("table", "mini", place).err == (
+        "error: unknown table 'mini'; did you mean 'mine'?\n"
+    )
 
 
 def test_neither_torch_nor_wandb_is_imported() -> None:

@@ -74,6 +74,7 @@ def test_what_is_done_what_failed_and_what_is_left(
     assert (done.status, done.err) == (0, "")
     assert done.out == (
         "8 cells: 2 done, 6 to measure (1 failed before and is tried again)\n"
+        "varying: seed=0,1,2,3 quant.w_bits=8,4\n"
         "time, one cell after the other: about 2 min\n"  # 6 x 20 s: all but the float cell
         "memory of a process: up to 1.5 GiB\n"
         "  resnet20 mnist5k gaussian: 6 cells, 2 min; 2 earlier cells on a processor\n"
@@ -194,11 +195,22 @@ def test_own_defaults_of_launchers_may_be_changed(bench_main: Bench, outputs: Pa
     assert done.out.splitlines()[0] == "2 cells: 0 done, 2 to measure"
 
 
+def test_kinds_of_cells_are_told_apart(bench_main: Bench, outputs: Path) -> None:
+    line = ("-m", "method=zeroq", "method.variant=paper,release", "seed=0,1")
+    done = bench_main("run", *line, f"paths.outputs={outputs}", "--dry-run")
+    assert "varying: method.variant=paper,release seed=0,1" in done.out.splitlines()
+    kinds = [text.partition(":")[0] for text in done.out.splitlines() if text.startswith("  ")]
+    assert kinds[1:] == [
+        "  resnet20 mnist5k zeroq method.variant=paper",
+        "  resnet20 mnist5k zeroq method.variant=release",
+    ]
+
+
 def test_one_mistake_is_said_once(bench_main: Bench, outputs: Path) -> None:
     line = ("-m", "data=imagenet", "quant.w_bits=8,17", "seed=0,1", f"paths.outputs={outputs}")
     done = bench_main("run", "--dry-run", *line)
     assert (done.status, done.err) == (1, "")
-    counts, first, second = done.out.splitlines()
+    counts, _, first, second = done.out.splitlines()
     assert counts == "4 cells: 0 done, 4 impossible, 0 to measure"
     assert first.startswith("error: data.root is not set for data set 'imagenet'; ")
     label = f"data=imagenet quant.w_bits=8 seed=0 paths.outputs={outputs}"

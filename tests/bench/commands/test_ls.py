@@ -20,6 +20,8 @@ def listed(done: Finished) -> dict[str, str]:
     ("what", "some"),
     [
         ("models", {"resnet20", "efficientnet_lite0"}),
+        ("model", {"resnet20", "efficientnet_lite0"}),  # as in model=
+        ("recipe", {"zeroq_release", "all_inputs"}),
         ("methods", {"gaussian", "real", "zeroq"}),
         ("quant", {"fp32", "w8a8", "w4a4", "w2a2"}),
         ("recipes", {"zeroq_release", "all_inputs"}),

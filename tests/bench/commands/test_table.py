@@ -52,6 +52,12 @@ def test_a_table_of_an_experiment(bench_main: Bench, outputs: Path) -> None:
     again = bench_main(*commands[1].split()[1:], "tracking=none")
     assert again.status == 0
     assert len(bench_main("table", "demo", *narrowed, "--missing").out.splitlines()) == 1
+    # With another number of images nothing is measured, and the table says why.
+    other = bench_main("table", "demo", *narrowed[1:])
+    assert "3 of 3 cells are not run, 0 failed" in other.out
+    assert "2 of the missing cells are measured with data.limit=100; repeat that here" in other.out
+    group = bench_main("table", "demo", *narrowed)
+    assert "data.limit" not in group.out
 
 
 def test_missing_prints_commands_and_nothing_else(

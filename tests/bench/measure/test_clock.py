@@ -1,8 +1,12 @@
+import re
 import time
 
 import pytest
 
-from bench.measure.clock import Clock
+import bench.measure.clock
+from bench.measure.clock import Clock, known_as
+from tests.spy import lines_of
+from tests.waiting import wait_until
 
 
 def test_phases_add_up_and_total_covers_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +43,31 @@ def test_a_phase_that_fails_is_timed_too() -> None:
     with pytest.raises(ValueError, match="broken"), clock.phase("quantize"):
         raise ValueError("broken")
     assert clock.seconds["quantize"] > 0
+
+
+def test_a_long_phase_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.measure.clock, "_SILENCE", 0.01)
+    lines = lines_of(monkeypatch, "bench.measure.clock", "info")
+    with known_as("quant.a_range=mse"), Clock().phase("float"), Clock().phase("synthesise") as say:
+        say(120, 500, 0.25)
+        wait_until(lambda: len(lines) > 1, "two lines are there")
+    said = "  quant.a_range=mse: synthesise 120 of 500, loss 0.25, "
+    assert all(re.fullmatch(rf"{re.escape(said)}\d+ s", line) for line in lines)
+    lines.clear()
+    with Clock().phase("quantize"):
+        wait_until(lambda: len(lines) > 0, "a line is there")
+    assert re.fullmatch(r"  quantize, \d+ s", lines[0])
+    lines.clear()
+    with Clock().phase("evaluate"):
+        pass
+    time.sleep(0.03)
+    assert lines == []
+
+
+def test_a_terminal_has_a_bar_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.measure.clock, "_SILENCE", 0.001)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    lines = lines_of(monkeypatch, "bench.measure.clock", "info")
+    with Clock().phase("synthesise"):
+        time.sleep(0.02)
+    assert lines == []

@@ -267,12 +267,3 @@ def test_the_float_cell_is_tracked_too(
         (by_method["float"], "float", "offline"),
     ]
     assert Store(outputs).read_note(by_method["float"], "tracking") is None
-
-
-def test_groups_in_brackets_are_refused(session: Session, lines: list[str]) -> None:
-    choices = bench.sweep.session.HydraConfig.get().runtime.choices
-    del choices["method"]  # as Hydra leaves it for method=[gaussian,real]
-    session(OmegaConf.create({}))
-    assert lines == [
-        "error: method=[...] mixes configs; list values with -m and no brackets (a=1 b=2)"
-    ]
