@@ -12,7 +12,6 @@ WORKERS ?= auto
 
 demo: .venv/installed
 	$(BIN)/bench run -m experiment=demo
-	$(BIN)/bench table demo
 	$(BIN)/bench dashboard
 
 bench: .venv/installed

@@ -4,10 +4,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.cli import _parser, main
 from bench.papers.pages import table_names_in
+from bench.tables.best import best_rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -79,6 +81,29 @@ def test_the_results_page_says_how_each_table_is_made() -> None:
         assert f"bench run -m experiment={name}" in page
         assert f"bench table {name}" in page
         assert (ROOT / "conf" / "experiment" / f"{name}.yaml").exists()
+
+
+def test_the_readme_reads_the_demo_as_statistics_do() -> None:
+    cells = pd.read_csv(ROOT / "docs" / "results" / "demo.csv")
+    words = "of the nine pairs of methods, `bench compare demo`\nresolves none"
+    assert (words in README) is (not any(best_rows(cells)))
+
+
+def test_an_experiment_of_ones_own_is_as_the_page_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "sweeps.md").read_text()
+    (block,) = re.findall(
+        r"^```yaml\n(# @package _global_.*?)^```$", page, re.DOTALL | re.MULTILINE
+    )
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "ranges.yaml").write_text(block)
+    place = ["--config-dir", str(tmp_path)]
+    assert main(["validate", "ranges", *place]) == 0
+    assert capsys.readouterr().out == "ranges: 6 cells\n"
+    assert main(["ls", "experiments", *place]) == 0
+    said = "three ways to find the range of activations, at 4 and 3 bits"
+    assert re.search(rf"^ranges +{said}$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_the_readme_is_short() -> None:
