@@ -230,9 +230,7 @@ def test_who_started_the_sweep_uploads_what_its_workers_wrote(
     session: Session, journal: Journal, make_fast: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench.sweep.session, "effective_mode", lambda mode: (mode, None))
-    monkeypatch.setattr(
-        bench.sweep.session, "track", lambda result, config, mode: Path(f"run-{result.id}")
-    )
+    monkeypatch.setattr(bench.sweep.session, "track", lambda result, *_: Path(f"run-{result.id}"))
     added: list[Path] = []
     monkeypatch.setattr(bench.sweep.session.Uploads, "add", lambda self, run: added.append(run))
     copy = pickle.loads(pickle.dumps(session))
@@ -252,18 +250,25 @@ def test_a_job_that_is_started_again_counts_once(session: Session, tmp_path: Pat
 
 
 def test_the_float_cell_is_tracked_too(
-    session: Session, make_fast: Make, outputs: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session,
+    journal: Journal,
+    make_fast: Make,
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tracked: list[tuple[str, str, str]] = []
+    """In the words that tell its cells apart: it has neither the method nor the quantizer."""
+    tracked: list[tuple[str, str, str, list[str]]] = []
 
-    def track(result: Result, config: Config, mode: str) -> None:
-        tracked.append((result.id, config.method["name"], mode))
+    def track(result: Result, config: Config, mode: str, words: list[str]) -> None:
+        tracked.append((result.id, config.method["name"], mode, words))
 
+    words = ["data.limit=100", "quant.a_range=mse", "method=gaussian"]
+    monkeypatch.setattr(Journal, "words", lambda *_: words)
     monkeypatch.setattr(bench.sweep.session, "track", track)
     session(composed(make_fast({"tracking.mode": "offline"})))
     by_method = {record["method"]: id for id, record in records(outputs).items()}
     assert tracked == [
-        (by_method["gaussian"], "gaussian", "offline"),
-        (by_method["float"], "float", "offline"),
+        (by_method["gaussian"], "gaussian", "offline", words),
+        (by_method["float"], "float", "offline", ["data.limit=100"]),
     ]
     assert Store(outputs).read_note(by_method["float"], "tracking") is None
