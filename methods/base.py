@@ -27,6 +27,10 @@ def no_progress(done: int, total: int, loss: float | None = None) -> None:
     """Nobody looks."""
 
 
+def _unbounded() -> tuple[Tensor, Tensor]:
+    return torch.tensor(-torch.inf), torch.tensor(torch.inf)
+
+
 @dataclass(frozen=True)
 class Context:
     """What a method may use besides the float network.
@@ -36,6 +40,8 @@ class Context:
         on the cell's seed and on nothing else, so every bit-width starts from the same noise.
     real_images: gives n preprocessed training images (n, C, H, W). Only a method that declares
         `needs_real_images` gets one that works.
+    pixel_range: the network's input for black and for white, each (1, C, 1, 1): where the values of
+        photographs lie. No bounds where nobody says them.
     precision: float32, or bfloat16 for a method that declares `heeds_precision`: what the network
         may be computed in while images are optimised. Images are float32 all the same.
     """
@@ -47,6 +53,7 @@ class Context:
     memory_format: torch.memory_format = torch.contiguous_format
     progress: Progress = no_progress
     precision: torch.dtype = torch.float32
+    pixel_range: tuple[Tensor, Tensor] = field(default_factory=_unbounded)
 
 
 @dataclass(frozen=True)

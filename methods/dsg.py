@@ -71,6 +71,8 @@ class DSG(Method):
     slack, enhance: whether the two ideas are used. With neither, and without the terms below, the
         loss is ZeroQ's.
     epsilon: added to both variances before the root.
+    clip: whether images are kept in the range of pixels at every step. Neither the paper nor the
+        release does.
     percentile: of the margins, 0..1; the paper calls it epsilon.
     margin_images: how many N(0, 1) images the margins are from. The paper's number is not known.
     label_weight: of the cross-entropy with labels drawn at random. The release adds it twice.
@@ -108,6 +110,7 @@ class DSG(Method):
     label_weight: float | None = None
     prior_weight: float | None = None
     diversity_weight: float | None = None
+    clip: bool = False
 
     def __post_init__(self) -> None:
         for name, default in _DEFAULTS[self.variant].items():
@@ -157,7 +160,7 @@ class DSG(Method):
                 total = total + self.diversity_weight / targets.layers * difference
             return total
 
-        return optimise(start, loss, self.schedule, context)
+        return optimise(start, loss, self.schedule, context, self.clip)
 
     @property
     def schedule(self) -> PlateauSchedule:

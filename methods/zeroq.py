@@ -27,6 +27,8 @@ class ZeroQ(Method):
         with one value of 0..254 a pixel; `paper` starts from N(0, 1), as the paper says. All
         else is the release's: the paper does not state it.
     epsilon: added to both variances before the root.
+    clip: whether images are kept in the range of pixels at every step. Neither the paper nor the
+        release does.
     patience: steps without improvement after which the learning rate is divided by 10.
     """
 
@@ -47,6 +49,7 @@ class ZeroQ(Method):
     min_learning_rate: float = 1e-4
     patience: int = 100
     epsilon: float = 1e-6
+    clip: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,7 +81,7 @@ class ZeroQ(Method):
         def loss(images: Tensor) -> Tensor:
             return statistics_loss(gaps_to(targets, network, images, precision=context.precision))
 
-        return optimise(start, loss, schedule, context)
+        return optimise(start, loss, schedule, context, self.clip)
 
 
 def statistics_loss(gaps: Gaps) -> Tensor:

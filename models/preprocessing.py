@@ -32,6 +32,11 @@ class Preprocessing:
     def as_dict(self) -> dict[str, object]:
         return dict(vars(self))
 
+    def pixel_range(self, device: "torch.device") -> "tuple[Tensor, Tensor]":
+        """Return what black and what white are as network input, each (1, 3, 1, 1) float32."""
+        mean, std = (_by_channel(values, device) for values in (self.mean, self.std))
+        return -mean / std, (1 - mean) / std
+
     def normalise(self, pixels: "Tensor") -> "Tensor":
         """Turn `pixels` (N, 3, H, W), uint8, into a float32 network input on the same device.
 

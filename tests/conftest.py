@@ -103,6 +103,7 @@ def make_context() -> Callable[..., Context]:
             "generator": lambda purpose: torch_generator(seed, purpose),
             "real_images": _no_real_images,
             "device": torch.device("cpu"),
+            "pixel_range": (torch.full((1, 3, 1, 1), -2.0), torch.full((1, 3, 1, 1), 2.0)),
         }
         return Context(**(given | changes))
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from bench.cells.request import Request, digest
 from bench.data import Listing, check_training
 from bench.data.listings import Listings
+from methods.identity import identifying
 from methods.registry import make_method
-from methods.training.identity import identifying
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
 from models.zoo import Weights, ZooEntry

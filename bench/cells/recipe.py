@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from methods.training.identity import identifying
+from methods.identity import identifying
 from models.quantize.spec import OF_MIXED
 
 if TYPE_CHECKING:  # what reads results needs neither images nor methods

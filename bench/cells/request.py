@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.config.experiments import experiment_jobs
 from bench.config.schema import Config
+from methods.identity import identifying
 from methods.registry import method_class, needs_real_images
-from methods.training.identity import identifying
 from models.paths import expanded
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry, zoo

@@ -68,6 +68,7 @@ def calibrate(
         generator=lambda purpose: torch_generator(cell.seed, purpose),
         real_images=real_images,
         device=device.device,
+        pixel_range=cell.weights.preprocessing.pixel_range(device.device),
         memory_format=device.memory_format,
         progress=progress,
         precision=_PRECISIONS[cell.precision],

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from bench.cells.result import Result
 from bench.papers.published import Published
-from methods.training.identity import LATER
+from methods.identity import LATER
 from models.quantize.spec import FLOAT_BITS
 
 IMAGES = {"imagenet": 50_000, "cifar10": 10_000, "cifar100": 10_000}

@@ -84,6 +84,7 @@ def of_synthesis(place: Workplace) -> list[Ratio]:
         generator=partial(torch_generator, 0),
         real_images=_no_images,
         device=place.device.device,
+        pixel_range=entry(_DISTILLED).preprocessing.pixel_range(place.device.device),
         memory_format=place.device.memory_format,
     )
 

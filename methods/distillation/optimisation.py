@@ -24,13 +24,22 @@ class PlateauSchedule:
 
 
 def optimise(
-    start: Tensor, loss: Callable[[Tensor], Tensor], schedule: PlateauSchedule, context: Context
+    start: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    schedule: PlateauSchedule,
+    context: Context,
+    clip: bool = False,
 ) -> Calibration:
     """Return what `start` (N, C, H, W) becomes by making `loss` of it small.
+
+    clip: whether `start`, and the images after each step, are brought into the range of pixels
+        (projected gradient descent).
 
     Raises BenchError at a step whose loss is not finite.
     """
     images = start.to(context.device, memory_format=context.memory_format, copy=True)
+    if clip:
+        images.clamp_(*context.pixel_range)
     images.requires_grad_(True)
     optimizer = Adam([images], lr=schedule.learning_rate)
     scheduler = ReduceLROnPlateau(
@@ -43,6 +52,9 @@ def optimise(
             raise BenchError(
                 f"the loss is {curve[-1]} at step {step + 1}; lower the method's learning rate"
             )
+        if clip:
+            with torch.no_grad():
+                images.clamp_(*context.pixel_range)
         scheduler.step(curve[-1])
         context.progress(step + 1, schedule.iterations, curve[-1])
     return Calibration(images.detach().contiguous().cpu(), curve)

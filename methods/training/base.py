@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Calibration, Context, Method
+from methods.identity import identifying
 from methods.training.fresh import drawn_anew
-from methods.training.identity import identifying
 from methods.training.schedule import Schedule
 from methods.training.strategy import Strategy
 from models.errors import BenchError

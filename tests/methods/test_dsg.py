@@ -139,6 +139,7 @@ def test_defaults_of_the_variants() -> None:
         "label_weight": 0.0,
         "prior_weight": 0.0,
         "diversity_weight": 0.0,
+        "clip": False,
     }
     different = {
         "images": 40,

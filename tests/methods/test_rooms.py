@@ -6,7 +6,7 @@ from pathlib import Path
 import methods
 from methods.registry import METHODS
 
-FRAME = {"__init__", "base", "registry"}
+FRAME = {"__init__", "base", "identity", "registry"}
 MODULES = {path.stem for path in Path(methods.__path__[0]).glob("*.py")} - FRAME
 
 

@@ -19,6 +19,12 @@ def test_by_hand() -> None:
     assert torch.allclose(found.view(3, 3), expected, rtol=0, atol=1e-6)
 
 
+def test_range_of_pixels() -> None:
+    low, high = PREPROCESSING.pixel_range(torch.device("cpu"))
+    pixels = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2).expand(1, 3, 1, 2)
+    assert torch.equal(torch.cat([low, high], 3), PREPROCESSING.normalise(pixels))
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_memory_layout_is_kept(layout: torch.memory_format) -> None:
     pixels = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8).contiguous(memory_format=layout)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+DISTILLING: Mapping[str, Any] = {"clip": False}
+"""Parameters that methods which distil images had not in earlier versions, at what these did."""
+
 LATER: Mapping[str, Mapping[str, Any]] = {
     "qat": {
         "learned": True,
@@ -13,7 +16,7 @@ LATER: Mapping[str, Mapping[str, Any]] = {
     },
     "schedule": {"depthwise_decay": True},
 }
-"""Parameters that earlier versions had not, by the parameter they are in, at what these did."""
+"""The same of what parameters of methods that train consist of."""
 
 
 def identifying(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +24,8 @@ def identifying(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
     So no old result loses its name, and one reads as another that differs from it in nothing.
     """
-    return {key: _without(value, LATER.get(key, {})) for key, value in parameters.items()}
+    own = _without(parameters, DISTILLING)
+    return {key: _without(value, LATER.get(key, {})) for key, value in own.items()}
 
 
 def _without(value: Any, later: Mapping[str, Any]) -> Any:
