@@ -119,4 +119,4 @@ class Method(ABC):
         Only a method that changes more than the images, such as the weights, has one of its own.
         See `models.quantize.network.quantize`.
         """
-        return quantize(network, spec, images, progress, weight_bits)
+        return quantize(network, spec, images, progress, weight_bits, generator)

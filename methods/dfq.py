@@ -119,6 +119,11 @@ def _check(spec: QuantSpec) -> None:
             f"quant.a_range={spec.a_range}: dfq takes activation ranges from BatchNorm, and sees "
             "no images to estimate them on; use minmax"
         )
+    if spec.bias_correction != "none":
+        raise NotApplicable(
+            f"quant.bias_correction={spec.bias_correction}: dfq corrects biases by itself; "
+            "use none, and method.correct_bias"
+        )
     if spec.rounding != "nearest":
         raise NotApplicable(
             f"quant.rounding={spec.rounding} learns on images, and dfq has none; use nearest"

@@ -8,14 +8,16 @@ same at every pixel, and layers are independent of each other: pools pass the mo
 mean behind a max-pool is too low), and the variances of branches that are summed add up.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from models.errors import NotApplicable
 from models.quantize.flow import Place, by_channel, flow, spread
-from models.quantize.fold import conv_batchnorm_pairs
+from models.quantize.fold import conv_batchnorm_pairs, fold_batchnorm
 
 SAMPLES = 256
 _CHUNK = 16  # samples in one forward pass
@@ -118,6 +120,25 @@ def propagate(
         means = [at.normal.mean for place, at in moments.items() if place[:2] == ("input", name)]
         activations.means.setdefault(name, torch.stack(means).mean(0))
     return activations
+
+
+def mean_inputs(
+    network: nn.Module, images: Tensor, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Return the mean of each channel that enters a convolution or linear layer, (C,), by name.
+
+    They are those that BatchNorm says; `images` (N, C, H, W) are only what the first layer reads.
+    Raises NotApplicable where no BatchNorm reads a convolution's output.
+    """
+    folded = copy.deepcopy(network)
+    outputs = batchnorm_outputs(folded, images[:1])
+    if not outputs:
+        raise NotApplicable(
+            "quant.bias_correction=data_free: no BatchNorm reads a convolution's output; use "
+            "empirical"
+        )
+    fold_batchnorm(folded, images[:1])
+    return propagate(folded, outputs, images, 0.0, generator, lambda done, total: None).means
 
 
 def draw(normal: Normal, generator: torch.Generator) -> Tensor:

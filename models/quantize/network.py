@@ -16,7 +16,9 @@ from models.quantize.activation import (
     weighted_layers,
 )
 from models.quantize.adaround import adaround
+from models.quantize.bias import correct_bias, correct_bias_on
 from models.quantize.fold import fold_batchnorm
+from models.quantize.moments import mean_inputs
 from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.tracing import call_names
@@ -46,6 +48,7 @@ def quantize(
     images: Tensor,
     progress: Callable[[int, int], None] = no_progress,
     weight_bits: Mapping[str, int] | None = None,
+    generator: torch.Generator | None = None,
 ) -> QuantizedNetwork:
     """Return a quantized copy of `network` in eval mode; `network` itself is not touched.
 
@@ -55,6 +58,7 @@ def quantize(
     progress: called with the layers whose rounding is learned and their number.
     weight_bits: of each convolution and linear layer, by name, where they are not all the spec's
     (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
+    generator: a seeded CPU random generator, for bias correction without data.
 
     Raises NotApplicable when the network has no layer to quantize or no site of the kind asked for,
     and BenchError when there are no images, a range is not finite, or layers that share a weight
@@ -63,8 +67,12 @@ def quantize(
     if not len(images):
         raise BenchError("the calibration batch has no images; the method must give at least one")
     quantized = canonical_copy(network, images[:1])
+    means = None
+    if spec.bias_correction == "data_free":
+        means = mean_inputs(quantized, images, generator or torch.Generator().manual_seed(0))
     if spec.fold:
         fold_batchnorm(quantized, images[:1])
+    reference = copy.deepcopy(quantized) if spec.bias_correction != "none" else None
     special = special_layers(quantized, spec, images[:1])
     of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
     if spec.rounding == "adaround":
@@ -74,6 +82,11 @@ def quantize(
         adaround(quantized, layers, images, steps, spec.rounding_rate, progress)
     else:
         quantize_weights(quantized, weight_formats(of_weights, spec))
+    if reference is not None:
+        if means is None:
+            correct_bias_on(images, quantized, reference)
+        else:
+            correct_bias(quantized, reference, means)
     names = sites_of(quantized, spec.sites)
     bits = {name: special.get(name, spec.a_bits) for name in names}
     modules = dict(quantized.named_modules())

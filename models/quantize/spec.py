@@ -29,6 +29,7 @@ _CHOICES = {
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy"),
     "sites": ("relu", "all"),
     "rounding": ("nearest", "adaround"),
+    "bias_correction": ("none", "empirical", "data_free"),
 }
 
 
@@ -54,6 +55,9 @@ class QuantSpec:
     fold: whether each BatchNorm is folded into the convolution before it, ahead of everything.
     rounding: of weights, `nearest` or `adaround` (`models.quantize.adaround`), which learns it on
         the calibration images in rounding_iterations steps a layer at rounding_rate.
+    bias_correction: whether the mean error that rounding causes in each layer's output is taken
+        from its bias (`models.quantize.bias`): as measured on the calibration images, or as
+        BatchNorm says without any.
     sites: which activations are quantized. `relu`: outputs of ReLU and ReLU6 modules (the ZeroQ
         release). `all`: the input of every convolution and linear layer, the image included.
 
@@ -77,6 +81,7 @@ class QuantSpec:
     rounding: str = "nearest"
     rounding_iterations: int = 10_000
     rounding_rate: float = 1e-3
+    bias_correction: str = "none"
     w_candidates: tuple[int, ...] = (2, 4, 8)
     size_mb: float | None = None
     mean_bits: float | None = None
@@ -192,7 +197,7 @@ def _effective(spec: QuantSpec) -> QuantSpec:
     if not spec.is_mixed:
         idle["w_candidates"] = defaults["w_candidates"]
     if spec.w_bits == FLOAT_BITS and not special:
-        idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding"))}
+        idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding", "bias_"))}
     elif spec.rounding == "nearest":
         idle |= {k: v for k, v in defaults.items() if k.startswith("rounding_")}
     if spec.a_bits == FLOAT_BITS and not (special and spec.sites == "all"):

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from models.quantize.bias import add_to_bias, correct_bias, response
+from models.quantize.bias import add_to_bias, correct_bias, correct_bias_on, mean_inputs, response
 
 
 def test_linear_layer_by_hand() -> None:
@@ -35,6 +35,57 @@ def test_mean_output_is_restored() -> None:
     correct_bias(quantized, network, {"0": x.mean(0)})
     assert torch.allclose(quantized(x).mean(0), network(x).mean(0), atol=1e-6)
     assert not torch.allclose(quantized(x), network(x), atol=1e-3)
+
+
+class Repeated(nn.Module):
+    """A padded and strided convolution, one that is called twice, and a linear layer on tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1, padding_mode="reflect")
+        self.twice = nn.Conv2d(6, 6, 3, padding=1, groups=3, bias=False)
+        self.last = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.twice(self.first(x).relu())
+        x = self.twice(x.relu() - 1)
+        return self.last(x.flatten(2).mT)  # (N, pixels, channels)
+
+
+def test_mean_outputs_on_images_are_restored_padding_included() -> None:
+    torch.manual_seed(0)
+    network = Repeated().requires_grad_(False)
+    quantized = copy.deepcopy(network)
+    for parameter in (quantized.first.weight, quantized.twice.weight, quantized.last.weight):
+        parameter.copy_(parameter.round(decimals=1))
+    images = torch.randn(70, 3, 9, 9) + 1  # more than one batch
+    correct_bias_on(images, quantized, network)
+    inputs: dict[str, list[Tensor]] = {"first": [], "twice": [], "last": []}
+    for name, values in inputs.items():
+        module = network.get_submodule(name)
+        module.register_forward_pre_hook(lambda _, args, values=values: values.append(args[0]))
+    network(images)
+    for name, values in inputs.items():
+        ours, floats = (
+            torch.cat([net.get_submodule(name)(x) for x in list(values)])
+            for net in (quantized, network)
+        )
+        channels = -1 if name == "last" else 1
+        error = (ours - floats).movedim(channels, 0).flatten(1)
+        assert error.abs().max() > 0.01
+        assert torch.allclose(error.mean(1), torch.zeros(len(error)), atol=1e-5), name
+
+
+def test_mean_inputs_are_of_each_call() -> None:
+    network = Repeated().requires_grad_(False)
+    images = torch.randn(40, 3, 9, 9)
+    inputs = mean_inputs(network, images)
+    assert {name: [tuple(x.shape) for x in calls] for name, calls in inputs.items()} == {
+        "first": [(1, 3, 9, 9)],
+        "twice": [(1, 6, 5, 5)] * 2,
+        "last": [(1, 25, 6)],
+    }
+    assert torch.allclose(inputs["first"][0], images.mean(0, keepdim=True), atol=1e-6)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
