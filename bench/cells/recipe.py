@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from methods.identity import identifying
+from models.quantize.rounding.registry import PREFIX, parameters
 from models.quantize.spec import OF_MIXED
 
 if TYPE_CHECKING:  # what reads results needs neither images nor methods
@@ -168,9 +169,8 @@ def _quantizer(cell: "Cell") -> dict[str, Any]:
     values = cell.spec.as_dict()
     if not cell.spec.is_mixed:
         values = {key: value for key, value in values.items() if key not in OF_MIXED}
-    if cell.spec.rounding == "nearest":
-        values = {k: value for k, value in values.items() if not k.startswith("rounding_")}
-    return values
+    heeded = parameters(cell.spec.rounding)
+    return {k: v for k, v in values.items() if not k.startswith(PREFIX) or k in heeded}
 
 
 def _batchnorm(cell: "Cell") -> str:

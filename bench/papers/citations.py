@@ -58,6 +58,7 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
     "technique": {
         "acos": ("schaefer2024edge",),
         "adaround": ("nagel2020up",),
+        "bit_split": ("wang2020towards",),
         "dorefa": ("zhou2016dorefa",),
         "ewgs": ("lee2021network", "schaefer2024edge"),
         "invtanh": ("schaefer2024edge",),

@@ -11,8 +11,10 @@ _FIRST = ("model", "weights", "data", "method")
 
 # What has a meaning only where another column has this value.
 _ONLY_WITH = {
+    "quant.rounding_epochs": ("quant.rounding", "bit_split"),
     "quant.rounding_iterations": ("quant.rounding", "adaround"),
     "quant.rounding_rate": ("quant.rounding", "adaround"),
+    "quant.rounding_variant": ("quant.rounding", "bit_split"),
 }
 
 

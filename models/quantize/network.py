@@ -15,11 +15,12 @@ from models.quantize.activation import (
     sites_of,
     weighted_layers,
 )
-from models.quantize.adaround import adaround
 from models.quantize.bias import correct_bias, correct_bias_on
 from models.quantize.fold import fold_batchnorm
 from models.quantize.moments import mean_inputs
-from models.quantize.ranges import WeightFormat, quantize_weight
+from models.quantize.ranges import WeightFormat
+from models.quantize.rounding.registry import make_rounding
+from models.quantize.rounding.weights import round_weights
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.tracing import call_names
 
@@ -58,7 +59,8 @@ def quantize(
     progress: called with the layers whose rounding is learned and their number.
     weight_bits: of each convolution and linear layer, by name, where they are not all the spec's
     (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
-    generator: a seeded CPU random generator, for bias correction without data.
+    generator: a seeded CPU random generator, for stochastic rounding and for bias correction
+    without data. None: one whose seed is 0.
 
     Raises NotApplicable when the network has no layer to quantize or no site of the kind asked for,
     and BenchError when there are no images, a range is not finite, or layers that share a weight
@@ -67,21 +69,20 @@ def quantize(
     if not len(images):
         raise BenchError("the calibration batch has no images; the method must give at least one")
     quantized = canonical_copy(network, images[:1])
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
     means = None
     if spec.bias_correction == "data_free":
-        means = mean_inputs(quantized, images, generator or torch.Generator().manual_seed(0))
+        means = mean_inputs(quantized, images, generator)
     if spec.fold:
         fold_batchnorm(quantized, images[:1])
     reference = copy.deepcopy(quantized) if spec.bias_correction != "none" else None
     special = special_layers(quantized, spec, images[:1])
     of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
-    if spec.rounding == "adaround":
-        in_order = {name: of_weights[name] for name in call_order(quantized, images[:1])}
-        layers = _each_weight_once(quantized, weight_formats(in_order, spec))
-        steps = spec.rounding_iterations
-        adaround(quantized, layers, images, steps, spec.rounding_rate, progress)
-    else:
-        quantize_weights(quantized, weight_formats(of_weights, spec))
+    rounding = make_rounding(spec.rounding, spec.as_dict())
+    names = list(of_weights) if rounding.inputs == "none" else call_order(quantized, images[:1])
+    formats = weight_formats({name: of_weights[name] for name in names}, spec)
+    formats = _each_weight_once(quantized, formats)
+    round_weights(quantized, formats, rounding, images, generator, progress)
     if reference is not None:
         if means is None:
             correct_bias_on(images, quantized, reference)
@@ -109,16 +110,6 @@ def quantize(
                 f"the activation range of {name!r} is not finite; look at the calibration images"
             )
     return QuantizedNetwork(quantized, quantizers, of_weights)
-
-
-def quantize_weights(network: nn.Module, formats: Mapping[str, WeightFormat]) -> None:
-    """Replace the weights of the layers named in `formats` by their quantized values, in place.
-
-    One that several layers share is quantized once.
-    """
-    for name, weight_format in _each_weight_once(network, formats).items():
-        weight = network.get_submodule(name).get_parameter("weight")
-        weight.data = quantize_weight(weight.detach(), weight_format)
 
 
 def _each_weight_once(

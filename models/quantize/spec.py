@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 
 from models.errors import BenchError
+from models.quantize.rounding.registry import PREFIX, parameters, version
 from models.registry import did_you_mean
 
 FLOAT_BITS = 32
@@ -17,9 +18,8 @@ OF_MIXED = ("w_candidates", "size_mb", "mean_bits")
 """Fields of `QuantSpec` that have a meaning with mixed precision only."""
 
 _BITS = (2, 16)
-# Raised when a change of `models.quantize.adaround`, or of a range estimator, changes its numbers.
-_ADAROUND_VERSION = 2
 _RANGE_VERSIONS = {"mse": 2, "entropy": 2}
+"""Raised when a change of a range estimator changes its numbers."""
 _CHOICES = {
     "w_scheme": ("affine", "symmetric"),
     "a_scheme": ("affine", "symmetric"),
@@ -28,7 +28,7 @@ _CHOICES = {
     "w_range": ("minmax", "percentile", "mse", "entropy"),
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy"),
     "sites": ("relu", "all"),
-    "rounding": ("nearest", "adaround"),
+    "rounding_variant": ("release", "sequential"),
     "bias_correction": ("none", "empirical", "data_free"),
 }
 
@@ -53,8 +53,8 @@ class QuantSpec:
         they are called: of its weights, and where `sites` is `all` of its input. None: as the
         other layers.
     fold: whether each BatchNorm is folded into the convolution before it, ahead of everything.
-    rounding: of weights, `nearest` or `adaround` (`models.quantize.adaround`), which learns it on
-        the calibration images in rounding_iterations steps a layer at rounding_rate.
+    rounding: how weights are brought onto few values (`models.quantize.rounding`), by name; its
+        parameters are rounding_iterations, rounding_rate, rounding_epochs and rounding_variant.
     bias_correction: whether the mean error that rounding causes in each layer's output is taken
         from its bias (`models.quantize.bias`): as measured on the calibration images, or as
         BatchNorm says without any.
@@ -81,6 +81,8 @@ class QuantSpec:
     rounding: str = "nearest"
     rounding_iterations: int = 10_000
     rounding_rate: float = 1e-3
+    rounding_epochs: int = 10
+    rounding_variant: str = "release"
     bias_correction: str = "none"
     w_candidates: tuple[int, ...] = (2, 4, 8)
     size_mb: float | None = None
@@ -101,9 +103,11 @@ class QuantSpec:
                 _check_bits(f"quant.{name}", getattr(self, name))
         if not isinstance(self.fold, bool):
             raise BenchError(f"quant.fold={self.fold!r}; give true or false")
-        steps = self.rounding_iterations
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise BenchError(f"quant.rounding_iterations={steps!r}; give a whole number, 1 or more")
+        for name in ("rounding_iterations", "rounding_epochs"):
+            steps = getattr(self, name)
+            if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+                raise BenchError(f"quant.{name}={steps!r}; give a whole number, 1 or more")
+        parameters(self.rounding)
         _check_positive("quant.rounding_rate", self.rounding_rate)
         for name, options in _CHOICES.items():
             value = getattr(self, name)
@@ -165,8 +169,9 @@ class QuantSpec:
         """
         effective = self.effective()
         bits: dict[str, Any] = {"w_bits": self.w_bits, "a_bits": self.a_bits}
-        if effective.rounding == "adaround":
-            bits["rounding_version"] = _ADAROUND_VERSION
+        rounding_version = version(effective.rounding)
+        if rounding_version is not None:
+            bits["rounding_version"] = rounding_version
         if effective.a_range in _RANGE_VERSIONS:
             bits["a_range_version"] = _RANGE_VERSIONS[effective.a_range]
         different = dict(effective.as_dict().items() - _defaults().items())
@@ -174,8 +179,8 @@ class QuantSpec:
 
     def weights_version(self) -> dict[str, int]:
         """Return what the version of the estimator of weight ranges adds to an identity."""
-        version = _RANGE_VERSIONS.get(self.w_range)
-        return {} if version is None else {"w_range_version": version}
+        number = _RANGE_VERSIONS.get(self.w_range)
+        return {} if number is None else {"w_range_version": number}
 
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -198,8 +203,9 @@ def _effective(spec: QuantSpec) -> QuantSpec:
         idle["w_candidates"] = defaults["w_candidates"]
     if spec.w_bits == FLOAT_BITS and not special:
         idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding", "bias_"))}
-    elif spec.rounding == "nearest":
-        idle |= {k: v for k, v in defaults.items() if k.startswith("rounding_")}
+    else:
+        heeded = parameters(spec.rounding)
+        idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX) and k not in heeded}
     if spec.a_bits == FLOAT_BITS and not (special and spec.sites == "all"):
         idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
     return replace(spec, **idle)

@@ -5,19 +5,18 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call
 
-from models.quantize.adaround import (
+from models.quantize.network import quantize
+from models.quantize.ranges import WeightFormat, quantize_weight, weight_grid
+from models.quantize.rounding.adaround import (
+    AdaRound,
     _inverse_rectified_sigmoid,
-    adaround,
     annealed_beta,
-    reconstruction,
     rectified_sigmoid,
     rectified_sigmoid_slope,
     regulariser_slope,
 )
-from models.quantize.network import quantize
-from models.quantize.ranges import WeightFormat, quantize_weight, weight_grid
+from models.quantize.rounding.weights import round_weights
 from models.quantize.spec import QuantSpec
 
 FORMAT = WeightFormat(3, "affine", "channel", "minmax")
@@ -59,7 +58,8 @@ def layer() -> nn.Sequential:
 
 def run(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        adaround(network, {"0": FORMAT}, x, 200, 0.1, lambda done, total: None)
+        rounding = AdaRound(iterations=200, rate=0.1)
+        round_weights(network, {"0": FORMAT}, rounding, x, torch.Generator(), lambda *at: None)
     return network.get_parameter("0.weight").detach()
 
 
@@ -86,31 +86,6 @@ def test_output_is_nearer_than_with_nearest_rounding(layer: nn.Sequential) -> No
     nearest = (conv(x, quantize_weight(weight, FORMAT), padding=1) - target).square().mean()
     learned = (conv(x, run(layer, x), padding=1) - target).square().mean()
     assert learned < 0.5 * nearest
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        nn.Conv2d(6, 4, 3, padding=1, stride=2),
-        nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False),
-        nn.Conv2d(6, 8, (1, 3), groups=2, padding="same", padding_mode="reflect"),
-        nn.Linear(6, 4),
-    ],
-)
-def test_reconstruction_is_the_output_error(layer: nn.Module) -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(6, 6, 6, 6, generator=generator)
-    with torch.no_grad():
-        target = layer(x + 0.1 * torch.randn(x.shape, generator=generator))
-        problem = reconstruction(layer, x, target)
-    weight = layer.get_parameter("weight")
-    change = 0.1 * torch.randn(weight.shape, generator=generator)
-    moved = (weight.detach() + change).requires_grad_(True)
-    output = functional_call(layer, {"weight": moved}, (x,))
-    channels = output.shape[1] if isinstance(layer, nn.Conv2d) else output.shape[-1]
-    error = (output - target).square().mean() * channels
-    (wanted,) = torch.autograd.grad(error, moved)
-    assert torch.allclose(problem.gradient(change), wanted, atol=1e-5 * float(wanted.abs().max()))
 
 
 def test_an_activation_in_place_behind_the_layer_does_not_reach_its_target() -> None:

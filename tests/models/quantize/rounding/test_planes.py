@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import unfold
 
-from models.quantize.bit_split import Codes, Stitched, alternate, optimise, split, stitch
+from models.quantize.rounding.planes import Codes, Stitched, alternate, optimise, split, stitch
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 

@@ -1,0 +1,74 @@
+"""What a way of rounding is, and what it is given.
+
+A rounding is one frozen dataclass derived from `Rounding`. Its fields are parameters: `iterations`
+is `quant.rounding_iterations`. It sees one layer at a time; `inputs` says which statistics of the
+layer's input it is shown.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.quantize.ranges import WeightFormat, weight_grid
+from models.quantize.rounding.reconstruction import Reconstruction
+
+Inputs = Literal["none", "float", "quantized"]
+
+
+class Layer(NamedTuple):
+    """A convolution or linear layer whose weight is to be rounded.
+
+    weight: (out, in[, kh, kw]), in float.
+    format: bits, and how the grid is laid.
+    problem: the error of the output as a function of the weight; None for a rounding that looks at
+        no inputs.
+    generator: a seeded CPU random generator, which goes on from layer to layer.
+    """
+
+    weight: Tensor
+    format: WeightFormat
+    problem: Reconstruction | None
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Rounding(ABC):
+    """How each weight of a layer is brought onto few values.
+
+    version: raise it when a change of the code changes the numbers; it is part of a cell's
+        identity.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @property
+    def inputs(self) -> Inputs:
+        """Whose inputs the layer's problem is made of: those of the float network, or what the
+        layers before it give that are already quantized. Layers are then taken in call order.
+        """
+        return "none"
+
+    def check(self, weight_format: WeightFormat) -> None:  # noqa: B027 most can do all
+        """Raise NotApplicable for a format that this rounding cannot do."""
+
+    @abstractmethod
+    def quantize(self, layer: Layer) -> Tensor:
+        """Return the layer's weight as the quantized network has it; the same shape, in float."""
+
+
+class GridRounding(Rounding):
+    """A rounding to the grid of the format, weight by weight."""
+
+    def quantize(self, layer: Layer) -> Tensor:
+        grid = weight_grid(layer.weight, layer.format)
+        steps = grid.inverse_scale * layer.weight - grid.zero_point
+        q = torch.minimum(torch.maximum(self.integers(steps, layer), grid.q_min), grid.q_max)
+        return (q + grid.zero_point) / grid.inverse_scale
+
+    @abstractmethod
+    def integers(self, steps: Tensor, layer: Layer) -> Tensor:
+        """Return which integers `steps`, the weight in steps of its grid, become."""

@@ -1,0 +1,74 @@
+"""Find a rounding by name; nothing heavy is imported for its name and its parameters."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from models.errors import BenchError
+from models.registry import Registry
+
+if TYPE_CHECKING:
+    from models.quantize.rounding.base import Rounding
+
+ROUNDINGS: "Registry[type[Rounding]]" = Registry(
+    "rounding",
+    {
+        "nearest": "models.quantize.rounding.plain:Nearest",
+        "floor": "models.quantize.rounding.plain:Floor",
+        "ceil": "models.quantize.rounding.plain:Ceil",
+        "stochastic": "models.quantize.rounding.plain:Stochastic",
+        "adaround": "models.quantize.rounding.adaround:AdaRound",
+        "bit_split": "models.quantize.rounding.bit_split:BitSplit",
+    },
+    entry_point_group="quantization_bench.roundings",
+)
+
+PREFIX = "rounding_"
+"""What the fields of `QuantSpec` begin with that are parameters of a rounding."""
+
+_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "adaround": ("iterations", "rate"),
+    "bit_split": ("epochs", "variant"),
+}
+_VERSIONS = {"adaround": 2}
+
+
+def parameters(name: str) -> frozenset[str]:
+    """Return which fields of `QuantSpec` the rounding called `name` heeds; no built-in is imported.
+
+    Raises BenchError as `rounding_class` does.
+    """
+    if name in ROUNDINGS.builtin:
+        names = _PARAMETERS.get(name, ())
+    else:
+        names = tuple(field.name for field in fields(rounding_class(name)))
+    return frozenset(PREFIX + each for each in names)
+
+
+def version(name: str) -> int | None:
+    """Return the version that a cell's identity has; None for a first one, which it does not."""
+    known = name in ROUNDINGS.builtin
+    number = _VERSIONS.get(name, 1) if known else rounding_class(name).version
+    return number if number > 1 else None
+
+
+def rounding_class(name: str) -> "type[Rounding]":
+    """Return the class called `name`: a built-in, an entry point, or `package.module:Class`.
+
+    Raises BenchError when there is none, or when it is no Rounding.
+    """
+    from models.quantize.rounding.base import Rounding
+
+    cls = ROUNDINGS.get(name)
+    if not (isinstance(cls, type) and issubclass(cls, Rounding)):
+        raise BenchError(
+            f"quant.rounding={name} is {cls!r}, not a subclass of "
+            "models.quantize.rounding.base.Rounding"
+        )
+    return cls
+
+
+def make_rounding(name: str, values: dict[str, Any]) -> "Rounding":
+    """Return the rounding called `name` with those of `values`, fields of `QuantSpec`, it heeds."""
+    cls = rounding_class(name)
+    named = {field.name: PREFIX + field.name for field in fields(cls)}
+    return cls(**{key: values[value] for key, value in named.items() if value in values})

@@ -1,0 +1,151 @@
+"""The weights of a whole network, layer by layer."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.quantize.ranges import WeightFormat
+from models.quantize.rounding.base import Inputs, Layer, Rounding
+from models.quantize.rounding.reconstruction import GramMatrix, Reconstruction, reconstruction
+from models.tracing import Enough, call_names, traced
+
+_BATCH = 32  # images at a time through the network
+_HELD = 2**28  # elements of Gram matrices, 1 GiB
+
+
+def round_weights(
+    network: nn.Module,
+    formats: Mapping[str, WeightFormat],
+    rounding: Rounding,
+    images: Tensor,
+    generator: torch.Generator,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Quantize the weights of the layers named in `formats`, in place.
+
+    formats: by name; for a rounding that looks at inputs in the order in which the network calls
+        the layers. images: (N, 3, H, W), normalised. progress: called with the layers that are
+        done and their number, where a rounding looks at inputs.
+
+    Raises NotApplicable for a format that the rounding cannot do, before any weight changes.
+    """
+    for weight_format in formats.values():
+        rounding.check(weight_format)
+    looks = rounding.inputs != "none"
+    problems = _PROBLEMS[rounding.inputs](network, list(formats), images)
+    # The next problem is made when the weight before it is rounded.
+    layers = zip(formats.items(), problems, strict=True)
+    for done, ((name, weight_format), problem) in enumerate(layers, 1):
+        weight = network.get_submodule(name).get_parameter("weight")
+        layer = Layer(weight.detach(), weight_format, problem, generator)
+        weight.data = rounding.quantize(layer)
+        if looks:
+            progress(done, len(formats))
+
+
+Problems = Iterator[Reconstruction | None]
+"""Of layers, in the order of their names."""
+
+
+def _no_inputs(network: nn.Module, names: Sequence[str], images: Tensor) -> Problems:
+    return repeat(None, len(names))
+
+
+@torch.no_grad()
+def _quantized_inputs(network: nn.Module, names: Sequence[str], images: Tensor) -> Problems:
+    """Yield problems whose inputs are what `network` gives by then, their targets those of now."""
+    reference = copy.deepcopy(network)
+    modules = {name: network.get_submodule(name) for name in names}
+    calls = Counter(call_names(network, modules, images[:1]))
+    for name, layer in modules.items():
+        inputs, _ = _input_and_output(network, name, images, calls[name])
+        _, target = _input_and_output(reference, name, images, calls[name])
+        yield reconstruction(layer, inputs, target)
+
+
+@torch.no_grad()
+def _float_inputs(network: nn.Module, names: Sequence[str], images: Tensor) -> Problems:
+    """Yield problems whose inputs and targets are those of `network` as it is now."""
+    reference = copy.deepcopy(network)
+    for group in _fitting(reference, names):
+        layers = {name: reference.get_submodule(name) for name in group}
+        # Of the layers of `network`: the others are watched while they run.
+        grams = {name: GramMatrix(network.get_submodule(name)) for name in group}
+        _look(reference, layers, grams, images)
+        for name in group:
+            yield grams[name].problem()
+
+
+def _look(
+    network: nn.Module,
+    layers: Mapping[str, nn.Module],
+    grams: Mapping[str, GramMatrix],
+    images: Tensor,
+) -> None:
+    """Add what enters each of `layers` in a forward pass of `images` to its Gram matrix."""
+
+    def note(name: str, args: Any) -> None:
+        grams[name].add(args[0])
+
+    with traced(layers, before=note):
+        for batch in images.split(_BATCH):
+            network(batch)
+
+
+_PROBLEMS: dict[Inputs, Callable[[nn.Module, Sequence[str], Tensor], Problems]] = {
+    "none": _no_inputs,
+    "float": _float_inputs,
+    "quantized": _quantized_inputs,
+}
+
+
+def _fitting(network: nn.Module, names: Sequence[str]) -> Iterator[list[str]]:
+    """Yield `names` in groups whose Gram matrices are held at the same time."""
+    group: list[str] = []
+    elements = 0
+    for name in names:
+        size = GramMatrix(network.get_submodule(name)).elements
+        if group and elements + size > _HELD:
+            yield group
+            group, elements = [], 0
+        group.append(name)
+        elements += size
+    if group:
+        yield group
+
+
+def _input_and_output(
+    network: nn.Module, name: str, images: Tensor, calls: int
+) -> tuple[Tensor, Tensor]:
+    """Return what enters and what leaves the layer called `name`, for all images.
+
+    calls: how often a forward pass calls it; one that is called several times gives all its
+        calls, one after the other. What lies behind the last is not computed.
+    """
+    pairs = [c for batch in images.split(_BATCH) for c in _calls(network, name, batch, calls)]
+    inputs, outputs = zip(*pairs, strict=True)
+    return torch.cat(inputs), torch.cat(outputs)
+
+
+def _calls(
+    network: nn.Module, name: str, images: Tensor, calls: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return (input, output) of each call of a layer; the pass ends at the last of them."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+
+    def note(_: str, args: Any, output: Tensor) -> None:
+        # What goes on after this call may change either in place, as a ReLU does.
+        pairs.append((args[0].clone(), output.clone()) if calls > 1 else (args[0], output))
+        if len(pairs) == calls:
+            raise Enough
+
+    layer = {name: network.get_submodule(name)}
+    with torch.no_grad(), suppress(Enough), traced(layer, after=note):
+        network(images)
+    return pairs
