@@ -169,6 +169,8 @@ def _quantizer(cell: "Cell") -> dict[str, Any]:
     values = cell.spec.as_dict()
     if not cell.spec.is_mixed:
         values = {key: value for key, value in values.items() if key not in OF_MIXED}
+    if cell.spec.bias_correction == "none":  # as before there was a choice
+        del values["bias_correction"]
     heeded = parameters(cell.spec.rounding)
     return {k: v for k, v in values.items() if not k.startswith(PREFIX) or k in heeded}
 
