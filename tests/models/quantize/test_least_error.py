@@ -9,10 +9,11 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from models.quantize.activation import ActivationQuantizer
-from models.quantize.adaround import adaround
 from models.quantize.grid import GRIDS, fake_quantize
 from models.quantize.least_error import both_ends, threshold
 from models.quantize.ranges import WeightFormat, estimate, quantize_weight, weight_grid
+from models.quantize.rounding.adaround import AdaRound
+from models.quantize.rounding.weights import round_weights
 
 SCHEMES = ("affine", "symmetric")
 VALUES = arrays.arrays(
@@ -154,7 +155,9 @@ def test_adaround_rounds_on_the_grid_that_was_found() -> None:
     grid = weight_grid(weight, weight_format)
     images = gaussian(8, 3, 8, 8)
     wanted = network(images)
-    adaround(network, {"0": weight_format}, images, 60, 3e-2, lambda done, total: None)
+    rounding = AdaRound(iterations=60, rate=3e-2)
+    formats = {"0": weight_format}
+    round_weights(network, formats, rounding, images, torch.Generator(), lambda *at: None)
     learned = network[0].weight.detach()
     assert torch.equal(fake_quantize(learned, grid), learned)
     gap = (network(images) - wanted).square().mean()
