@@ -1,5 +1,6 @@
 """Quantize a whole network: weights once, activation ranges from one calibration pass."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

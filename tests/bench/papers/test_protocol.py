@@ -7,7 +7,7 @@ from bench.cells.request import Request, experiment_requests, float_config, requ
 from bench.cells.result import Result
 from bench.papers.protocol import protocol_differences, stated
 from bench.papers.published import load_published
-from methods.training.identity import identifying
+from methods.identity import identifying
 from tests.bench.papers.examples import find, published
 from tests.bench.papers.records import WEIGHTS, record
 
