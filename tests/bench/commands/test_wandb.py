@@ -225,7 +225,7 @@ def test_without_an_account_one_line_says_what_to_do(
     assert bench_main("wandb", "report", "demo", *demo) == Finished(
         2,
         "",
-        "error: W&B took no report: No API key configured. Use `wandb login`.; --dry-run writes "
+        "error: W&B took no report: No API key configured. Use `wandb login`; --dry-run writes "
         "what would be sent\n",
     )
 
