@@ -96,6 +96,7 @@ def _cell(result: Result, values: Pool) -> dict[str, Any]:
     """Return what a page says of one result; its recipe is references into `values`, by topic."""
     cell = {key: getattr(result, key) for key in _COPIED}
     cell |= {key: cell[key] and without_folders(cell[key]) for key in ("reason", "traceback")}
+    cell["warnings"] = [without_folders(line) for line in result.warnings]
     cell |= {"low": result.ci_low, "high": result.ci_high, "bits_order": bits_order(result)}
     cell["card"] = {k: values.add(value) for k, value in result.recipe.as_dict().items()}
     cell["runtime"], cell["versions"] = values.add(result.runtime), values.add(result.versions)

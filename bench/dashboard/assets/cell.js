@@ -107,6 +107,7 @@ function verdict(cell) {
   const loss = drop(cell);
   return [
     el("p", { class: "number-line" }, el("b", {}, fixed(cell.top1)), " % top-1", intervalBar(groupOf([cell]), [0, 100])),
+    ...cell.warnings.map((line) => el("p", { class: "warning" }, line)),
     facts([
       ["95 % Wilson interval", `${fixed(cell.low)} to ${fixed(cell.high)} %`],
       ["correct", `${cell.correct.toLocaleString("en")} of ${cell.total.toLocaleString("en")}`],

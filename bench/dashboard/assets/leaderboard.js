@@ -68,7 +68,9 @@ function pick(name) {
 function accuracyOf(group) {
   if (group.mean === null) return [el("span", { class: `tag ${group.status}`, title: group.cells[0].reason }, group.status)];
   const spread = group.spread === null ? "" : el("span", { class: "spread", title: "standard deviation over seeds" }, `\u00b1\u00a0${fixed(group.spread)}`);
-  return [el("span", {}, el("b", {}, fixed(group.mean)), " ", spread), intervalBar(group, boardScale)];
+  const warnings = [...new Set(group.cells.flatMap((cell) => cell.warnings))].join("\n");
+  const warned = warnings ? el("span", { class: "warned", role: "img", title: warnings, "aria-label": warnings }, "\u26a0\ufe0e") : "";
+  return [el("span", {}, warned, el("b", {}, fixed(group.mean)), " ", spread), intervalBar(group, boardScale)];
 }
 
 // Part of 0 to 100 that the bars of the table span.
@@ -198,6 +200,7 @@ const BOARD_CSV = [
   ["seeds", (g) => g.cells.map((cell) => cell.seed).join(" ")], ["status", (g) => g.status], ["top-1, %", (g) => g.mean],
   ["standard deviation over seeds", (g) => g.spread], ["low", (g) => g.low], ["high", (g) => g.high], ["interval", (g) => g.interval],
   ["against float, points", (g) => g.drop], ["size, MiB", (g) => g.size_mb], ["time, s", (g) => g.time], ["experiment", (g) => g.experiments],
+  ["warnings", (g) => [...new Set(g.cells.flatMap((cell) => cell.warnings))].join("; ")],
   ["cells", (g) => g.cells.map((cell) => cell.id).join(" ")],
 ];
 

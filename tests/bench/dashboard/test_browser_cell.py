@@ -213,3 +213,12 @@ def test_the_map_of_mistakes_follows_the_theme_and_prints_light(
             break
         page.wait_for_timeout(50)
     assert second_square() == right["light"]
+
+
+def test_a_warning_is_beside_the_number(opened: Callable[..., "Page"], tmp_path: Path) -> None:
+    right = np.arange(10) > 3
+    write(Store(tmp_path), example("a" * 16, right, warnings=["half of it is float"]), right)
+    page = opened(file=written(tmp_path, []))
+    assert page.locator("#board .warned").get_attribute("title") == "half of it is float"
+    page.locator("#board tbody a").click()
+    assert page.locator("#cell .warning").inner_text() == "half of it is float"
