@@ -1,0 +1,28 @@
+"""Which trainings several processes may share."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bench.training.run import Task, check_shareable
+from methods.individual import Individual
+from models.errors import BenchError
+from models.qat.spec import QatSpec
+
+
+def task(**qat: Any) -> Task:
+    """Return as much of a task of two processes as is looked at."""
+    method = Individual(qat=QatSpec(**qat))
+    cell = SimpleNamespace(spec=SimpleNamespace(w_bits=4))
+    made = SimpleNamespace(method=method, cell=cell, runtime=SimpleNamespace(processes=2))
+    return cast("Task", made)
+
+
+def test_a_limit_on_gradients_cannot_be_shared_and_a_range_that_is_not_learned_can() -> None:
+    with pytest.raises(BenchError, match=r"qat\.weight_quantizer=step_range would train another"):
+        check_shareable(task(weight_quantizer="step_range"))
+    check_shareable(task(weight_quantizer="step_range", learned=False))
+    check_shareable(task(weight_quantizer="uniform_static"))
+    with pytest.raises(BenchError, match=r"qat\.weight_surrogate=ewgs would train another"):
+        check_shareable(task(weight_quantizer="uniform_static", weight_surrogate="ewgs"))
