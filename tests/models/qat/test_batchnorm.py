@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.networks.resnet_cifar import resnet20
 from models.qat.batchnorm import TransitionalBatchNorm2d, reestimate, statistics_kept
 from models.qat.conversion import make_quantizable
 from models.qat.network import blocks, set_bits
 from models.qat.spec import QatSpec
-from models.zoo.networks.resnet_cifar import resnet20
 
 FREE = QatSpec(first_bits=None, last_bits=None, batchnorm="transitional")
 

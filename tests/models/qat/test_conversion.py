@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.errors import BenchError, NotApplicable
+from models.networks.resnet_cifar import resnet20
 from models.qat.batchnorm import PrivateBatchNorm2d
 from models.qat.conversion import make_quantizable
 from models.qat.layers import QuantizedLayer
 from models.qat.network import quantized_layers, quantizer_parameters, set_bits
 from models.qat.spec import QatSpec
-from models.zoo.networks.resnet_cifar import resnet20
 
 BITS = (32, 8, 4, 2)
 FREE = QatSpec(first_bits=None, last_bits=None)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.errors import NotApplicable
+from models.networks.resnet_cifar import resnet20
 from models.qat.conversion import make_quantizable
 from models.qat.network import freeze, input_quantizers, layer_weights
 from models.qat.spec import QatSpec
@@ -22,7 +23,6 @@ from models.quantize.coverage import (
 )
 from models.quantize.network import quantize
 from models.quantize.spec import QuantSpec
-from models.zoo.networks.resnet_cifar import resnet20
 
 # Multiplications of the layers below, for maps of 8 x 8 pixels.
 STEM, BODY, HEAD = 8 * 3 * 9 * 64, 16 * 8 * 9 * 64, 16 * 10

@@ -40,7 +40,7 @@ def test_whole_network_computes_the_same(golden_network: nn.Module) -> None:
 
 
 def test_efficientnet_keeps_the_activations_inside_its_batchnorms() -> None:
-    from models.zoo.networks.efficientnet_lite import lite0
+    from models.networks.efficientnet_lite import lite0
 
     network = lite0().eval()
     for module in network.modules():  # statistics that folding would show

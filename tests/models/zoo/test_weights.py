@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.errors import BenchError
+from models.networks.resnet_cifar import resnet20
 from models.zoo import choose_weights, entry
-from models.zoo.networks.resnet_cifar import resnet20
 from models.zoo.weights import load, read_state
 
 RESNET20 = entry("resnet20")

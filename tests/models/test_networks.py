@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from bench.data.mnist5k import read_digits, split
 from models.errors import BenchError
+from models.networks.efficientnet_lite import convert
 from models.registry import import_attribute
 from models.zoo import choose_weights, entry, sha256_of
-from models.zoo.networks.efficientnet_lite import convert
 from models.zoo.weights import load, read_state
 
 LITES = [

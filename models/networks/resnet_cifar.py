@@ -5,7 +5,7 @@ from pathlib import Path
 from pytorchcv.models.resnet_cifar import CIFARResNet, resnet20_cifar10
 from torch import nn
 
-FILES = Path(__file__).parent.parent / "files"
+FILES = Path(__file__).parents[1] / "zoo" / "files"
 
 
 def resnet20() -> nn.Module:
