@@ -107,7 +107,7 @@ function verdict(cell) {
   const loss = drop(cell);
   return [
     el("p", { class: "number-line" }, el("b", {}, fixed(cell.top1)), " % top-1", intervalBar(groupOf([cell]), [0, 100])),
-    ...cell.warnings.map((line) => el("p", { class: "warning" }, line)),
+    ...cell.warnings.map((line) => el("p", { class: "warning" }, el("b", {}, "Warning: "), line)),
     facts([
       ["95 % Wilson interval", `${fixed(cell.low)} to ${fixed(cell.high)} %`],
       ["correct", `${cell.correct.toLocaleString("en")} of ${cell.total.toLocaleString("en")}`],
@@ -117,7 +117,6 @@ function verdict(cell) {
       ["quantized", cell.quantized_weights !== null && `${fixed(cell.quantized_weights)} % of the weights; of the multiplications ${fixed(cell.quantized_multiplications)} % by weight, ${fixed(cell.quantized_inputs)} % by input`],
       ["size of the weights", cell.size_mb !== null && `${fixed(cell.size_mb)} MiB`],
     ].filter(([, value]) => value)),
-    ...cell.warnings.map((line) => el("p", {}, el("b", {}, "Warning: "), line)),
   ];
 }
 

@@ -221,4 +221,4 @@ def test_a_warning_is_beside_the_number(opened: Callable[..., "Page"], tmp_path:
     page = opened(file=written(tmp_path, []))
     assert page.locator("#board .warned").get_attribute("title") == "half of it is float"
     page.locator("#board tbody a").click()
-    assert page.locator("#cell .warning").inner_text() == "half of it is float"
+    assert page.locator("#cell .warning").inner_text() == "Warning: half of it is float"
