@@ -65,6 +65,8 @@ def recorded_values(result: Result) -> dict[str, Any]:
         values["data.subset"] = recipe.calibration.set.rpartition(", ")[2].removesuffix(" images")
     trains = "weight_quantizer" in recipe.quantizer  # whose quantizer is its own
     quantizer = {k: v for k, v in recipe.quantizer.items() if k not in ("w_bits", "a_bits")}
+    if result.method == "float":  # which has none
+        quantizer = {}
     method = {k: v for k, v in recipe.method.items() if k not in ("name", "version")}
     values |= dict(leaves(quantizer, "method.qat." if trains else "quant."))
     return values | dict(leaves(method, "method."))

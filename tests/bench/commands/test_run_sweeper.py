@@ -135,7 +135,7 @@ def test_found_cells_are_tracked(
 ) -> None:
     tracked: list[tuple[str, str]] = []
 
-    def track(result: Result, config: Config, mode: str) -> None:
+    def track(result: Result, config: Config, mode: str, words: object = ()) -> None:
         if mode != "none":
             tracked.append((result.method, mode))
 
