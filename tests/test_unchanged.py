@@ -409,6 +409,9 @@ def test_the_dashboard_has_the_same_data(measured: Path) -> None:
     assert _sums(data) == json.loads(DASHBOARD.read_bytes())
 
 
+SHARES = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
+
+
 def _held(record: dict[str, Any]) -> str:
     """Return all of a record that measuring the cell again does not change."""
     held = {
@@ -430,6 +433,10 @@ def test_a_record_measured_now_is_the_kept_one(tmp_path: Path) -> None:
         now, kept = cells / id, KEPT / "outputs" / "cells" / id
         records = [json.loads((folder / "result.json").read_bytes()) for folder in (now, kept)]
         records[1] = migrated(records[1])
+        # The kept one was measured when nobody counted what is quantized.
+        shares = [records[0].pop(key) for key in SHARES]
+        assert [records[1].pop(key) for key in SHARES] == [None] * 3
+        assert shares == ([None] * 3 if id == float_id else [100.0, 100.0, pytest.approx(98.9145)])
         assert sorted(records[0]) == sorted(records[1])
         assert _held(records[0]) == _held(records[1])
         configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in (now, kept)]

@@ -51,5 +51,6 @@ def default_config(name: str) -> dict[str, Any]:
 def _named(overrides: Sequence[str], group: str, mark: str) -> list[str]:
     """Return the options of `group` with `mark` in them that `overrides` name."""
     values = [o.partition("=")[2] for o in overrides if o.lstrip("+").startswith(f"{group}=")]
-    names = [name.strip() for value in values for name in value.split(",")]
+    # Hydra writes a backslash before a colon when it takes a list apart.
+    names = [name.strip().replace("\\:", ":") for value in values for name in value.split(",")]
     return [name for name in names if mark in name]

@@ -12,6 +12,7 @@ from bench.config.files import options
 from bench.config.schema import Config
 from bench.dashboard.folders import FOLDER
 from bench.dashboard.labels import leaves
+from models.quantize.rounding.registry import PREFIX, parameters
 from models.quantize.spec import MIXED
 from models.zoo import FILE_SUFFIXES, TIMM
 
@@ -58,7 +59,12 @@ def _quantizer(quant: Mapping[str, Any], recipes: Presets) -> list[str]:
         base = composition("quant=mixed")["quant"] | base
     bits = {key: quant[key] for key in ("w_bits", "a_bits")}
     # What belongs to mixed precision is no key of other quantizers.
-    rest = {k: v for k, v in quant.items() if k in base and k not in bits}
+    heeded = parameters(quant["rounding"])
+    rest = {
+        key: value
+        for key, value in quant.items()
+        if key in base and key not in bits and (not key.startswith(PREFIX) or key in heeded)
+    }
     return [*words, *_changes("quant", bits | rest, base)]
 
 

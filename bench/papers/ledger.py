@@ -25,7 +25,7 @@ def make_ledger(published: Sequence[Published], source: TableSource) -> Table:
     verdicts = {id(p): "not here" for p in numbers}
     tables = []
     for name in table_names():
-        _, compared = paper_rows(name, load_definition(name), published, source)
+        compared = paper_rows(name, load_definition(name), published, source).compared
         pairs = zip(compared["published"], compared["verdict"], strict=True)
         of_table = {id(p): verdict for p, verdict in pairs if isinstance(p, Published)}
         tables.append(f"{name}: {in_words(Counter(of_table.values())) or 'nothing published'}")

@@ -1,9 +1,11 @@
 """The table of a paper: published beside measured."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
+from bench.cells.request import Request
 from bench.papers.cells import table_cells, table_requests
 from bench.papers.comparison import FLOAT, compare_with_published, printable_numbers
 from bench.papers.definition import Definition
@@ -18,15 +20,24 @@ from bench.tables.table import Table, TableSource
 _EACH = "bench table {} --missing prints the command of each"
 
 
+class PaperRows(NamedTuple):
+    """What a paper's table asks for, as `cell_rows`, and as `compare_with_published`."""
+
+    requests: list[Request]
+    cells: pd.DataFrame
+    compared: pd.DataFrame
+
+
 def paper_rows(
     name: str, definition: Definition, published: Sequence[Published], source: TableSource
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `cell_rows` of a paper's table, and the same cells by `compare_with_published`."""
+) -> PaperRows:
+    """Return the cells of a paper's table beside what is published."""
     numbers = printable_numbers(definition, published)
     floats = not numbers or any(p.method == FLOAT for p in numbers)
     requests = table_requests(name, source.overrides, source.user_configs, floats)
     cells = cell_rows(requests, source.results, source.user_configs)
-    return cells, compare_with_published(definition, numbers, table_cells(cells, source.results))
+    compared = compare_with_published(definition, numbers, table_cells(cells, source.results))
+    return PaperRows(requests, cells, compared)
 
 
 def paper_table(
@@ -36,7 +47,7 @@ def paper_table(
 
     Raises BenchError as `compare_with_published`.
     """
-    cells, compared = paper_rows(name, definition, published, source)
+    requests, cells, compared = paper_rows(name, definition, published, source)
     texts, reasons = layout(compared, definition)
     above, recipes = [definition.title], []
     if len(cells) and (cells["status"] == "done").any():
@@ -46,6 +57,5 @@ def paper_table(
     notes = [*reasons, *about_numbers(compared, definition, published), *recipes]
     if commands:
         notes.append(f"bench run -m experiment={name} runs what is not run; {_EACH.format(name)}")
-        requests = table_requests(name, source.overrides, source.user_configs, floats=False)
         notes += other_limits(requests, source.results)
     return Table(texts, csv_rows(compared), above, notes, list(dict.fromkeys(commands)))

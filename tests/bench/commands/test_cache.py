@@ -29,6 +29,7 @@ def cache(outputs: Path) -> Path:
 def test_what_there_is(bench_main: Bench, cache: Path, outputs: Path) -> None:
     assert bench_main("cache", "ls", f"paths.outputs={outputs}") == (
         0,
+        "contents         0 entries         0.0 MiB\n"
         "data             0 entries         0.0 MiB\n"
         "calibration      2 entries         3.0 MiB\n"
         "sensitivity      0 entries         0.0 MiB\n"

@@ -117,7 +117,7 @@ def test_a_folder_that_is_not_there(bench_main: Bench, outputs: Path, tmp_path: 
 
 def test_a_broken_image(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
     for side in ("train", "test"):
-        for name in "ab":
+        for name in "abcdefghij":  # as many classes as the network has
             (tmp_path / "photos" / side / name).mkdir(parents=True)
             (tmp_path / "photos" / side / name / "x.png").write_text("no image")
     done = bench_main(
@@ -168,12 +168,11 @@ def test_a_sweep_with_one_bad_cell_measures_the_others(bench_main: Bench, output
     done = bench_main("run", "-m", *FAST, "quant.w_bits=8,17,4", f"paths.outputs={outputs}")
     assert done.status == 1
     lines = done.out.splitlines()
-    assert len(lines) == 4
     assert lines[0].startswith("[1/3, about ")
     assert lines[1].startswith("[2/3, 1 failed, about ")
     assert "error: quant.w_bits=17 is impossible; " in lines[1]
     assert lines[2].startswith("[3/3, 1 failed] resnet20 mnist5k gaussian W4A4 seed 0: ")
-    assert lines[3] == "3 cells: 2 done, 1 refused"
+    assert lines[-1] == "3 cells: 2 done, 1 refused"
     assert sorted(r["w_bits"] for r in records(outputs).values()) == [4, 8, 32]
 
 
@@ -413,7 +412,7 @@ def test_help_lists_what_can_be_set(bench_main: Bench) -> None:
     lines = helped.out.splitlines()
     for group in ("model", "method", "quant", "recipe", "data", "experiment", "tracking"):
         assert len([line for line in lines if line.startswith(f"{group}: ")]) == 1
-    assert "schedule@method.schedule: cifar10, cifar10_short, digits, imagenet" in lines
+    assert "schedule@method.schedule: cifar10, cifar10_short, digits, imagenet, surrogates" in lines
     assert not [line for line in lines if line.startswith(("train:", "paths: ", "qat: "))]
     assert "  margin_images: 1024" in lines
 

@@ -11,6 +11,7 @@ from bench.files.entry import CacheEntry
 from bench.files.kinds import (
     CALIBRATION,
     CHECKPOINT,
+    CONTENTS,
     CURVE,
     DATA,
     HISTORY,
@@ -27,7 +28,7 @@ from bench.files.kinds import (
 from models.errors import BenchError
 from tests.bench.files.test_caches import DAY, A, B, C, elsewhere, files, filled, write
 
-KEYS = {DATA: "d" * 64, CALIBRATION: A, SENSITIVITY: B, TRAINING: C}
+KEYS = {CONTENTS: "e" * 16, DATA: "d" * 64, CALIBRATION: A, SENSITIVITY: B, TRAINING: C}
 
 
 def entry_of(cache: Path, kind: Kind) -> CacheEntry:
@@ -37,6 +38,12 @@ def entry_of(cache: Path, kind: Kind) -> CacheEntry:
 @pytest.mark.parametrize(
     ("kind", "path", "whole", "lock"),
     [
+        (
+            CONTENTS,
+            f"contents/{'e' * 16}.npz",
+            f"contents/{'e' * 16}.npz",
+            f"contents/{'e' * 16}.lock",
+        ),
         (DATA, f"data/{'d' * 64}", f"data/{'d' * 64}", f"data/{'d' * 64}.lock"),
         (CALIBRATION, f"calibration/{A}", f"calibration/{A}/{IMAGES}", f"calibration/{A}/lock"),
         (SENSITIVITY, f"sensitivity/{B}.json", f"sensitivity/{B}.json", f"sensitivity/{B}.lock"),
