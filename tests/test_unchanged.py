@@ -34,7 +34,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from bench.cells.migrations import migrated
-from bench.cells.request import digest
+from bench.cells.request import digest, normalised
 from bench.cli import main
 from bench.config.compose import compose_with_hydra
 from bench.config.files import options
@@ -409,6 +409,9 @@ def test_the_dashboard_has_the_same_data(measured: Path) -> None:
     assert _sums(data) == json.loads(DASHBOARD.read_bytes())
 
 
+IDLE = {f"rounding_{key}" for key in ("iterations", "rate", "epochs", "variant")} | {
+    "bias_correction"
+}
 SHARES = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
 
 
@@ -440,9 +443,11 @@ def test_a_record_measured_now_is_the_kept_one(tmp_path: Path) -> None:
         assert sorted(records[0]) == sorted(records[1])
         assert _held(records[0]) == _held(records[1])
         configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in (now, kept)]
-        assert read_config(configs[0]) == read_config(configs[1])
+        # With what has an effect: how long a rounding learns that does not is another by now.
+        assert normalised(read_config(configs[0])) == normalised(read_config(configs[1]))
         # Of a float cell the budgets of mixed precision were once written, as null.
-        assert configs[0]["quant"].items() <= configs[1]["quant"].items()
+        quants = [{k: v for k, v in c["quant"].items() if k not in IDLE} for c in configs]
+        assert quants[0].items() <= quants[1].items()
 
 
 # Writing

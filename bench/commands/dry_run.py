@@ -61,7 +61,7 @@ def dry_run(line: Line) -> int:
     impossible = sum(map(len, refused.values()))
     for text in _summary(counts, failed, impossible, len(references)):
         say(text)
-    if left and (varying := _varying(differing)):
+    if (left or refused) and (varying := _varying(differing)):
         say(f"varying: {varying}")
     planned = [_planned(cell, earlier) for cell in [*references, *left]]
     for text in _costs(forecast(_distinct(planned, words), earlier)):
