@@ -125,3 +125,19 @@ class Result(BaseModel):
         quantizer = self.recipe.quantizer
         budget = quantizer.get("size_mb"), quantizer.get("mean_bits")
         return f"{w_label(self.w_bits, *budget)}A{self.a_bits}"
+
+
+def writable(value: Any) -> Any:
+    """Return `value`, what a result is made of, with texts that can be written as UTF-8.
+
+    A file may have any bytes for its name; those that are none become U+FFFD.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {writable(key): writable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(writable, value))
+    if isinstance(value, BaseModel):
+        return type(value).model_validate(writable(value.model_dump(exclude_unset=True)))
+    return value

@@ -11,7 +11,7 @@ import yaml
 
 from bench.cells.cell import Cell
 from bench.cells.correctness import save_correctness
-from bench.cells.result import Result
+from bench.cells.result import Result, writable
 from bench.cells.result_file import write_result
 from bench.cells.store import Busy, Store
 from bench.machine.device import device_name, prepare_device
@@ -98,7 +98,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
 
         def record(outcome: dict[str, Any]) -> Result:
             return Result(
-                **{**facts, **outcome},
+                **writable({**facts, **outcome}),
                 seconds=clock.rounded(),
                 peak_memory_bytes=peak_memory_bytes(device),
                 runtime=config.runtime.model_dump()
@@ -183,7 +183,7 @@ def _one_line(error: Exception) -> str:
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """Write everything the harness logs inside the block to a file too, debug included."""
-    logger, handler = logging.getLogger("bench"), _CellLog(path, encoding="utf-8")
+    logger, handler = logging.getLogger("bench"), _CellLog(path, encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     try:

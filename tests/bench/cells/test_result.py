@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from bench.cells.result import Result
+from bench.cells.result import Result, writable
 from bench.config.schema import Config
 from tests.bench.cells_of import run_cell
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "result.schema.json"
 REGENERATE = (
-    'python -c "import json; from bench.cells.result import Result; '
+    'python -c "import json; from bench.cells.result import Result, writable; '
     'print(json.dumps(Result.model_json_schema(), indent=1))" > docs/result.schema.json'
 )
 
@@ -53,3 +53,14 @@ def test_a_key_too_many_or_too_few_is_refused(make_result: Callable[..., Result]
 
 def test_label(make_result: Callable[..., Result]) -> None:
     assert make_result().label == "resnet20 mnist5k gaussian W4A8 seed 1"
+
+
+def test_names_that_are_no_utf_8_can_be_written(make_result: Callable[..., Result]) -> None:
+    name = b"b\xff.png".decode("utf-8", "surrogateescape")
+    plain = make_result(warnings=["größe"])
+    assert writable(dict(plain)) == dict(plain)
+    recipe = plain.recipe.model_copy(update={"batchnorm": name})
+    values = writable(dict(plain) | {"data": name, "recipe": recipe, "warnings": [f"no {name}"]})
+    result = Result(**values)
+    assert (result.data, result.recipe.batchnorm) == ("b\ufffd.png", "b\ufffd.png")
+    assert json.loads(result.model_dump_json())["warnings"] == ["no b\ufffd.png"]
