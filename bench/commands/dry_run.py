@@ -1,4 +1,4 @@
-"""`bench run --dry-run`: what would be measured, and what that takes. Nothing is written."""
+"""`bench run --dry-run`: what would be measured, and what that takes; no cell is written."""
 
 import itertools
 from collections import Counter
