@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
+from bench.cells.differences import leaves
 from bench.cells.recipe_label import Presets, composition, nearest_preset
 from bench.config.files import options
 from bench.config.schema import Config
 from bench.dashboard.folders import FOLDER
-from bench.dashboard.labels import leaves
 from models.quantize.rounding.registry import PREFIX, parameters
 from models.quantize.spec import MIXED
 from models.zoo import FILE_SUFFIXES, TIMM

@@ -1,8 +1,9 @@
 """Short words that tell cells apart: of a method, of bit-widths."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from bench.cells.differences import leaves
 from bench.cells.recipe_label import BITS, Presets, in_words, is_trained
 from bench.cells.result import Result
 from models.quantize.spec import MIXED
@@ -39,15 +40,6 @@ def _parameters(result: Result, recipes: Presets) -> dict[str, Any]:
     quantizer = {k: v for k, v in trained.items() if k not in BITS}
     parameters = dict(leaves(method)) | quantizer | others
     return {key: value for key, value in parameters.items() if value is not None}
-
-
-def leaves(tree: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested mappings with their keys, joined by dots."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{parent}{key}.")
-        else:
-            yield parent + key, value
 
 
 def _varying(rows: Iterable[Mapping[str, Any]]) -> list[str]:

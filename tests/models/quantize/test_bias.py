@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.errors import NotApplicable
 from models.quantize.bias import add_to_bias, correct_bias, correct_bias_on, mean_inputs, response
+from models.quantize.network import quantize
+from models.quantize.spec import QuantSpec
 
 
 def test_linear_layer_by_hand() -> None:
@@ -103,3 +106,24 @@ def test_bias_that_is_not_there_is_made() -> None:
     add_to_bias(layer, torch.ones(3))
     assert layer.bias.tolist() == [2, 3, 4]
     assert not layer.bias.requires_grad
+
+
+def test_without_data_the_means_are_those_of_batchnorm() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 1)]
+    network = nn.Sequential(*layers).eval().requires_grad_(False)
+    network[1].running_mean.copy_(torch.randn(6))  # type: ignore[operator]
+    network[1].bias.copy_(torch.linspace(-2, 2, 6))  # type: ignore[operator]
+    spec = QuantSpec(2, 32, bias_correction="data_free")
+    images = torch.randn(8, 3, 9, 9)
+    quantized = quantize(network, spec, images).network
+    error = (quantized[3].weight - network[3].weight).flatten(1)  # type: ignore[index,union-attr,operator]
+    # The mean of a rectified normal with the mean beta and the deviation 1, in closed form.
+    beta = network[1].bias
+    normal = torch.distributions.Normal(0, 1)
+    means = beta * normal.cdf(beta) + normal.log_prob(beta).exp()  # type: ignore[arg-type,operator]
+    shift = quantized[3].bias - network[3].bias  # type: ignore[index,union-attr,operator]
+    assert error.abs().max() > 0.05
+    assert torch.allclose(shift, -(error @ means), atol=2e-3)
+    with pytest.raises(NotApplicable, match="no BatchNorm reads a convolution's output"):
+        quantize(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()).eval(), spec, images)

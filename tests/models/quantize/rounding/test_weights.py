@@ -1,7 +1,7 @@
 """Layer by layer through a network."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import pytest
@@ -14,6 +14,7 @@ from models.quantize.ranges import WeightFormat
 from models.quantize.rounding import weights
 from models.quantize.rounding.base import Inputs, Layer, Rounding
 from models.quantize.rounding.bit_split import BitSplit
+from models.quantize.rounding.registry import ROUNDINGS, parameters, rounding_class, version
 from models.quantize.rounding.weights import round_weights
 from models.quantize.spec import QuantSpec
 
@@ -124,3 +125,11 @@ def test_names_and_parameters() -> None:
     assert spec.identity() == plain | {"rounding": "bit_split", "rounding_epochs": 3}
     spec = QuantSpec(4, 4, rounding="stochastic", **changed)
     assert spec.identity() == plain | {"rounding": "stochastic"}
+
+
+@pytest.mark.parametrize("name", ROUNDINGS.builtin)
+def test_what_the_registry_says_without_importing_is_what_the_class_says(name: str) -> None:
+    cls = rounding_class(name)
+    assert cls.name == name
+    assert parameters(name) == {f"rounding_{field.name}" for field in fields(cls)}
+    assert (version(name) or 1) == cls.version
