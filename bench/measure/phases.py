@@ -34,7 +34,7 @@ from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.quantize.activation import weighted_layers
 from models.quantize.coverage import Coverage, LayerWeight, check_coverage, coverage
 from models.quantize.fuse import fuse_relus
-from models.quantize.mixed import Budget, uniform_size_mb
+from models.quantize.mixed import MIB_BITS, Budget, uniform_size_mb
 from models.quantize.network import QuantizedNetwork
 from models.quantize.spec import FLOAT_BITS
 
@@ -183,8 +183,9 @@ class _Phases:
             quantize = cell.method.quantize
             made = quantize(network, cell.spec, batch, generator, progress, bits)
             found = self.coverage(made, batch[:1])
-            warnings = clipping_warnings(made, cell.spec, batch)
+            warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
             fuse_relus(made.network, batch[:1])
+        size_mb += made.more_bits / MIB_BITS
         return _Quantized(made.network, size_mb, found, mixed, warnings=tuple(warnings))
 
     def coverage(self, made: QuantizedNetwork, image: Tensor) -> Coverage | None:

@@ -23,7 +23,7 @@ from models.quantize.search import Frontier, pareto
 from models.quantize.spec import QuantSpec
 
 _BATCH = 32
-_MIB_BITS = 8 * 2**20
+MIB_BITS = 8 * 2**20
 
 Sensitivity = Mapping[str, Mapping[int, float]]
 """Of a layer, by name, at each bit-width: what quantizing it alone does to the output."""
@@ -67,7 +67,7 @@ def size_mb(network: nn.Module, bits: Mapping[str, int]) -> float:
     layers = weighted_layers(network)
     # One that several layers share is kept once.
     of_weights = {layers[name].weight: b for name, b in bits.items()}
-    return sum(weight.numel() * b for weight, b in of_weights.items()) / _MIB_BITS
+    return sum(weight.numel() * b for weight, b in of_weights.items()) / MIB_BITS
 
 
 def uniform_size_mb(network: nn.Module, spec: QuantSpec, image: Tensor) -> float:
@@ -91,7 +91,7 @@ def budget(network: nn.Module, spec: QuantSpec, image: Tensor) -> Budget:
     free = {name: count for name, count in weights.items() if name not in fixed}
     fixed_size = sum(weights[name] * bits for name, bits in fixed.items())
     if spec.size_mb is not None:
-        limit, size = f"size_mb={spec.size_mb}", spec.size_mb * _MIB_BITS
+        limit, size = f"size_mb={spec.size_mb}", spec.size_mb * MIB_BITS
     else:
         assert spec.mean_bits is not None  # by QuantSpec
         limit, size = f"mean_bits={spec.mean_bits}", spec.mean_bits * sum(weights.values())
@@ -99,7 +99,7 @@ def budget(network: nn.Module, spec: QuantSpec, image: Tensor) -> Budget:
     if least > size:
         raise BenchError(
             f"quant.{limit} is below the smallest possible: {min(spec.w_candidates)} bits "
-            f"everywhere they are free take {least / _MIB_BITS:.3f} MiB, "
+            f"everywhere they are free take {least / MIB_BITS:.3f} MiB, "
             f"{least / sum(weights.values()):.2f} bits a weight"
         )
     return Budget(free, fixed, fixed_size, size)
@@ -169,7 +169,7 @@ def assign(network: nn.Module, costs: Sensitivity, budget: Budget) -> Assignment
 
 
 def _points(frontier: Frontier, fixed_size: int) -> list[tuple[float, float]]:
-    sizes = ((frontier.sizes + fixed_size) / _MIB_BITS).tolist()
+    sizes = ((frontier.sizes + fixed_size) / MIB_BITS).tolist()
     return list(zip(sizes, frontier.costs.tolist(), strict=True))
 
 

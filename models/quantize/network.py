@@ -32,11 +32,16 @@ class QuantizedNetwork(NamedTuple):
     quantizers: by the name of the module they sit at, with the ranges they were calibrated to.
     weight_bits: of each convolution and linear layer by name, 32 for one left in float; None where
         whoever made the network does not say.
+    more_bits: what storing the weights takes beyond these, in all: codebooks, indices, values of
+        more bits. Below 0 where it takes less.
+    warnings: what a reader of its numbers must know, a line each.
     """
 
     network: nn.Module
     quantizers: dict[str, ActivationQuantizer]
     weight_bits: dict[str, int] | None = None
+    more_bits: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def no_progress(done: int, total: int) -> None:
@@ -83,7 +88,7 @@ def quantize(
     names = list(of_weights) if rounding.inputs == "none" else call_order(quantized, images[:1])
     formats = weight_formats({name: of_weights[name] for name in names}, spec)
     formats = _each_weight_once(quantized, formats)
-    round_weights(quantized, formats, rounding, images, generator, progress)
+    rounded = round_weights(quantized, formats, rounding, images, generator, progress)
     if reference is not None:
         if means is None:
             correct_bias_on(images, quantized, reference)
@@ -110,7 +115,13 @@ def quantize(
             raise BenchError(
                 f"the activation range of {name!r} is not finite; look at the calibration images"
             )
-    return QuantizedNetwork(quantized, quantizers, of_weights)
+    more_bits = sum(
+        r.size_bits - r.weight.numel() * of_weights[name]
+        for name, r in rounded.items()
+        if r.size_bits is not None
+    )
+    warnings = tuple(f"{name}: {r.warning}" for name, r in rounded.items() if r.warning)
+    return QuantizedNetwork(quantized, quantizers, of_weights, more_bits, warnings)
 
 
 def _each_weight_once(

@@ -9,7 +9,7 @@ from torch.optim import Adam
 
 from models.quantize.grid import Grid
 from models.quantize.ranges import weight_grid
-from models.quantize.rounding.base import Inputs, Layer, Rounding
+from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.reconstruction import Reconstruction
 
 _STRETCH = (-0.1, 1.1)  # gamma and zeta of the rectified sigmoid, eq. 23
@@ -40,10 +40,10 @@ class AdaRound(Rounding):
     def inputs(self) -> Inputs:
         return "quantized"
 
-    def quantize(self, layer: Layer) -> Tensor:
+    def quantize(self, layer: Layer) -> Rounded:
         assert layer.problem is not None
         grid = weight_grid(layer.weight, layer.format)
-        return _learn(layer.weight, grid, layer.problem, self.iterations, self.rate)
+        return Rounded(_learn(layer.weight, grid, layer.problem, self.iterations, self.rate))
 
 
 def _learn(

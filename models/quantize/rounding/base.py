@@ -26,12 +26,28 @@ class Layer(NamedTuple):
     problem: the error of the output as a function of the weight; None for a rounding that looks at
         no inputs.
     generator: a seeded CPU random generator, which goes on from layer to layer.
+    groups: of a convolution; 1 of a linear layer.
     """
 
     weight: Tensor
     format: WeightFormat
     problem: Reconstruction | None
     generator: torch.Generator
+    groups: int = 1
+
+
+class Rounded(NamedTuple):
+    """What became of a layer's weight.
+
+    weight: as the quantized network has it; the same shape, in float.
+    size_bits: what storing it takes, where that is not the bits of the format for each weight: with
+        codebooks, indices, or values of more bits. Steps and zero points are not counted.
+    warning: what a reader of the cell's number must know, without the name of the layer.
+    """
+
+    weight: Tensor
+    size_bits: int | None = None
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,18 +72,18 @@ class Rounding(ABC):
         """Raise NotApplicable for a format that this rounding cannot do."""
 
     @abstractmethod
-    def quantize(self, layer: Layer) -> Tensor:
-        """Return the layer's weight as the quantized network has it; the same shape, in float."""
+    def quantize(self, layer: Layer) -> Rounded:
+        """Return what becomes of the layer's weight."""
 
 
 class GridRounding(Rounding):
     """A rounding to the grid of the format, weight by weight."""
 
-    def quantize(self, layer: Layer) -> Tensor:
+    def quantize(self, layer: Layer) -> Rounded:
         grid = weight_grid(layer.weight, layer.format)
         steps = grid.inverse_scale * layer.weight - grid.zero_point
         q = torch.minimum(torch.maximum(self.integers(steps, layer), grid.q_min), grid.q_max)
-        return (q + grid.zero_point) / grid.inverse_scale
+        return Rounded((q + grid.zero_point) / grid.inverse_scale)
 
     @abstractmethod
     def integers(self, steps: Tensor, layer: Layer) -> Tensor:

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from models.errors import NotApplicable
 from models.quantize.ranges import WeightFormat
-from models.quantize.rounding.base import Inputs, Layer, Rounding
+from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.planes import MIN_BITS, alternate, optimise, split
 
 
@@ -47,11 +45,11 @@ class BitSplit(Rounding):
                 f"digit leave nothing to stitch; give {MIN_BITS} or more"
             )
 
-    def quantize(self, layer: Layer) -> Tensor:
+    def quantize(self, layer: Layer) -> Rounded:
         assert layer.problem is not None
         gram, cross = layer.problem
         weight = layer.weight.reshape(cross.shape)
         start = split(alternate(weight, layer.format.bits), layer.format.bits)
         # X is what enters the layer; Y = X W less the error of the unchanged weight.
         stitched = optimise(start, gram, weight @ gram - cross, self.epochs)
-        return stitched.weight.view_as(layer.weight)
+        return Rounded(stitched.weight.view_as(layer.weight))

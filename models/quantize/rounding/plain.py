@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.quantize.ranges import quantize_weight
-from models.quantize.rounding.base import GridRounding, Layer, Rounding
+from models.quantize.rounding.base import GridRounding, Layer, Rounded, Rounding
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Nearest(Rounding):
 
     name = "nearest"
 
-    def quantize(self, layer: Layer) -> Tensor:
-        return quantize_weight(layer.weight, layer.format)
+    def quantize(self, layer: Layer) -> Rounded:
+        return Rounded(quantize_weight(layer.weight, layer.format))
 
 
 @dataclass(frozen=True)

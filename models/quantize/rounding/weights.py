@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.quantize.ranges import WeightFormat
-from models.quantize.rounding.base import Inputs, Layer, Rounding
+from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.reconstruction import GramMatrix, Reconstruction, reconstruction
 from models.tracing import Enough, call_names, traced
 
@@ -26,8 +26,8 @@ def round_weights(
     images: Tensor,
     generator: torch.Generator,
     progress: Callable[[int, int], None],
-) -> None:
-    """Quantize the weights of the layers named in `formats`, in place.
+) -> dict[str, Rounded]:
+    """Quantize the weights of the layers named in `formats`, in place; return what became of each.
 
     formats: by name; for a rounding that looks at inputs in the order in which the network calls
         the layers. images: (N, 3, H, W), normalised. progress: called with the layers that are
@@ -38,15 +38,19 @@ def round_weights(
     for weight_format in formats.values():
         rounding.check(weight_format)
     looks = rounding.inputs != "none"
+    rounded: dict[str, Rounded] = {}
     problems = _PROBLEMS[rounding.inputs](network, list(formats), images)
     # The next problem is made when the weight before it is rounded.
     layers = zip(formats.items(), problems, strict=True)
     for done, ((name, weight_format), problem) in enumerate(layers, 1):
-        weight = network.get_submodule(name).get_parameter("weight")
-        layer = Layer(weight.detach(), weight_format, problem, generator)
-        weight.data = rounding.quantize(layer)
+        module = network.get_submodule(name)
+        weight, groups = module.get_parameter("weight"), getattr(module, "groups", 1)
+        layer = Layer(weight.detach(), weight_format, problem, generator, groups)
+        rounded[name] = rounding.quantize(layer)
+        weight.data = rounded[name].weight
         if looks:
             progress(done, len(formats))
+    return rounded
 
 
 Problems = Iterator[Reconstruction | None]

@@ -125,7 +125,7 @@ def test_first_and_last_bits_reach_the_layers_called_first_and_last() -> None:
     x = torch.randn(2, 3, 5, 5)
     assert call_order(network, x[:1]) == ["stem", "middle", "head"]
     spec = QuantSpec(2, 2, sites="all", first_bits=8, last_bits=32, w_granularity="tensor")
-    quantized, quantizers, _ = quantize(network, spec, x)
+    quantized, quantizers, *_ = quantize(network, spec, x)
     assert {name: q.bits for name, q in quantizers.items()} == {"stem": 8, "middle": 2}
     assert len(quantized.get_parameter("middle.weight").unique()) <= 4
     assert len(quantized.get_parameter("stem.weight").unique()) > 4

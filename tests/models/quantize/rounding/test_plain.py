@@ -25,23 +25,23 @@ def layer(weight: torch.Tensor = WEIGHT, seed: int = 0) -> Layer:
     ],
 )
 def test_by_hand(rounding: Nearest, rounded: list[list[int]]) -> None:
-    assert rounding.quantize(layer()).tolist() == rounded
+    assert rounding.quantize(layer()).weight.tolist() == rounded
 
 
 def test_nearest_is_the_grids() -> None:
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(Nearest().quantize(layer(weight)), quantize_weight(weight, FORMAT))
+    assert torch.equal(Nearest().quantize(layer(weight)).weight, quantize_weight(weight, FORMAT))
 
 
 def test_stochastic_rounding_keeps_the_mean_and_what_is_on_the_grid() -> None:
     weight = torch.cat([torch.tensor([-3.0, 3.0, 2.0]), torch.full((40_000,), 0.3)])
-    rounded = Stochastic().quantize(layer(weight))
+    rounded = Stochastic().quantize(layer(weight)).weight
     assert rounded[:3].tolist() == [-3, 3, 2]
     assert set(rounded[3:].tolist()) == {0.0, 1.0}
     # Five standard errors, sqrt(0.3 x 0.7 / 40,000) each.
     assert rounded[3:].mean().item() == pytest.approx(0.3, abs=0.0115)
-    assert torch.equal(Stochastic().quantize(layer(weight)), rounded)
-    assert not torch.equal(Stochastic().quantize(layer(weight, seed=1)), rounded)
+    assert torch.equal(Stochastic().quantize(layer(weight)).weight, rounded)
+    assert not torch.equal(Stochastic().quantize(layer(weight, seed=1)).weight, rounded)
 
 
 @pytest.mark.parametrize("rounding", [Floor(), Ceil(), Stochastic()])
@@ -51,7 +51,7 @@ def test_within_a_step_and_on_the_grid(rounding: Floor, scheme: str) -> None:
     weight = torch.randn(5, 7, 3, 3, generator=torch.Generator().manual_seed(0))
     grid = weight_grid(weight, weight_format)
     shown = Layer(weight, weight_format, None, torch.Generator().manual_seed(0))
-    q = rounding.quantize(shown) * grid.inverse_scale - grid.zero_point
+    q = rounding.quantize(shown).weight * grid.inverse_scale - grid.zero_point
     assert torch.allclose(q, q.round(), atol=1e-3)
     assert bool((q.round() >= grid.q_min).all() and (q.round() <= grid.q_max).all())
     steps = weight * grid.inverse_scale - grid.zero_point

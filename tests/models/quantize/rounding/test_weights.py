@@ -6,13 +6,13 @@ from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.errors import BenchError, NotApplicable
 from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding import weights
-from models.quantize.rounding.base import Inputs, Layer, Rounding
+from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.bit_split import BitSplit
 from models.quantize.rounding.registry import ROUNDINGS, parameters, rounding_class, version
 from models.quantize.rounding.weights import round_weights
@@ -34,9 +34,9 @@ class Halving(Rounding):
     def inputs(self) -> Inputs:
         return self.whose
 
-    def quantize(self, layer: Layer) -> Tensor:
+    def quantize(self, layer: Layer) -> Rounded:
         self.seen.append(layer)
-        return layer.weight / 2
+        return Rounded(layer.weight / 2, layer.weight.numel() * 5, "halved")
 
 
 def network() -> nn.Sequential:
@@ -76,6 +76,15 @@ def test_what_a_rounding_is_shown(
     error = before[2].weight.flatten(1) @ (x - before[:2](IMAGES).movedim(1, 0).flatten(1))
     assert torch.allclose(problem.gram[0], x @ x.T / x.shape[1], rtol=1e-4, atol=1e-6)
     assert torch.allclose(problem.cross[0], error @ x.T / x.shape[1], rtol=1e-3, atol=1e-5)
+
+
+def test_what_storing_takes_and_what_must_be_known() -> None:
+    net = network()
+    made = quantize(net, QuantSpec(3, 32, rounding=f"{__name__}:Halving"), IMAGES)
+    # Two bits more than the three of the format for each weight.
+    assert made.more_bits == 2 * (4 * 3 * 9 + 5 * 4 + 2 * 5 * 9)
+    assert made.warnings == ("0: halved", "2: halved", "4: halved")
+    assert quantize(net, QuantSpec(3, 32), IMAGES)[2:] == (dict.fromkeys("024", 3), 0, ())
 
 
 @pytest.mark.parametrize("variant", ["release", "sequential"])
