@@ -43,10 +43,10 @@ def _float_requests(requests: Sequence[Request]) -> list[Request]:
 def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """Return one row a cell, whatever its seeds; `rows` as of `cell_rows`.
 
-    Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
-    a mapping of those done to percent; `status` ("done" when one is); `result` of one that is done;
-    `reason`, why one failed or has no meaning; `missing`, the commands for what is not run or
-    failed.
+    Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`
+    and `top5`, mappings of those done to percent; `status` ("done" when one is); `result` of one
+    that is done; `reason`, why one failed or has no meaning; `missing`, the commands for what is
+    not run or failed.
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
@@ -72,6 +72,7 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
         "seeds": len(seeds),
         "done": len(done),
         "top1": {row["seed"]: row["top1"] for row in done},
+        "top5": {row["seed"]: row["top5"] for row in done},
         "status": "done" if done else seeds[0]["status"],
         "result": by_id[done[0]["id"]] if done else None,
         "reason": next((row["reason"] for row in seeds if pd.notna(row["reason"])), ""),

@@ -19,7 +19,7 @@ from models.errors import BenchError
 from models.quantize.spec import MIXED, w_label
 
 FLOAT = "float"
-TOP1, DELTA_B = "top1", "delta_b"
+TOP1, TOP5, DELTA_B = "top1", "top5", "delta_b"
 NO_METHOD = "no method here"
 
 
@@ -74,15 +74,14 @@ def _cell_of(
     published: Published, definition: Definition, cells: Sequence[Mapping[Any, Any]]
 ) -> int | None:
     """Return the number of the cell that measures `published`; None when there is none."""
-    if published.metric != TOP1 or published.w_bits is None or published.a_bits is None:
+    if published.metric not in (TOP1, TOP5):
         return None
     values: dict[str, Any] = {"model": published.model, "data": published.data}
     values |= _cell_values(published, definition)
     if published.method != FLOAT:
-        bits = w_label(published.w_bits, published.recipe.get("size_mb"), None)
-        mixed = published.w_bits == MIXED
-        values |= {"w_bits": bits.rstrip("/") if mixed else published.w_bits}
-        values |= {"a_bits": published.a_bits}
+        values |= _bits(published)
+        if not values.keys() >= {"w_bits", "a_bits"}:
+            return None
     fitting = [row for row in cells if _fits(row, values)]
     if len(fitting) > 1:
         raise BenchError(
@@ -90,6 +89,14 @@ def _cell_of(
             f"W{published.w_bits}A{published.a_bits}; say more of them under `cells`"
         )
     return int(fitting[0]["cell"]) if fitting else None
+
+
+def _bits(published: Published) -> dict[str, Any]:
+    """Return the bits that are stated, as a cell's columns have them."""
+    bits = {"w_bits": published.w_bits, "a_bits": published.a_bits}
+    if published.w_bits == MIXED:
+        bits["w_bits"] = w_label(MIXED, published.recipe.get("size_mb"), None).rstrip("/")
+    return {key: value for key, value in bits.items() if value is not None}
 
 
 def _cell_values(published: Published, definition: Definition) -> dict[str, Any]:
@@ -147,7 +154,8 @@ def _verdict_of(
         return columns | _columns(Verdict("not here", _what_is_missing(published, definition)))
     if row["status"] != "done":
         return columns | _columns(_not_done(row["status"], row["reason"]))
-    values = list(row["top1"].values())
+    metric = TOP5 if published is not None and published.metric == TOP5 else TOP1
+    values = list(row[metric].values())
     mean, spread = mean_and_spread(values)
     delta = published is not None and published.metric == DELTA_B
     around = interval(values, None if delta else row["result"])

@@ -38,7 +38,8 @@ class Definition(BaseModel):
     cells: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="What the cells of a row have in columns of `bench table --format csv`, by the "
-        "label of the row or the name of its method; the default is that method.",
+        "label of the row or the name of its method; the default is that method. Bits that are not "
+        "published are said here.",
     )
     same: dict[str, str] = Field(
         default_factory=dict,

@@ -91,6 +91,23 @@ def test_the_tolerance_of_a_table() -> None:
     assert compared([published(value=27.0)], results)[0]["verdict"] == "off"
 
 
+def test_top5_is_measured_by_the_same_cells() -> None:
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    results = [record(job, 13_000, top5=50.0 + job.config.seed) for job in jobs]
+    first, second = compared([published(value=26.0), published(value=51.0, metric="top5")], results)
+    assert (first["mean"], first["difference"]) == (26.0, 0.0)
+    assert (second["mean"], second["spread"], second["difference"]) == (51.0, 1.0, 0.0)
+
+
+def test_bits_that_are_not_published_are_those_of_the_definition() -> None:
+    results = [record(job, 13_000) for job in find(table_requests(LONG, []), "zeroq", 4)]
+    number = published(w_bits=None, value=26.0)
+    assert compared([number], results)[0]["verdict"] == "not here"
+    cells = {"zeroq": {"method": "zeroq", "w_bits": 4}}
+    definition = LONG_DEFINITION.model_copy(update={"cells": cells})
+    assert compared([number], results, definition)[0]["verdict"] == "reproduced"
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
