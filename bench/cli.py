@@ -118,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("name", metavar="NAME", help="of a table, an experiment or a group")
     table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
     table.add_argument("--missing", action="store_true", help="commands for what is not run, only")
+    table.add_argument(
+        "--show",
+        metavar="NUMBERS",
+        default="top1",
+        help="which, as in top1,logit_mse,size_mb,quantize_seconds",
+    )
     table.set_defaults(action=_lazy("bench.commands.table", "table"))
 
     ledger = commands.add_parser("ledger", help="what of each paper is reproduced")

@@ -65,6 +65,11 @@ class Result(BaseModel):
         description="Convolution and linear weights at their bits, in MiB; what stays float "
         "(biases, BatchNorm) is not counted.",
     )
+    logit_mse: float | None = Field(
+        None,
+        description="Mean squared difference of the logits from the float network's, over the "
+        "first 128 images. Null of a float network, and of results from before it was measured.",
+    )
     quantized_weights: Percent | None = Field(
         None,
         description="Of the weights (parameters of two dimensions or more), those at fewer than 32 "

@@ -6,6 +6,7 @@ from bench.cells.store import Inventory, Store
 from bench.config.experiments import outputs_of
 from bench.console import put
 from bench.papers.by_name import make_table
+from bench.tables.numbers import TOP1
 from bench.tables.render import render
 from bench.tables.table import Table, TableSource
 
@@ -35,7 +36,8 @@ def results_of(arguments: Namespace) -> Inventory:
 
 def table_source(inventory: Inventory, arguments: Namespace) -> TableSource:
     """Return what a table or the ledger is made of, as typed."""
-    return TableSource(inventory.results, arguments.overrides, arguments.config_dir)
+    show = getattr(arguments, "show", TOP1).split(",")
+    return TableSource(inventory.results, arguments.overrides, arguments.config_dir, show)
 
 
 def show(content: Table, inventory: Inventory, arguments: Namespace) -> int:

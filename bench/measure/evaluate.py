@@ -13,6 +13,7 @@ from bench.data.feed import Feed
 from bench.machine.device import Device
 from bench.machine.memory import out_of_memory
 from bench.measure.compilation import Wish, checked, worth_compiling
+from bench.measure.logits import COUNT
 from methods.base import Progress
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
@@ -33,11 +34,13 @@ class Evaluation(NamedTuple):
     """What came of an evaluation, and how it was run in the end.
 
     batch_size: of images; less than was asked for where memory did not suffice, or images.
+    logits: of the first `logits.COUNT` images, (images, classes), float32 on the CPU.
     """
 
     correctness: Correctness
     batch_size: int
     compiled: bool
+    logits: Tensor
 
 
 @torch.inference_mode()
@@ -73,6 +76,7 @@ def evaluate(
         if faster is not None:
             run, compiled = faster, True
     best: list[Tensor] = []
+    first: list[Tensor] = []
     finite: list[tuple[int, int, Tensor]] = []
     labels = torch.tensor(images.labels, device=device.device)
     while start < total:
@@ -89,6 +93,8 @@ def evaluate(
         if not best:
             check_outputs(images.listing, logits.shape[1])
         best_classes = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        if start < COUNT:
+            first.append(logits[: COUNT - start].float().cpu())
         best.append(best_classes == labels[start : start + len(logits), None])
         finite.append((start, start + len(logits), torch.isfinite(logits).all()))
         start += len(logits)
@@ -100,7 +106,7 @@ def evaluate(
     right = [part.cpu() for part in best]
     top1 = torch.cat([part[:, 0] for part in right]).numpy()
     top5 = torch.cat([part.any(dim=1) for part in right]).numpy()
-    return Evaluation(Correctness(top1, top5), size, compiled)
+    return Evaluation(Correctness(top1, top5), size, compiled, torch.cat(first))
 
 
 def _compiled(

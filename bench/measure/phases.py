@@ -1,6 +1,6 @@
 """The way of one cell: network, images, calibration, quantization, correctness."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from bench.measure.calibration import calibrate
 from bench.measure.clipping import clipping_warnings
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
+from bench.measure.logits import logit_mse
 from bench.measure.mixed import (
     blank_image,
     budget_of,
@@ -46,6 +47,7 @@ class Measurement(NamedTuple):
     outputs: of the network, for an image.
     coverage: what of the network is quantized; None of a float one, and where it is not known.
     size_mb: of the quantized weights, in MiB.
+    logit_mse: against the float network; None of a float one.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
     warnings: as of a result.
@@ -56,6 +58,7 @@ class Measurement(NamedTuple):
     outputs: int
     coverage: Coverage | None
     size_mb: float
+    logit_mse: float | None
     mixed: dict[str, Any] | None
     training: dict[str, Any] | None
     warnings: list[str]
@@ -113,14 +116,17 @@ class _Phases:
             else:
                 quantized = self.quantize(network, batch, limit, size)
         with self.clock.phase("evaluate") as progress:
-            evaluation = evaluate(
-                quantized.network,
+            fed, how = (
                 feed(images, device.device, self.resources.resident),
                 cell.weights.preprocessing,
-                device,
-                progress,
-                runtime.compile,
             )
+            evaluation = evaluate(quantized.network, fed, how, device, progress, runtime.compile)
+            moved = None
+            if not cell.spec.is_float:
+                # As many at once as memory sufficed for.
+                small = replace(device, batch_size=evaluation.batch_size)
+                of_float = self.resources.logits.of(network, fed, how, small)
+                moved = logit_mse(evaluation.logits, of_float)
         observations = Observations(
             images=len(source.calibration.images) if source else 0,
             indices=source.indices if source else (),
@@ -139,6 +145,7 @@ class _Phases:
             warnings=warnings,
             coverage=quantized.coverage,
             size_mb=quantized.size_mb,
+            logit_mse=moved,
             mixed=quantized.mixed,
             training=quantized.training,
         )

@@ -8,6 +8,7 @@ from bench.data.feed import ResidentImages
 from bench.data.imageset import CheckedImages
 from bench.data.listings import Listings
 from bench.machine.share import GpuClaim
+from bench.measure.logits import FloatLogits
 from bench.measure.networks import Networks
 from bench.training.host import Hosting
 
@@ -23,6 +24,7 @@ class Resources:
     listings: image folders, as they were when the command first looked at them.
     checked: which decoded images were found right.
     networks: the last float networks, on the device.
+    logits: of the last float network.
     resident: the evaluation set that stays on a GPU.
     hosting: the machines that take part in trainings, where the command allows for them.
     failed_floats: float cells that failed, by folder of results and id: the cells of a sweep that
@@ -33,6 +35,7 @@ class Resources:
     listings: Listings = field(default_factory=Listings)
     checked: CheckedImages = field(default_factory=CheckedImages)
     networks: Networks = field(default_factory=Networks)
+    logits: FloatLogits = field(default_factory=FloatLogits)
     resident: ResidentImages = field(default_factory=ResidentImages)
     hosting: Hosting = field(default_factory=Hosting)
     failed_floats: dict[tuple[Path, str], Result] = field(default_factory=dict)

@@ -93,7 +93,7 @@ def _cell_of(
 
 def _bits(published: Published) -> dict[str, Any]:
     """Return the bits that are stated, as a cell's columns have them."""
-    bits = {"w_bits": published.w_bits, "a_bits": published.a_bits}
+    bits: dict[str, Any] = {"w_bits": published.w_bits, "a_bits": published.a_bits}
     if published.w_bits == MIXED:
         bits["w_bits"] = w_label(MIXED, published.recipe.get("size_mb"), None).rstrip("/")
     return {key: value for key, value in bits.items() if value is not None}

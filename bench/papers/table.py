@@ -15,7 +15,9 @@ from bench.papers.published import Published
 from bench.tables.cell_rows import cell_rows
 from bench.tables.limits import other_limits
 from bench.tables.notes import footnotes, measured_on
+from bench.tables.numbers import TOP1
 from bench.tables.table import Table, TableSource
+from models.errors import BenchError
 
 _EACH = "bench table {} --missing prints the command of each"
 
@@ -45,8 +47,12 @@ def paper_table(
 ) -> Table:
     """Return a paper's table; `name` is that of its experiment, and `published` all that is known.
 
-    Raises BenchError as `compare_with_published`.
+    Raises BenchError as `compare_with_published`, and where other numbers are to be shown.
     """
+    if tuple(source.show) != (TOP1,):
+        raise BenchError(
+            f"--show is for tables of what was measured; {name} has the numbers that are published"
+        )
     requests, cells, compared = paper_rows(name, definition, published, source)
     texts, reasons = layout(compared, definition)
     above, recipes = [definition.title], []

@@ -16,8 +16,9 @@ from models.quantize.spec import MIXED, w_label
 
 _MEASURED = (
     *("id", "reason", "top1", "top5", "ci_low", "ci_high", "correct", "total", "classes"),
-    *("fp32_top1", "fp32_expected", "weights_sha256"),
+    *("fp32_top1", "fp32_expected", "weights_sha256", "size_mb", "logit_mse"),
 )
+_SECONDS = "quantize_seconds"
 
 _ELSEWHERE = ("name", "label", "root")  # in the columns `method` and `data`, or no part of a cell
 
@@ -108,7 +109,8 @@ def _w_text(quant: dict[str, Any]) -> int | str:
 
 def _result_values(result: Result | None) -> dict[str, Any]:
     if result is None:
-        return {"status": "missing", "images": None} | dict.fromkeys(_MEASURED)
+        return {"status": "missing", "images": None} | dict.fromkeys((*_MEASURED, _SECONDS))
     images = result.recipe.evaluation.fingerprint
     measured = {key: getattr(result, key) for key in _MEASURED}
-    return {"status": result.status, "images": images} | measured
+    seconds = {_SECONDS: result.seconds.get("quantize")}
+    return {"status": result.status, "images": images} | measured | seconds

@@ -6,16 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.quantize.rounding.registry import PREFIX, ROUNDINGS, parameters
+
 _AXES = ("w_bits", "a_bits", "seed")
 _FIRST = ("model", "weights", "data", "method")
-
-# What has a meaning only where another column has this value.
-_ONLY_WITH = {
-    "quant.rounding_epochs": ("quant.rounding", "bit_split"),
-    "quant.rounding_iterations": ("quant.rounding", "adaround"),
-    "quant.rounding_rate": ("quant.rounding", "adaround"),
-    "quant.rounding_variant": ("quant.rounding", "bit_split"),
-}
 
 
 def row_keys(cells: pd.DataFrame) -> list[str]:
@@ -25,9 +19,9 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
     """
     keys = ["method"]
     for column in cells.columns:
-        if column in _ONLY_WITH:
-            other, value = _ONLY_WITH[column]
-            varies = _varies(cells.loc[cells[other] == value, column])
+        if column.startswith(f"quant.{PREFIX}"):
+            heeding = cells[_heeding(cells, column)]
+            varies = _varies_within(heeding["quant.rounding"], heeding[column])
         elif column in ("model", "weights", "data") or column.startswith(
             ("data.", "quant.", "runtime.")
         ):
@@ -39,6 +33,17 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
         if varies:
             keys.append(column)
     return sorted(keys, key=lambda k: _FIRST.index(k) if k in _FIRST else len(_FIRST))
+
+
+def _heeding(cells: pd.DataFrame, column: str) -> pd.Series:
+    """Return which cells have a rounding that a parameter of roundings has a meaning for."""
+    field = column.removeprefix("quant.")
+    roundings = cells["quant.rounding"]
+    heeded = {
+        name: name not in ROUNDINGS.builtin or field in parameters(name)
+        for name in roundings.unique()
+    }
+    return roundings.map(heeded)
 
 
 def _varies(values: pd.Series) -> bool:

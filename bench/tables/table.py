@@ -15,6 +15,7 @@ from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.delta import DELTA_B_TITLE, delta_b_column
 from bench.tables.limits import other_limits
 from bench.tables.notes import footnotes, heading
+from bench.tables.numbers import NUMBERS, TOP1, check_shown, with_numbers
 from bench.tables.summarise import summarise, wide
 from models.errors import BenchError
 from models.registry import did_you_mean
@@ -27,11 +28,13 @@ class TableSource:
     results: all there are, of the cells of the table and of others.
     overrides: what is typed for all cells of the table, such as `data.limit=100`.
     user_configs: a folder of the user's own configs (`--config-dir`).
+    show: which numbers stand in the table of an experiment: `top1` and those of `numbers.NUMBERS`.
     """
 
     results: Sequence[Result]
     overrides: Sequence[str] = ()
     user_configs: Path | None = None
+    show: Sequence[str] = (TOP1,)
 
 
 class Table(NamedTuple):
@@ -51,21 +54,23 @@ class Table(NamedTuple):
 def cells_table(name: str, source: TableSource) -> Table:
     """Return the table of the experiment called `name`, or of that group of cells.
 
-    Raises BenchError for an unknown name, or cells that do not compose.
+    Raises BenchError for an unknown name, cells that do not compose, or a number unknown to show.
     """
+    check_shown(source.show)
     if name not in options("experiment", source.user_configs):
-        return results_table(group_of(name, source.results, source.user_configs))
+        of_group = group_of(name, source.results, source.user_configs)
+        return _of(recorded_rows(of_group), of_group, source.show)
     requests = experiment_requests(name, source.overrides, source.user_configs)
     cells = cell_rows(requests, source.results, source.user_configs)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
-    table = _of(cells, source.results)
+    table = _of(cells, source.results, source.show)
     notes = [*table.notes, *other_limits(requests, source.results)]
     return table._replace(notes=notes, missing=list(missing))
 
 
 def results_table(results: Sequence[Result]) -> Table:
     """Return the table of cells that are measured, whatever they were measured for."""
-    return _of(recorded_rows(results), results)
+    return _of(recorded_rows(results), results, (TOP1,))
 
 
 def group_of(name: str, results: Sequence[Result], user_configs: Path | None) -> list[Result]:
@@ -84,9 +89,15 @@ def group_of(name: str, results: Sequence[Result], user_configs: Path | None) ->
     return sorted(cells or of_group, key=lambda result: (result.started_at, result.id))
 
 
-def _of(cells: pd.DataFrame, results: Sequence[Result]) -> Table:
-    texts, best = view(cells)
-    return Table(texts, cells, heading(cells), footnotes(results, cells), [], best)
+def _of(cells: pd.DataFrame, results: Sequence[Result], show: Sequence[str]) -> Table:
+    above = heading(cells)
+    if tuple(show) == (TOP1,):
+        texts, best = view(cells)
+    else:
+        summary = summarise(cells)
+        texts, best = with_numbers(wide(summary), best_values(cells, summary), cells, show)
+        above += [f"{NUMBERS[n].title}: {NUMBERS[n].meaning}" for n in show if n != TOP1]
+    return Table(texts, cells, above, footnotes(results, cells), [], best)
 
 
 def view(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

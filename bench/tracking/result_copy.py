@@ -17,7 +17,7 @@ from models.errors import BenchError
 _NUMBERS = (
     *("status", "reason", "top1", "top5", "correct", "correct_top5", "total", "left_out"),
     *("classes", "ci_low", "ci_high", "fp32_top1", "fp32_expected", "size_mb"),
-    "peak_memory_bytes",
+    *("logit_mse", "peak_memory_bytes"),
 )
 _AXES = ("model", "weights", "method", "variant", "data", "w_bits", "a_bits", "seed")
 _PHASES = (

@@ -114,6 +114,7 @@ function verdict(cell) {
       ["cannot be decoded", cell.left_out > 0 && `${cell.left_out.toLocaleString("en")} images, left out; the recipe names them`],
       ["top-5", cell.top5 !== null && `${fixed(cell.top5)} %`],
       ["against float", loss !== null && `${signed(loss)} points`],
+      ["mean squared change of logits", cell.logit_mse !== null && cell.logit_mse.toPrecision(3)],
       ["quantized", cell.quantized_weights !== null && `${fixed(cell.quantized_weights)} % of the weights; of the multiplications ${fixed(cell.quantized_multiplications)} % by weight, ${fixed(cell.quantized_inputs)} % by input`],
       ["size of the weights", cell.size_mb !== null && `${fixed(cell.size_mb)} MiB`],
     ].filter(([, value]) => value)),

@@ -63,13 +63,15 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
     assert result.top5 == 100 * result.correct_top5 / 100
     assert result.correct <= result.correct_top5
     assert (result.ci_low, result.ci_high) == wilson_interval(result.correct, 100)
+    assert result.logit_mse is not None
+    assert 0 < result.logit_mse < 100
     correct = Store(outputs).correctness(result.id)
     assert (len(correct["top1"]), int(correct["top1"].sum())) == (100, result.correct)
     assert int(correct["top5"].sum()) == result.correct_top5
 
     float_cell = Store(outputs).read(str(result.fp32_id))
     assert float_cell is not None
-    assert float_cell.method == "float"
+    assert (float_cell.method, float_cell.logit_mse) == ("float", None)
     assert float_cell.top1 == float_cell.fp32_top1 == result.fp32_top1
     assert float_cell.fp32_id == float_cell.id
     assert result.fp32_expected is None  # published for 1,000 images, not for 100

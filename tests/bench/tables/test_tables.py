@@ -130,6 +130,9 @@ def test_row_keys_ignore_how_rounding_is_learned_where_it_is_not(jobs):
     cells["quant.rounding"] = ["nearest", "adaround"]
     cells["quant.rounding_iterations"] = [10_000, 300]
     assert row_keys(cells) == ["method", "quant.rounding"]
+    # What both heed and neither varies follows from the rounding.
+    cells["quant.rounding"] = ["stochastic", "adaround"]
+    assert row_keys(cells) == ["method", "quant.rounding"]
     cells["quant.rounding"] = ["adaround", "adaround"]
     assert row_keys(cells) == ["method", "quant.rounding_iterations"]
 

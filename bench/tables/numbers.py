@@ -1,0 +1,66 @@
+"""What a table of an experiment can show beside top-1."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from bench.tables.summarise import row_keys, summarise, wide
+from models.errors import BenchError
+from models.registry import did_you_mean
+
+TOP1 = "top1"
+
+
+class Number(NamedTuple):
+    """A column of `cell_rows`: what stands above it, what it is, and how it is written."""
+
+    title: str
+    meaning: str
+    form: str
+
+
+NUMBERS = {
+    "top5": Number("top-5", "top-5 in %", ".2f"),
+    "logit_mse": Number("logits", "mean squared change of the logits by quantization", ".3g"),
+    "size_mb": Number("MiB", "size of the weights in MiB", ".3f"),
+    "quantize_seconds": Number("s", "seconds that quantizing takes, without images", ".1f"),
+}
+
+
+def check_shown(names: Sequence[str]) -> None:
+    """Raise BenchError for a name that no table can show."""
+    known = (TOP1, *NUMBERS)
+    for name in names:
+        if name not in known:
+            raise BenchError(f"--show {name}: no such number; {did_you_mean(name, known)}")
+
+
+def with_numbers(
+    texts: pd.DataFrame, best: pd.DataFrame, cells: pd.DataFrame, names: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the table and its marks with the numbers called `names` beside each top-1.
+
+    texts, best: as of `wide(summarise(cells))`. Numbers are means over seeds. Without top1 among
+    `names` it is left out.
+    """
+    summary = summarise(cells)
+    keys = [*row_keys(cells), "w_bits", "a_bits"]
+    place = cells.groupby(keys, sort=False, dropna=False).ngroup()
+    means = cells[[*NUMBERS]].astype(float).groupby(place).mean()
+    views = {name: texts if name == TOP1 else _view(summary, means, name) for name in names}
+    first = len(row_keys(cells))
+    shown, marks = {}, {}
+    for column in texts.columns[:first]:
+        shown[column], marks[column] = texts[column], best[column]
+    for column in texts.columns[first:]:
+        for name, view in views.items():
+            title = column if name == TOP1 else f"{column} {NUMBERS[name].title}"
+            shown[title] = view[column]
+            marks[title] = best[column] if name == TOP1 else pd.Series(False, index=best.index)
+    return pd.DataFrame(shown), pd.DataFrame(marks)
+
+
+def _view(summary: pd.DataFrame, means: pd.DataFrame, name: str) -> pd.DataFrame:
+    texts = ["" if v != v else format(v, NUMBERS[name].form) for v in means[name]]
+    return wide(summary, texts)

@@ -1,0 +1,43 @@
+import pytest
+
+from bench.cells.request import experiment_requests
+from bench.tables.table import TableSource, cells_table
+from models.errors import BenchError
+from tests.bench.tables.test_tables import record
+
+SHOW = ("top1", "size_mb", "logit_mse", "quantize_seconds")
+
+
+def test_numbers_stand_beside_top1() -> None:
+    asked = ["method=zeroq,dsg"]
+    jobs = experiment_requests("demo", asked)
+    results = [
+        record(
+            job,
+            180 + 2 * job.config.seed,
+            size_mb=0.5,
+            logit_mse=0.25 + job.config.seed,
+            seconds={"quantize": 2.0 + job.config.seed, "total": 9.0},
+        )
+        for job in jobs[:-1]  # a seed of the last cell is not measured
+    ]
+    table = cells_table("demo", TableSource(results, asked, show=SHOW))
+    assert list(table.texts.columns) == [
+        *("method", "W8A8", "W8A8 MiB", "W8A8 logits", "W8A8 s"),
+        *("W4A4", "W4A4 MiB", "W4A4 logits", "W4A4 s"),
+        *("W3A3", "W3A3 MiB", "W3A3 logits", "W3A3 s"),
+    ]
+    first, last = table.texts.iloc[0], table.texts.iloc[-1]
+    assert list(first)[:5] == ["zeroq", "91.00 ± 1.00", "0.500", "1.25", "3.0"]
+    assert list(last)[9:] == ["90.50 ± 0.71 (2/3 seeds)", "0.500", "0.75", "2.5"]
+    assert table.best is not None
+    assert table.best.shape == table.texts.shape
+    assert table.heading[-1] == "s: seconds that quantizing takes, without images"
+    alone = cells_table("demo", TableSource([], asked, show=("logit_mse",)))
+    assert list(alone.texts.columns) == ["method", "W8A8 logits", "W4A4 logits", "W3A3 logits"]
+    assert list(alone.texts.iloc[0])[1:] == ["", "", ""]
+
+
+def test_an_unknown_number() -> None:
+    with pytest.raises(BenchError, match=r"--show size: no such number; .*size_mb"):
+        cells_table("demo", TableSource([], show=("size",)))
