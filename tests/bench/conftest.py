@@ -5,7 +5,6 @@ import functools
 import json
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from bench.config.compose import compose
 from bench.config.schema import Config, read_config
 from bench.sweep.journal import Journal
 from tests.bench.offline import read_run
+from tests.processes import Process
 
 # 100 images and the cheapest method: a fraction of a second a cell.
 FAST = ("data.limit=100", "method=gaussian", "tracking=none")
@@ -163,17 +163,9 @@ def bench_main(
     logger.handlers, logger.level, logger.propagate = before
 
 
-def start_bench(*args: str | Path, cwd: Path, **env: str) -> "subprocess.Popen[str]":
+def start_bench(*args: str | Path, cwd: Path, **env: str) -> Process:
     """Start `python -m bench` in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *map(str, args)],
-        cwd=cwd,
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return Process(["-m", "bench", *map(str, args)], cwd, os.environ | env)
 
 
 @pytest.fixture
@@ -182,7 +174,7 @@ def bench_process(workplace: Path) -> Callable[..., Finished]:
 
     def call(*args: str | Path, **env: str) -> Finished:
         process = start_bench(*args, cwd=workplace, **env)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate()
         return Finished(process.returncode, out, err)
 
     return call

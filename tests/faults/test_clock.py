@@ -13,8 +13,9 @@ from bench.data import ImageCache, decode, scan
 from bench.files.caches import clean, entries
 from bench.sweep.journal import Entry, Journal
 from tests.bench.cells_of import run_cell
-from tests.bench.conftest import FAST, assert_nothing_partial, records, start_bench
+from tests.bench.conftest import FAST, assert_nothing_partial, records
 from tests.bench.data.images import preprocessing
+from tests.processes import Process
 
 Make = Callable[..., Config]
 DAY = 86_400.0
@@ -68,18 +69,16 @@ def test_cleaning_leaves_what_is_in_use(tmp_path: Path, monkeypatch: pytest.Monk
 
 CLOCK = """
 import itertools, time
+from bench.cli import command
 real, looks = time.time, itertools.count()
 time.time = lambda: real() - 60 * next(looks)
+command()
 """
 
 
-def test_a_sweep_whose_clock_runs_backwards(outputs: Path, workplace: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(CLOCK)
-    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+def test_a_sweep_whose_clock_runs_backwards(outputs: Path, workplace: Path) -> None:
     line = ("run", "-m", *FAST, "quant.w_bits=8,4", f"paths.outputs={outputs}")
-    process = start_bench(*line, cwd=workplace, PYTHONPATH=path)
+    process = Process(["-c", CLOCK, *line], workplace)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     assert "Traceback" not in out + err

@@ -1,8 +1,5 @@
 """A disk that is full or cannot be written costs no result that was there, and no traceback."""
 
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +7,7 @@ import pytest
 
 from tests.bench.conftest import FAST, Finished, assert_nothing_partial, records
 from tests.faults.places import mounted
+from tests.processes import Process
 
 Bench = Callable[..., Finished]
 LINE = ("method=gaussian", "tracking=none", "data.limit=50", "quant.w_bits=8,4")
@@ -26,21 +24,17 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_files_that_cannot_grow(bench_main: Bench, outputs: Path, workplace: Path) -> None:
     """A limit on the size of files: decoded images do not fit, the record of a failure does."""
 
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    line = ["run", *FAST, f"paths.outputs={outputs}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *line],
-        capture_output=True,
-        text=True,
-        preexec_fn=limited,
-        check=False,
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "from bench.cli import command; command()"
     )
-    assert done.returncode == 1, done
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "cannot keep decoded images in" in done.stdout
-    assert "File too large" in done.stdout
+    line = ["run", *FAST, f"paths.outputs={outputs}"]
+    process = Process(["-c", code, *line], workplace)
+    out, err = process.communicate()
+    assert process.returncode == 1, (out, err)
+    assert "Traceback" not in out + err
+    assert "cannot keep decoded images in" in out
+    assert "File too large" in out
     assert {record["status"] for record in records(outputs).values()} == {"failed"}
     assert_nothing_partial(outputs)
     assert bench_main(*line).status == 0

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
@@ -14,6 +13,7 @@ import pytest
 
 from bench.cells.store import Store
 from tests.bench.conftest import assert_nothing_partial, records, start_bench
+from tests.processes import Process
 from tests.waiting import wait_until
 
 LINE = ("run", "-m", "tracking=none", "data.limit=200", "method=gaussian,real", "seed=0,1,2",
@@ -162,18 +162,17 @@ bench.cells.store.shutil.rmtree = dying("rmtree", bench.cells.store.shutil.rmtre
 with store.lock("a" * 16, wait=True), store.writing("a" * 16) as folder:
     write_result(folder, Result(**known))
 """
-    first = [script, str(outputs)]
-    run = [os.sys.executable, "-c"]  # type: ignore[attr-defined]
-    subprocess.run([*run, *first, "99", "first"], check=True)
+    line = ["-c", script, str(outputs)]
+    assert Process([*line, "99", "first"]).wait() == 0
     store, seen = Store(outputs), []
     for last in range(99):
-        done = subprocess.run([*run, *first, str(last), "second"], check=False)
+        status = Process([*line, str(last), "second"]).wait()
         store.clean()
         result = store.read("a" * 16)
         assert result is not None, last
         seen.append(result.started_at)
         assert list((outputs / "pending").iterdir()) == []
-        if done.returncode == 0:
+        if status == 0:
             break
     assert set(seen) == {"first", "second"}
     assert seen == sorted(seen), "the old one until the new one is whole"

@@ -1,10 +1,11 @@
 """An evaluation with too little memory for its batches, for real."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import Process
 
 # Images are read, and the network is made, before memory is limited to 150 MB more: 64 images of
 # 256 px take 50 MB as numbers, and 256 of them 200 MB.
@@ -43,11 +44,11 @@ print(found.batch_size)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel limits the memory of a process")
 def test_a_batch_that_finds_no_memory_is_halved(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _PROGRAM, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    size = int(done.stdout)
+    process = Process(["-c", _PROGRAM, str(tmp_path)])
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    size = int(out)
     assert size < 256
-    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+    warnings = [line for line in err.splitlines() if line.startswith("warning:")]
     assert warnings[0] == ("warning: not enough memory for 256 images at once, going on with 128")
     assert 256 >> len(warnings) == size

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from bench.config.plugins import default_config, register_own
 from bench.config.schema import read_config
 from methods.registry import make_method
 from models.errors import BenchError
+from tests.bench.conftest import start_bench
 from tests.methods.documentation import blocks
 
 PATH = "smooth_noise:SmoothNoise"
@@ -94,12 +94,10 @@ def test_what_cannot_be_registered(folder: Path, path: str, message: str) -> Non
 def test_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "smooth_noise.py").write_text(blocks("python")[0])
     outputs = tmp_path / "results"
-    command = [
-        *(sys.executable, "-m", "bench", "run", f"method={PATH}", "method.coarse=3"),
-        *("tracking=none", "data.limit=50", f"paths.outputs={outputs}"),
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    line = ("tracking=none", "data.limit=50", f"paths.outputs={outputs}")
+    process = start_bench("run", f"method={PATH}", "method.coarse=3", *line, cwd=tmp_path)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
     records = [json.loads(path.read_text()) for path in outputs.glob("cells/*/result.json")]
     (record,) = [record for record in records if record["method"] != "float"]
     assert (record["method"], record["status"], record["total"]) == ("smooth_noise", "done", 50)

@@ -1,10 +1,7 @@
 """A training is handed to the machines that have joined, and each of them ends when it should."""
 
 import json
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +20,8 @@ from bench.training.host import Address, Host, Hosting, read_address
 from bench.training.processes import Place
 from models.errors import BenchError
 from tests.bench.cells_of import plan
+from tests.processes import Process
+from tests.waiting import wait_until
 
 CPU = torch.device("cpu")
 
@@ -240,13 +239,12 @@ def test_the_end_of_the_first_machine_ends_the_others(address: Address) -> None:
         f"kept = Host(Address('127.0.0.1', {address.port}), 2); "
         "print('listens', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"listens\n"
-        other = Joining(address)
-        client = TCPStore(*address, is_master=False)
-        client.wait(["machine/1"])
-        process.send_signal(signal.SIGKILL)
+    process = Process(["-c", code])
+    wait_until(lambda: process.said == "listens\n", "the first machine listens")
+    other = Joining(address)
+    client = TCPStore(*address, is_master=False)
+    client.wait(["machine/1"])
+    process.kill()
     assert isinstance(other.wait().error, Lost)
     assert "the first machine has ended, or cannot be reached any more" in str(other.error)
 
