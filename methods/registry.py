@@ -31,12 +31,13 @@ METHODS: "Registry[type[Method]]" = Registry(
         "joint": "methods.joint:Joint",
         "real": "methods.real:Real",
         "switchable_bn": "methods.switchable_bn:SwitchableBN",
+        "synthetic": "methods.synthetic:Synthetic",
         "zeroq": "methods.zeroq:ZeroQ",
     },
     entry_point_group="quantization_bench.methods",
 )
 
-_DATA_FREE = frozenset({"dfq", "dsg", "float", "gaussian", "zeroq"})
+_DATA_FREE = frozenset({"dfq", "dsg", "float", "gaussian", "synthetic", "zeroq"})
 
 
 def needs_real_images(name: str) -> bool:

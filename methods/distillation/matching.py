@@ -47,6 +47,14 @@ class Targets:
         return values.repeat_interleave(repeats, dim=-1)
 
 
+class Statistics(NamedTuple):
+    """Mean and unbiased variance of each image's maps, both (N, K), and the network's output."""
+
+    mean: Tensor
+    variance: Tensor
+    output: Tensor | None
+
+
 class Gaps(NamedTuple):
     """Each image's statistics less their targets, both (N, K), and what the network returned."""
 
@@ -88,9 +96,20 @@ def gaps_to(
     output: bool = False,
     precision: torch.dtype = torch.float32,
 ) -> Gaps:
-    """Return the gaps of `images` (N, C, H, W) float32, from one pass of `network`.
+    """Return the gaps of `images`; the arguments are those of `statistics_of`."""
+    return image_gaps(targets, statistics_of(targets, network, images, output, precision))
 
-    Mean and standard deviation are of each image, over height x width, with the unbiased variance.
+
+def statistics_of(
+    targets: Targets,
+    network: nn.Module,
+    images: Tensor,
+    output: bool = False,
+    precision: torch.dtype = torch.float32,
+) -> Statistics:
+    """Return the statistics of `images` (N, C, H, W) float32, from one pass of `network`.
+
+    Mean and variance are of each image, over height x width.
     Statistics are taken at the input of each BatchNorm, so no order of layers is assumed.
     output: whether the network's output is needed, and so the part behind the last BatchNorm.
     precision: float32 or bfloat16; of the network, not of the statistics.
@@ -109,6 +128,24 @@ def gaps_to(
     totals, squares = zip(see(images), *sums, strict=True)
     mean = torch.cat(totals, 1).flatten(1) / targets.pixels
     variance = torch.cat(squares, 1).flatten(1) / (targets.pixels - 1)
-    deviation = torch.sqrt(variance + targets.epsilon)
-    returned = None if returned is None else returned.float()
-    return Gaps(mean - targets.mean, deviation - targets.deviation, returned)
+    return Statistics(mean, variance, None if returned is None else returned.float())
+
+
+def image_gaps(targets: Targets, statistics: Statistics) -> Gaps:
+    """Return the gaps of each image's mean and standard deviation, (N, K)."""
+    deviation = torch.sqrt(statistics.variance + targets.epsilon)
+    mean = statistics.mean - targets.mean
+    return Gaps(mean, deviation - targets.deviation, statistics.output)
+
+
+def batch_gaps(targets: Targets, statistics: Statistics) -> Gaps:
+    """Return the gaps of mean and standard deviation over the pixels of all images, (1, K).
+
+    The variance is the biased one, as BatchNorm normalises with: that within the images and that
+    of their means.
+    """
+    within = statistics.variance * ((targets.pixels - 1) / targets.pixels)
+    between = statistics.mean.var(0, correction=0, keepdim=True)
+    deviation = torch.sqrt(within.mean(0, keepdim=True) + between + targets.epsilon)
+    mean = statistics.mean.mean(0, keepdim=True)
+    return Gaps(mean - targets.mean, deviation - targets.deviation, statistics.output)

@@ -29,6 +29,12 @@ def total_variation(x: Tensor) -> Tensor:
     return torch.stack([vector_norm(a - b) for a, b in pairs]).sum()
 
 
+def roughness(x: Tensor) -> Tensor:
+    """Mean squared difference of neighbours, across plus down, of `x` (N, C, H, W)."""
+    across, down = x[:, :, :, 1:] - x[:, :, :, :-1], x[:, :, 1:] - x[:, :, :-1]
+    return across.square().mean() + down.square().mean()
+
+
 def spectrum_difference(images: Tensor, others: Tensor) -> Tensor:
     """Mean squared difference of the sorted eigenvalues of two batches' cosine similarities.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.distillation.matching import gaps_to, targets_of
+from methods.distillation.matching import batch_gaps, gaps_to, statistics_of, targets_of
 from models.errors import BenchError
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -117,3 +117,28 @@ def test_the_head_runs_only_when_its_output_is_needed(tiny_network: nn.Module) -
 def test_broken_statistics_are_found_first() -> None:
     with pytest.raises(BenchError, match="as before any training"):
         targets_of(nn.BatchNorm2d(3), torch.zeros(1, 3, 1, 1), 1e-6)
+
+
+def test_batch_gaps_are_those_over_all_pixels_of_all_images(tiny_network: nn.Module) -> None:
+    x = torch.randn(5, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    x = (x + torch.arange(5).view(5, 1, 1, 1)).requires_grad_()
+    targets = targets_of(tiny_network, x[:1].detach(), 1e-6)
+    gaps = batch_gaps(targets, statistics_of(targets, tiny_network, x))
+    exact = x.detach().double().requires_grad_()
+    seen, _ = inputs_of(deepcopy(tiny_network).double(), exact)
+    mean = torch.cat([one.mean((0, 2, 3)) for one in seen])
+    deviation = torch.cat([(one.var((0, 2, 3), correction=0) + 1e-6).sqrt() for one in seen])
+    wanted = mean - targets.mean, deviation - targets.deviation
+    for found, expected in zip(gaps[:2], wanted, strict=True):
+        torch.testing.assert_close(found[0].double(), expected, rtol=1e-5, atol=1e-5)
+    (of_x,) = torch.autograd.grad(gaps.mean.square().sum() + gaps.deviation.square().sum(), x)
+    (of_exact,) = torch.autograd.grad(sum(gap.square().sum() for gap in wanted), exact)
+    torch.testing.assert_close(of_x.double(), of_exact, rtol=1e-4, atol=1e-5)
+
+
+def test_one_image_is_a_batch_too(tiny_network: nn.Module) -> None:
+    x = torch.randn(1, 3, 4, 4)
+    targets = targets_of(tiny_network, x, 1e-6)
+    gaps = batch_gaps(targets, statistics_of(targets, tiny_network, x))
+    assert gaps.mean.shape == gaps.deviation.shape == (1, 15)
+    assert torch.equal(gaps.mean, gaps_to(targets, tiny_network, x).mean)

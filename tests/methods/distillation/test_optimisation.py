@@ -1,12 +1,14 @@
 """The optimisation of images."""
 
 from collections.abc import Callable
+from math import cos, pi
 
 import pytest
 import torch
+from torch.optim import Adam
 
 from methods.base import Context
-from methods.distillation.optimisation import PlateauSchedule, optimise
+from methods.distillation.optimisation import CosineSchedule, PlateauSchedule, optimise
 from models.errors import BenchError
 
 MakeContext = Callable[..., Context]
@@ -52,3 +54,40 @@ def test_a_loss_that_is_not_finite_stops_at_once(make_context: MakeContext) -> N
             context,
         )
     assert steps == [1, 2]
+
+
+def rates_of(schedule: PlateauSchedule | CosineSchedule, losses: list[float]) -> list[float]:
+    """The learning rate of each step whose loss is given, and of the one after."""
+    optimizer = Adam([torch.zeros(1, requires_grad=True)], lr=schedule.learning_rate)
+    follow = schedule.follow(optimizer)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for loss in losses:
+        optimizer.step()
+        follow(loss)
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def test_a_plateau_that_forgets_counts_anew() -> None:
+    schedule = PlateauSchedule(9, 1.0, 0.2, patience=1, factor=0.5)
+    losses = [1.0, 5.0, 5.0, 4.0, 3.0, 2.0, 2.0, 2.0, 2.0]
+    assert rates_of(schedule, losses) == [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2]
+    # From 5 on, 4, 3 and 2 are improvements on what came after the fall.
+    forgets = PlateauSchedule(9, 1.0, 0.2, patience=1, factor=0.5, reset=True)
+    assert rates_of(forgets, losses) == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_a_cosine_falls_to_the_least_rate() -> None:
+    rates = rates_of(CosineSchedule(4, 1.0, 0.2), [0.0] * 4)
+    middle = [0.2 + 0.8 * (1 + cos(pi * step / 4)) / 2 for step in range(5)]
+    assert rates == pytest.approx(middle)
+    assert rates[-1] == pytest.approx(0.2)
+
+
+def test_radam_takes_its_first_steps_without_a_second_moment(make_context: MakeContext) -> None:
+    schedule = CosineSchedule(1, 0.5, 0.0)
+    start = torch.zeros(1, 3, 8, 8)
+    found = optimise(start, lambda x: 3 * x.sum(), schedule, make_context(), optimizer="radam")
+    torch.testing.assert_close(found.images, start - 0.5 * 3)  # Adam: - 0.5
+    found = optimise(start, lambda x: 3 * x.sum(), schedule, make_context())
+    torch.testing.assert_close(found.images, start - 0.5)

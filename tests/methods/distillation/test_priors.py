@@ -5,7 +5,12 @@ from math import sqrt
 import pytest
 import torch
 
-from methods.distillation.priors import image_prior, spectrum_difference, total_variation
+from methods.distillation.priors import (
+    image_prior,
+    roughness,
+    spectrum_difference,
+    total_variation,
+)
 
 
 def test_total_variation_by_hand() -> None:
@@ -43,3 +48,11 @@ def test_spectrum_difference_by_hand() -> None:
     assert float(spectrum_difference(same, 7 * same)) == pytest.approx(0, abs=1e-6)
     turned = torch.tensor([[0.0, -1.0], [1.0, 0.0]]).view(2, 1, 1, 2)
     assert float(spectrum_difference(apart, turned)) == pytest.approx(0, abs=1e-6)
+
+
+def test_roughness_by_hand() -> None:
+    x = torch.tensor([[1.0, 2.0], [4.0, 8.0]]).view(1, 1, 2, 2)
+    across, down = (1**2 + 4**2) / 2, (3**2 + 6**2) / 2
+    assert float(roughness(x)) == across + down
+    assert float(roughness(torch.cat([x, x]))) == across + down  # the mean over images
+    assert float(roughness(torch.ones(2, 3, 3, 3))) == 0
