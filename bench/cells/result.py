@@ -65,6 +65,23 @@ class Result(BaseModel):
         description="Convolution and linear weights at their bits, in MiB; what stays float "
         "(biases, BatchNorm) is not counted.",
     )
+    activations_mb: float | None = Field(
+        None,
+        description="What convolutions, linear layers and products of activations read for an "
+        "image, each tensor once, at its bits, in MiB. Null, as the next five, where the bits are "
+        "not known, and of results from before they were counted.",
+    )
+    largest_activation_mb: float | None = Field(None, description="The largest of these tensors.")
+    macs: int | None = Field(None, description="Multiply-accumulates for an image.")
+    mac_bits: int | None = Field(None, description="Sum of macs x bits of the weight.")
+    bops: int | None = Field(
+        None, description="Bit operations: sum of macs x bits of the weight x bits of the input."
+    )
+    bops_percent: Percent | None = Field(
+        None,
+        description="As Bayesian Bits reports them: of the float network's, and with 8 bits for "
+        "an image that is not quantized.",
+    )
     logit_mse: float | None = Field(
         None,
         description="Mean squared difference of the logits from the float network's, over the "

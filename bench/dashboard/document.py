@@ -32,6 +32,7 @@ _COPIED = (
     *("id", "status", "reason", "traceback", "model", "weights", "weights_sha256", "method"),
     *("data", "bits", "seed", "group", "top1", "top5", "correct", "total", "fp32_top1"),
     *("fp32_expected", "fp32_id", "size_mb", "calibration_key", "seconds", "peak_memory_bytes"),
+    *("activations_mb", "largest_activation_mb", "macs", "mac_bits", "bops", "bops_percent"),
     *("logit_mse", "git_sha", "started_at", "w_bits", "a_bits", "left_out", "warnings"),
     *("quantized_weights", "quantized_multiplications", "quantized_inputs"),
 )

@@ -59,6 +59,8 @@ def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "weights_sha256": observations.weights_sha256,
         "recipe": recipe_of(cell, observations),
     }
+    if measured.cost is not None:
+        numbers |= measured.cost._asdict()
     if measured.coverage is not None:
         numbers["quantized_weights"] = measured.coverage.weights
         numbers["quantized_multiplications"] = measured.coverage.multiplications

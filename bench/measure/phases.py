@@ -33,7 +33,9 @@ from bench.training.run import Task
 from methods.training.base import TrainedMethod
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.quantize.activation import weighted_layers
-from models.quantize.coverage import Coverage, LayerWeight, check_coverage, coverage
+from models.quantize.cost import Cost, cost
+from models.quantize.counting import count, weights_at
+from models.quantize.coverage import Coverage, check_coverage, coverage
 from models.quantize.fuse import fuse_relus
 from models.quantize.mixed import MIB_BITS, Budget, uniform_size_mb
 from models.quantize.network import QuantizedNetwork
@@ -46,6 +48,7 @@ class Measurement(NamedTuple):
     observations: what its recipe says only now.
     outputs: of the network, for an image.
     coverage: what of the network is quantized; None of a float one, and where it is not known.
+    cost: None where it is not known.
     size_mb: of the quantized weights, in MiB.
     logit_mse: against the float network; None of a float one.
     mixed: how the bits of each layer were chosen, where they were.
@@ -57,6 +60,7 @@ class Measurement(NamedTuple):
     observations: Observations
     outputs: int
     coverage: Coverage | None
+    cost: Cost | None
     size_mb: float
     logit_mse: float | None
     mixed: dict[str, Any] | None
@@ -69,6 +73,7 @@ class _Quantized(NamedTuple):
 
     network: nn.Module
     size_mb: float
+    cost: Cost | None = None
     coverage: Coverage | None = None
     mixed: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
@@ -104,7 +109,10 @@ class _Phases:
             size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank_image(cell, network))
         images, training_images = self.decode()
         quantized, source = _Quantized(network, size), None
-        if not cell.spec.is_float:
+        if cell.spec.is_float:
+            priced = _float_cost(network, blank_image(cell, network))
+            quantized = quantized._replace(cost=priced)
+        else:
             with self.clock.phase("synthesise") as progress:
                 entry = self.entry(CALIBRATION, cell.calibration_key)
                 source = calibrate(cell, network, training_images, device, entry, progress)
@@ -144,6 +152,7 @@ class _Phases:
             outputs=shown.outputs,
             warnings=warnings,
             coverage=quantized.coverage,
+            cost=quantized.cost,
             size_mb=quantized.size_mb,
             logit_mse=moved,
             mixed=quantized.mixed,
@@ -189,25 +198,11 @@ class _Phases:
             generator = torch_generator(cell.seed, "rounding")
             quantize = cell.method.quantize
             made = quantize(network, cell.spec, batch, generator, progress, bits)
-            found = self.coverage(made, batch[:1])
+            found = _examined(made, batch[:1])
             warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
             fuse_relus(made.network, batch[:1])
         size_mb += made.more_bits / MIB_BITS
-        return _Quantized(made.network, size_mb, found, mixed, warnings=tuple(warnings))
-
-    def coverage(self, made: QuantizedNetwork, image: Tensor) -> Coverage | None:
-        """Return what of a network is quantized, where who made it says what should be."""
-        if made.weight_bits is None:
-            return None
-        layers = weighted_layers(made.network)
-        weights = [
-            LayerWeight(layers[name].weight, layers[name].weight, bits)
-            for name, bits in made.weight_bits.items()
-        ]
-        found = coverage(made.network, weights, made.quantizers.values(), image)
-        asked = any(bits != FLOAT_BITS for bits in made.weight_bits.values())
-        check_coverage(found, weights=asked, activations=bool(made.quantizers))
-        return found
+        return _Quantized(made.network, size_mb, *found, mixed, warnings=tuple(warnings))
 
     def train(self, task: Task) -> _Quantized:
         """Return the network of a training, which other bit-widths may share."""
@@ -216,5 +211,31 @@ class _Phases:
             done = trained(task, entry, self.resources.hosting, progress)
         history = {"key": done.key, "epochs": done.history}
         weights, quantizers = layer_weights(done.network), input_quantizers(done.network)
-        found = coverage(done.network, weights, quantizers, task.images[:1])
-        return _Quantized(done.network, weights_size_mb(done.network), found, training=history)
+        counts = count(done.network, weights, quantizers, task.images[:1])
+        return _Quantized(
+            done.network,
+            weights_size_mb(done.network),
+            cost(counts.products),
+            coverage(done.network, weights, counts),
+            training=history,
+        )
+
+
+def _examined(made: QuantizedNetwork, image: Tensor) -> tuple[Cost | None, Coverage | None]:
+    """Return what a network costs and what of it is quantized, where its bits are known."""
+    if made.weight_bits is None:
+        return None, None
+    weights = weights_at(made.network, made.weight_bits)
+    bits: dict[nn.Module, int] = {
+        quantizer: quantizer.bits for quantizer in made.quantizers.values()
+    }
+    counts = count(made.network, weights, bits, image)
+    found = coverage(made.network, weights, counts)
+    asked = any(bits != FLOAT_BITS for bits in made.weight_bits.values())
+    check_coverage(found, weights=asked, activations=bool(made.quantizers))
+    return cost(counts.products), found
+
+
+def _float_cost(network: nn.Module, image: Tensor) -> Cost:
+    weights = weights_at(network, dict.fromkeys(weighted_layers(network), FLOAT_BITS))
+    return cost(count(network, weights, {}, image).products)

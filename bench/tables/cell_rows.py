@@ -17,6 +17,7 @@ from models.quantize.spec import MIXED, w_label
 _MEASURED = (
     *("id", "reason", "top1", "top5", "ci_low", "ci_high", "correct", "total", "classes"),
     *("fp32_top1", "fp32_expected", "weights_sha256", "size_mb", "logit_mse"),
+    *("activations_mb", "largest_activation_mb", "macs", "mac_bits", "bops", "bops_percent"),
 )
 _SECONDS = "quantize_seconds"
 

@@ -13,7 +13,7 @@ from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
 from models.qat.layers import QuantizedLayer, Switchable
 from models.qat.quantizer import Quantizer
 from models.quantize.activation import weighted_layers
-from models.quantize.coverage import LayerWeight
+from models.quantize.counting import LayerWeight
 from models.quantize.spec import FLOAT_BITS
 from models.registry import did_you_mean
 
@@ -115,11 +115,13 @@ def layer_weights(network: nn.Module) -> list[LayerWeight]:
     ]
 
 
-def input_quantizers(network: nn.Module) -> list[Quantizer]:
-    """Return the quantizers of the inputs that are not at 32 bits."""
-    layers = quantized_layers(network).values()
-    quantizers = [layer.input_quantizer for layer in layers if layer.input_bits != FLOAT_BITS]
-    return [quantizer for quantizer in quantizers if quantizer is not None]
+def input_quantizers(network: nn.Module) -> dict[nn.Module, int]:
+    """Return the quantizers of the inputs that are not at 32 bits, and their bits."""
+    return {
+        layer.input_quantizer: layer.input_bits
+        for layer in quantized_layers(network).values()
+        if layer.input_quantizer is not None and layer.input_bits != FLOAT_BITS
+    }
 
 
 def project(network: nn.Module) -> None:

@@ -1,47 +1,16 @@
-"""How much of a network is quantized: counted while one image passes, whatever computes it."""
+"""How much of a network is quantized, and what quantizers cannot reach."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from models.errors import NotApplicable
+from models.quantize.counting import Counts, LayerWeight, place_of
 from models.quantize.spec import FLOAT_BITS
-from models.tracing import traced
 
-aten = torch.ops.aten
-
-# What leaves each value as it is, or on the grid that it is on.
-_SAME_VALUES = {
-    *(aten.view, aten._unsafe_view, aten.reshape, aten.permute, aten.transpose, aten.t),
-    *(aten.expand, aten.slice, aten.select, aten.split, aten.split_with_sizes, aten.unbind),
-    *(aten.squeeze, aten.unsqueeze, aten.unfold, aten.alias, aten.detach, aten.clone),
-    *(aten._to_copy, aten.cat, aten.stack, aten.roll, aten.index_select, aten.constant_pad_nd),
-    *(aten.max_pool2d_with_indices, aten.upsample_nearest2d, aten.pixel_shuffle),
-    *(aten.channel_shuffle, aten.native_channel_shuffle, aten.relu, aten.relu_),
-}
-_ACTIVATIONS = {
-    *(aten.relu, aten.relu_, aten.hardtanh, aten.hardtanh_, aten.threshold, aten.threshold_),
-    *(aten.leaky_relu, aten.leaky_relu_, aten._prelu_kernel, aten.elu, aten.elu_, aten.gelu),
-    *(aten.silu, aten.silu_, aten.hardswish, aten.hardswish_, aten.mish, aten.mish_),
-}
-_CLAMPS = {aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_}
-_ADDING = {aten.addmm, aten.baddbmm}  # a bias, their first argument, to a product
 _NAMED = 3
-
-
-class LayerWeight(NamedTuple):
-    """The weight of a convolution or linear layer, `used` being what it multiplies with."""
-
-    parameter: Tensor
-    used: Tensor
-    bits: int
 
 
 class Coverage(NamedTuple):
@@ -67,46 +36,33 @@ class Coverage(NamedTuple):
     quantizers: int
 
 
-@torch.no_grad()
-def coverage(
-    network: nn.Module,
-    weights: Sequence[LayerWeight],
-    quantizers: Iterable[nn.Module],
-    image: Tensor,
-) -> Coverage:
+def coverage(network: nn.Module, weights: Sequence[LayerWeight], counts: Counts) -> Coverage:
     """Return what of a quantized `network` is quantized.
 
-    weights: of all its convolutions and linear layers.
-    quantizers: the modules that quantized activations come out of.
-    image: (1, C, H, W) normalised input, on the device of the network; it passes once.
+    weights: of all its convolutions and linear layers. counts: as of `count` with these weights.
     """
-    counts = _Counts(weights)
-    watched = {
-        name: module
-        for name, module in network.named_modules()
-        if not isinstance(module, torch.jit.ScriptModule)
-    }
-    at = {str(number): quantizer for number, quantizer in enumerate(quantizers)}
-    with (
-        _attention_written_out(),
-        traced(watched, counts.enter, counts.leave),
-        traced(at, counts.enter_quantizer, counts.leave_quantizer),
-        _Counting(counts),
-    ):
-        network(image)
-    layers = {_place(weight.parameter): weight for weight in weights}
-    sizes = {_place(p): p.numel() for p in network.parameters() if _is_matrix(p)}
+    layers = {place_of(weight.parameter): weight for weight in weights}
+    sizes = {place_of(p): p.numel() for p in network.parameters() if _is_matrix(p)}
     sizes |= {place: weight.parameter.numel() for place, weight in layers.items()}
     low = sum(sizes[place] for place, weight in layers.items() if weight.bits < FLOAT_BITS)
     foreign = sum(size for place, size in sizes.items() if place not in layers)
-    weighing, multiplying = max(sum(sizes.values()), 1), max(counts.multiplications, 1)
+    weighing = max(sum(sizes.values()), 1)
+    multiplying = max(sum(product.macs for product in counts.products), 1)
+    by_weight = of_input = 0
+    foreign_macs: Counter[str] = Counter()
+    for place, macs, factors in counts.products:
+        inputs = [factor for factor in factors if not factor.is_weight]
+        by_weight += macs * any(f.is_weight and f.bits < FLOAT_BITS for f in factors)
+        of_input += macs * (bool(inputs) and all(f.bits < FLOAT_BITS for f in inputs))
+        if len(inputs) == len(factors):
+            foreign_macs[place] += macs
     return Coverage(
         weights=100 * low / weighing,
         foreign_weights=100 * foreign / weighing,
-        multiplications=100 * counts.by_weight / multiplying,
-        inputs=100 * counts.of_input / multiplying,
-        foreign_multiplications={k: 100 * n / multiplying for k, n in counts.foreign.items()},
-        functions=tuple(counts.functions.values()),
+        multiplications=100 * by_weight / multiplying,
+        inputs=100 * of_input / multiplying,
+        foreign_multiplications={k: 100 * n / multiplying for k, n in foreign_macs.items()},
+        functions=counts.functions,
         quantizers=counts.quantizers,
     )
 
@@ -162,118 +118,5 @@ def _places(places: Iterable[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-class _Counts:
-    """What operations come to: multiplications, and which tensors hold quantized values."""
-
-    def __init__(self, weights: Sequence[LayerWeight]) -> None:
-        self.multiplications = self.by_weight = self.of_input = self.quantizers = 0
-        self.foreign: Counter[str] = Counter()
-        self.functions: dict[int, str] = {}
-        self._bits = {_place(weight.used): weight.bits for weight in weights}
-        self._copies: dict[int, int] = {}  # bits of what is made of weights, by identity
-        self._quantized: set[int] = set()
-        self._alive: list[Tensor] = []  # so that no identity is used twice
-        self._modules: list[str] = []
-        self._within = 0
-
-    def enter(self, name: str, args: Any) -> None:
-        self._modules.append(name)
-
-    def leave(self, name: str, args: Any, output: Any) -> None:
-        self._modules.pop()
-
-    def enter_quantizer(self, name: str, args: Any) -> None:
-        self._within += 1
-        self.functions.pop(id(args[0]), None)
-
-    def leave_quantizer(self, name: str, args: Any, output: Any) -> None:
-        self._within -= 1
-        self.quantizers += 1
-        self._quantized.add(id(output))
-        self._alive.append(output)
-
-    def note(self, func: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        if self._within:
-            return
-        kind = getattr(func, "overloadpacket", None)
-        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        made = [x for x in tree_leaves(output) if isinstance(x, Tensor)]
-        self._alive += made
-        if kind in flop_registry:
-            count = flop_registry[kind](*args, **kwargs, out_val=output) // 2
-            self._multiply(kind, args[1:3] if kind in _ADDING else args[:2], count)
-        if kind in _SAME_VALUES and given:
-            self._hand_on(given, made)
-        else:
-            self._quantized -= {id(x) for x in made}  # changed in place
-        if kind in _ACTIVATIONS or (kind in _CLAMPS and args[1:2] == (0,)):
-            self.functions |= {id(x): self._here(kind) for x in made}
-
-    def _multiply(self, kind: Any, factors: Sequence[Tensor], count: int) -> None:
-        bits = [self._bits_of(factor) for factor in factors]
-        weights = [b for b in bits if b is not None]
-        inputs = [x for x, b in zip(factors, bits, strict=True) if b is None]
-        self.multiplications += count
-        if any(b < FLOAT_BITS for b in weights):
-            self.by_weight += count
-        if inputs and all(id(x) in self._quantized for x in inputs):
-            self.of_input += count
-        if not weights:
-            self.foreign[self._here(kind)] += count
-
-    def _hand_on(self, given: Sequence[Tensor], made: Sequence[Tensor]) -> None:
-        bits = [self._bits_of(x) for x in given]
-        if bits[0] is not None and len(given) == 1:
-            self._copies |= {id(x): bits[0] for x in made}
-        if all(id(x) in self._quantized for x in given):
-            self._quantized |= {id(x) for x in made}
-
-    def _bits_of(self, x: Tensor) -> int | None:
-        return self._copies.get(id(x), self._bits.get(_place(x)))
-
-    def _here(self, kind: Any) -> str:
-        name = str(kind).removeprefix("aten.").strip("_")
-        module = self._modules[-1] if self._modules else ""
-        return f"{name} in {module!r}" if module else f"{name} in forward()"
-
-
-class _Counting(TorchDispatchMode):
-    """Shows `counts` each operation inside."""
-
-    def __init__(self, counts: _Counts) -> None:
-        super().__init__()
-        self._counts = counts
-
-    # Not defined in the class: PyTorch would import its compiler, which takes seconds.
-    __torch_dispatch__: Any
-
-
-def _dispatch(
-    self: Any, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-) -> Any:
-    kwargs = kwargs or {}
-    output = func(*args, **kwargs)
-    self._counts.note(func, args, kwargs, output)
-    return output
-
-
-_Counting.__torch_dispatch__ = _dispatch
-
-
-def _place(x: Tensor) -> int:
-    return x.untyped_storage().data_ptr()
-
-
 def _is_matrix(x: Tensor) -> bool:
     return sum(size > 1 for size in x.shape) > 1
-
-
-@contextmanager
-def _attention_written_out() -> Iterator[None]:
-    """Compute attention as separate products inside; as one operation they are not counted."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)

@@ -44,6 +44,8 @@ def test_every_key_of_the_first_version_keeps_its_value(store: Store, id: str) -
         **{"schema_version": 3, "left_out": 0, "correct_sha256": None, "checksum": None},
         **{"warnings": [], "quantized_weights": None},
         **{"quantized_multiplications": None, "quantized_inputs": None},
+        **{"activations_mb": None, "largest_activation_mb": None, "macs": None},
+        **{"mac_bits": None, "bops": None, "bops_percent": None, "logit_mse": None},
     }
 
 

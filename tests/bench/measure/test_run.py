@@ -63,6 +63,7 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
     assert result.top5 == 100 * result.correct_top5 / 100
     assert result.correct <= result.correct_top5
     assert (result.ci_low, result.ci_high) == wilson_interval(result.correct, 100)
+    assert (result.macs, float(result.bops or 0)) == (40_813_184, pytest.approx(6.33e8, rel=0.3))
     assert result.logit_mse is not None
     assert 0 < result.logit_mse < 100
     correct = Store(outputs).correctness(result.id)

@@ -12,10 +12,9 @@ from models.networks.resnet_cifar import resnet20
 from models.qat.conversion import make_quantizable
 from models.qat.network import freeze, input_quantizers, layer_weights
 from models.qat.spec import QatSpec
-from models.quantize.activation import weighted_layers
+from models.quantize.counting import count, weights_at
 from models.quantize.coverage import (
     Coverage,
-    LayerWeight,
     check_coverage,
     coverage,
     percent,
@@ -51,12 +50,10 @@ def images() -> Tensor:
 
 def found(network: nn.Module, spec: QuantSpec, images: Tensor) -> Coverage:
     made = quantize(network, spec, images)
-    layers = weighted_layers(made.network)
     assert made.weight_bits is not None
-    weights = [
-        LayerWeight(layers[n].weight, layers[n].weight, b) for n, b in made.weight_bits.items()
-    ]
-    return coverage(made.network, weights, made.quantizers.values(), images[:1])
+    weights = weights_at(made.network, made.weight_bits)
+    bits = {quantizer: quantizer.bits for quantizer in made.quantizers.values()}
+    return coverage(made.network, weights, count(made.network, weights, bits, images[:1]))
 
 
 def test_all_of_it(images: Tensor) -> None:
@@ -214,7 +211,8 @@ def test_activation_functions_that_are_no_modules_are_counted(
 def test_a_trained_network(images: Tensor) -> None:
     network = make_quantizable(Network(), (4,), QatSpec(), images)
     frozen = freeze(network)
-    share = coverage(frozen, layer_weights(frozen), input_quantizers(frozen), images[:1])
+    weights = layer_weights(frozen)
+    share = coverage(frozen, weights, count(frozen, weights, input_quantizers(frozen), images[:1]))
     assert (share.weights, share.multiplications, share.foreign_multiplications) == (100, 100, {})
     assert share.inputs == pytest.approx(100 * (BODY + HEAD) / (STEM + BODY + HEAD))
 
