@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.errors import NotApplicable
 from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
 from models.quantize.least_error import Range, both_ends, largest_value, threshold
+from models.quantize.omse import MAX_BITS, exact_threshold, shrunk
 
 _PERCENTILE = 99.999
 _BINS = 2048
@@ -56,6 +58,31 @@ def mse(values: Tensor, target: Target) -> Range:
     if target.scheme == "symmetric":
         return threshold(values, target.bits)
     return (largest_value if target.has_zero else both_ends)(values, target.bits)
+
+
+def omse(values: Tensor, target: Target) -> Range:
+    """The threshold with the least squared error of all, exactly; see `models.quantize.omse`.
+
+    Raises NotApplicable for affine grids, whose best range nobody has in closed form, and for more
+    than 8 bits.
+    """
+    key = "a" if target.has_zero else "w"
+    if target.scheme != "symmetric":
+        raise NotApplicable(
+            f"quant.{key}_range=omse is the exact optimum of symmetric grids; "
+            f"set quant.{key}_scheme=symmetric, or quant.{key}_range=mse"
+        )
+    if target.bits > MAX_BITS:
+        raise NotApplicable(
+            f"quant.{key}_range=omse goes through every step that changes a code, up to "
+            f"{MAX_BITS} bits and not {target.bits}; set quant.{key}_range=mse"
+        )
+    return exact_threshold(values, target.bits)
+
+
+def fq_vit(values: Tensor, target: Target) -> Range:
+    """Both ends shrunk by one factor; see `models.quantize.omse.shrunk`."""
+    return shrunk(values, target.bits, target.scheme)
 
 
 def entropy(values: Tensor, target: Target) -> Range:
@@ -147,6 +174,8 @@ ESTIMATORS: dict[str, Callable[[Tensor, Target], Range]] = {
     "percentile": percentile,
     "mse": mse,
     "entropy": entropy,
+    "omse": omse,
+    "fq_vit": fq_vit,
 }
 
 
