@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from methods.training.base import RealImages, StateDict, TrainedMethod, float_spec
 from methods.training.strategy import HardLabels
-from models.qat.batchnorm import reestimate
 from models.qat.conversion import make_quantizable
 from models.qat.network import copy_private, set_bits
 from models.qat.spec import QatSpec
 from models.qat.state import float_state
+from models.quantize.batchnorm import reestimate
 from models.quantize.spec import FLOAT_BITS
 
 

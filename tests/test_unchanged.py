@@ -409,8 +409,8 @@ def test_the_dashboard_has_the_same_data(measured: Path) -> None:
     assert _sums(data) == json.loads(DASHBOARD.read_bytes())
 
 
-IDLE = {f"rounding_{key}" for key in ("iterations", "rate", "epochs", "variant")} | {
-    "bias_correction"
+IDLE = {f"rounding_{key}" for key in ("iterations", "rate", "epochs", "variant", "ratio")} | {
+    *("weight_correction", "bias_correction", "reestimate_batchnorm")
 }
 SHARES = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
 

@@ -162,6 +162,9 @@ def _trains(cell: "Cell") -> bool:
     return isinstance(cell.method, TrainedMethod)
 
 
+_LATER = ("weight_correction", "bias_correction", "reestimate_batchnorm")
+
+
 def _quantizer(cell: "Cell") -> dict[str, Any]:
     if _trains(cell):
         qat = identifying(asdict(cell.method))["qat"]
@@ -169,8 +172,9 @@ def _quantizer(cell: "Cell") -> dict[str, Any]:
     values = cell.spec.as_dict()
     if not cell.spec.is_mixed:
         values = {key: value for key, value in values.items() if key not in OF_MIXED}
-    if cell.spec.bias_correction == "none":  # as before there was a choice
-        del values["bias_correction"]
+    for key in _LATER:
+        if values[key] in ("none", False):  # as before there was a choice
+            del values[key]
     heeded = parameters(cell.spec.rounding)
     return {k: v for k, v in values.items() if not k.startswith(PREFIX) or k in heeded}
 

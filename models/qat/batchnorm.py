@@ -3,13 +3,10 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from models.qat.layers import Switchable
-from models.tracing import traced
 
 
 class PrivateBatchNorm2d(Switchable):
@@ -84,36 +81,3 @@ def statistics_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-@torch.no_grad()
-def reestimate(network: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Replace the running statistics of all BatchNorm layers in use by those over `batches`.
-
-    batches: normalised images, (N, C, H, W) each; the mean over batches counts, so give batches of
-        one size. The network computes at the bits it is set to and stays in its mode.
-    """
-    norms = {n: m for n, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)}
-    states = [(m, m.training) for m in network.modules()]
-    momenta = {name: norm.momentum for name, norm in norms.items()}
-    used: set[str] = set()
-
-    def reset_once(name: str, args: Any) -> None:
-        """Forget what another bit-width left; a layer that is not in use keeps it."""
-        if name not in used:
-            used.add(name)
-            norms[name].reset_running_stats()
-
-    try:
-        network.eval()
-        for norm in norms.values():
-            norm.train()
-            norm.momentum = None  # the cumulative mean
-        with traced(norms, before=reset_once):
-            for batch in batches:
-                network(batch)
-    finally:
-        for name, norm in norms.items():
-            norm.momentum = momenta[name]
-        for module, training in states:
-            module.training = training

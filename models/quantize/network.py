@@ -16,10 +16,12 @@ from models.quantize.activation import (
     sites_of,
     weighted_layers,
 )
+from models.quantize.batchnorm import check_batchnorm, reestimate_on
 from models.quantize.bias import correct_bias, correct_bias_on
 from models.quantize.fold import fold_batchnorm
 from models.quantize.moments import mean_inputs
 from models.quantize.ranges import WeightFormat
+from models.quantize.rounding.corrected import Corrected
 from models.quantize.rounding.registry import make_rounding
 from models.quantize.rounding.weights import round_weights
 from models.quantize.spec import FLOAT_BITS, QuantSpec
@@ -81,10 +83,14 @@ def quantize(
         means = mean_inputs(quantized, images, generator)
     if spec.fold:
         fold_batchnorm(quantized, images[:1])
+    if spec.reestimate_batchnorm:
+        check_batchnorm(quantized)
     reference = copy.deepcopy(quantized) if spec.bias_correction != "none" else None
     special = special_layers(quantized, spec, images[:1])
     of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
     rounding = make_rounding(spec.rounding, spec.as_dict())
+    if spec.weight_correction != "none":
+        rounding = Corrected(rounding, spec.weight_correction)
     names = list(of_weights) if rounding.inputs == "none" else call_order(quantized, images[:1])
     formats = weight_formats({name: of_weights[name] for name in names}, spec)
     formats = _each_weight_once(quantized, formats)
@@ -94,6 +100,8 @@ def quantize(
             correct_bias_on(images, quantized, reference)
         else:
             correct_bias(quantized, reference, means)
+    if spec.reestimate_batchnorm:
+        reestimate_on(quantized, images)
     names = sites_of(quantized, spec.sites)
     bits = {name: special.get(name, spec.a_bits) for name in names}
     modules = dict(quantized.named_modules())

@@ -5,11 +5,16 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 
 from models.errors import BenchError
-from models.quantize.rounding.registry import PREFIX, parameters, version
+from models.quantize.checks import (
+    FLOAT_BITS,
+    check_bits,
+    check_count,
+    check_fraction,
+    check_positive,
+    check_switch,
+)
+from models.quantize.rounding.registry import PREFIX, parameters, variants, version
 from models.registry import did_you_mean
-
-FLOAT_BITS = 32
-"""The bit-width that stands for "left in floating point"."""
 
 MIXED: Literal["mixed"] = "mixed"
 """Stands for weight bits that are chosen layer by layer under a budget."""
@@ -17,9 +22,10 @@ MIXED: Literal["mixed"] = "mixed"
 OF_MIXED = ("w_candidates", "size_mb", "mean_bits")
 """Fields of `QuantSpec` that have a meaning with mixed precision only."""
 
-_BITS = (2, 16)
 _RANGE_VERSIONS = {"mse": 2, "entropy": 2}
 """Raised when a change of a range estimator changes its numbers."""
+_OF_WEIGHTS = ("w_", "rounding", "weight_", "bias_")
+"""What the fields begin with that have no effect on float weights."""
 _CHOICES = {
     "w_scheme": ("affine", "symmetric"),
     "a_scheme": ("affine", "symmetric"),
@@ -28,7 +34,7 @@ _CHOICES = {
     "w_range": ("minmax", "percentile", "mse", "entropy", "omse", "fq_vit"),
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "omse", "fq_vit"),
     "sites": ("relu", "all"),
-    "rounding_variant": ("release", "sequential"),
+    "weight_correction": ("none", "mean", "mean_variance"),
     "bias_correction": ("none", "empirical", "data_free"),
 }
 
@@ -54,10 +60,15 @@ class QuantSpec:
         other layers.
     fold: whether each BatchNorm is folded into the convolution before it, ahead of everything.
     rounding: how weights are brought onto few values (`models.quantize.rounding`), by name; its
-        parameters are rounding_iterations, rounding_rate, rounding_epochs and rounding_variant.
+        parameters are rounding_iterations, rounding_rate, rounding_epochs, rounding_variant and
+        rounding_ratio.
+    weight_correction: whether each output channel of a rounded weight gets the mean of its float
+        weights again, or mean and variance (`models.quantize.rounding.corrected`).
     bias_correction: whether the mean error that rounding causes in each layer's output is taken
         from its bias (`models.quantize.bias`): as measured on the calibration images, or as
         BatchNorm says without any.
+    reestimate_batchnorm: whether BatchNorm takes its statistics again behind quantized weights,
+        on the calibration images (`models.quantize.batchnorm`), before activations are calibrated.
     sites: which activations are quantized. `relu`: outputs of ReLU and ReLU6 modules (the ZeroQ
         release). `all`: the input of every convolution and linear layer, the image included.
 
@@ -83,7 +94,10 @@ class QuantSpec:
     rounding_rate: float = 1e-3
     rounding_epochs: int = 10
     rounding_variant: str = "release"
+    rounding_ratio: float = 0.01
+    weight_correction: str = "none"
     bias_correction: str = "none"
+    reestimate_batchnorm: bool = False
     w_candidates: tuple[int, ...] = (2, 4, 8)
     size_mb: float | None = None
     mean_bits: float | None = None
@@ -95,21 +109,21 @@ class QuantSpec:
             )
         object.__setattr__(self, "w_candidates", tuple(self.w_candidates))  # YAML has lists
         if not self.is_mixed:
-            _check_bits("quant.w_bits", self.w_bits)
-        _check_bits("quant.a_bits", self.a_bits)
+            check_bits("quant.w_bits", self.w_bits)
+        check_bits("quant.a_bits", self.a_bits)
         self._check_budget()
         for name in ("first_bits", "last_bits"):
             if getattr(self, name) is not None:
-                _check_bits(f"quant.{name}", getattr(self, name))
-        if not isinstance(self.fold, bool):
-            raise BenchError(f"quant.fold={self.fold!r}; give true or false")
+                check_bits(f"quant.{name}", getattr(self, name))
+        for name in ("fold", "reestimate_batchnorm"):
+            check_switch(f"quant.{name}", getattr(self, name))
         for name in ("rounding_iterations", "rounding_epochs"):
-            steps = getattr(self, name)
-            if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-                raise BenchError(f"quant.{name}={steps!r}; give a whole number, 1 or more")
+            check_count(f"quant.{name}", getattr(self, name))
         parameters(self.rounding)
-        _check_positive("quant.rounding_rate", self.rounding_rate)
-        for name, options in _CHOICES.items():
+        check_positive("quant.rounding_rate", self.rounding_rate)
+        check_fraction("quant.rounding_ratio", self.rounding_ratio)
+        choices = _CHOICES | {"rounding_variant": variants(self.rounding)}
+        for name, options in choices.items():
             value = getattr(self, name)
             if value not in options:
                 close = did_you_mean(str(value), options)
@@ -117,7 +131,7 @@ class QuantSpec:
 
     def _check_budget(self) -> None:
         for bits in self.w_candidates:
-            _check_bits("quant.w_candidates", bits)
+            check_bits("quant.w_candidates", bits)
         if not self.w_candidates or len(set(self.w_candidates)) < len(self.w_candidates):
             raise BenchError(
                 f"quant.w_candidates={list(self.w_candidates)}; give one or more, each once"
@@ -134,7 +148,7 @@ class QuantSpec:
                 "quant=mixed needs one budget: quant.size_mb=MIB, or quant.mean_bits=BITS"
             )
         for name, value in budget.items():
-            _check_positive(f"quant.{name}", value)
+            check_positive(f"quant.{name}", value)
 
     @property
     def is_mixed(self) -> bool:
@@ -202,7 +216,7 @@ def _effective(spec: QuantSpec) -> QuantSpec:
     if not spec.is_mixed:
         idle["w_candidates"] = defaults["w_candidates"]
     if spec.w_bits == FLOAT_BITS and not special:
-        idle |= {k: v for k, v in defaults.items() if k.startswith(("w_", "rounding", "bias_"))}
+        idle |= {k: v for k, v in defaults.items() if k.startswith(_OF_WEIGHTS)}
     else:
         heeded = parameters(spec.rounding)
         idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX) and k not in heeded}
@@ -216,19 +230,3 @@ def w_label(w_bits: int | str, size_mb: float | None, mean_bits: float | None) -
     if w_bits != MIXED:
         return f"W{w_bits}"
     return f"MP{mean_bits:g}/" if mean_bits is not None else f"MP{size_mb:g}MiB/"
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise BenchError(f"{name}={value!r}; give a positive number")
-
-
-def _check_bits(name: str, bits: object) -> None:
-    low, high = _BITS
-    if isinstance(bits, bool) or not isinstance(bits, int):
-        raise BenchError(
-            f"{name}={bits!r} is not a format this quantizer can represent; it makes uniform "
-            f"integer grids, so give an integer, {low}..{high} bits or {FLOAT_BITS} for float"
-        )
-    if bits != FLOAT_BITS and not low <= bits <= high:
-        raise BenchError(f"{name}={bits} is impossible; give {low}..{high}, or 32 for float")

@@ -18,6 +18,8 @@ ROUNDINGS: "Registry[type[Rounding]]" = Registry(
         "stochastic": "models.quantize.rounding.plain:Stochastic",
         "adaround": "models.quantize.rounding.adaround:AdaRound",
         "bit_split": "models.quantize.rounding.bit_split:BitSplit",
+        "ocs": "models.quantize.rounding.ocs:OCS",
+        "outlier": "models.quantize.rounding.outlier:Outlier",
     },
     entry_point_group="quantization_bench.roundings",
 )
@@ -28,7 +30,10 @@ PREFIX = "rounding_"
 _PARAMETERS: dict[str, tuple[str, ...]] = {
     "adaround": ("iterations", "rate"),
     "bit_split": ("epochs", "variant"),
+    "ocs": ("ratio", "variant"),
+    "outlier": ("ratio",),
 }
+_VARIANTS = {"bit_split": ("release", "sequential"), "ocs": ("release", "naive")}
 _VERSIONS = {"adaround": 2}
 
 
@@ -42,6 +47,12 @@ def parameters(name: str) -> frozenset[str]:
     else:
         names = tuple(field.name for field in fields(rounding_class(name)))
     return frozenset(PREFIX + each for each in names)
+
+
+def variants(name: str) -> tuple[str, ...]:
+    """Return what `variant` of the rounding called `name` may be; of one without, of any."""
+    known = dict.fromkeys(variant for of_one in _VARIANTS.values() for variant in of_one)
+    return _VARIANTS.get(name, tuple(known))
 
 
 def version(name: str) -> int | None:

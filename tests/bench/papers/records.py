@@ -20,7 +20,10 @@ def record(job: Request, correct: int, total: int = 50_000, **changes: Any) -> R
     calibration: dict[str, Any] = {"images": method.get("images")}
     if name == "real" or "qat" in method:
         calibration |= {"set": f"{config.data['name']}, training side", "fingerprint": "f" * 8}
-    left_out = ("w_cand", "size", "mean", "rounding_epochs", "rounding_variant", "bias")
+    left_out = (
+        *("w_cand", "size", "mean", "rounding_epochs", "rounding_variant", "rounding_ratio"),
+        *("weight_correction", "bias", "reestimate"),
+    )
     quantizer = {k: v for k, v in quant.items() if not k.startswith(left_out)}
     if "qat" in method:
         known = ("weight_quantizer", "activation_quantizer")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.resnet_cifar import resnet20
-from models.qat.batchnorm import TransitionalBatchNorm2d, reestimate, statistics_kept
+from models.qat.batchnorm import TransitionalBatchNorm2d, statistics_kept
 from models.qat.conversion import make_quantizable
 from models.qat.network import blocks, set_bits
 from models.qat.spec import QatSpec
@@ -61,25 +61,6 @@ def test_statistics_are_kept_within_the_block() -> None:
     assert float(inside.mean().abs()) < 1e-6  # normalised by the batch all the same
     norm(x)
     assert torch.allclose(norm.running_mean, 0.1 * x.mean(dim=(0, 2, 3)))
-
-
-def test_statistics_are_those_of_the_batches(tiny_network: nn.Module) -> None:
-    norm = nn.BatchNorm2d(2)
-    norm.running_mean.fill_(100)
-    unused = nn.BatchNorm2d(2)
-    unused.running_mean.fill_(7)
-    network = nn.Sequential(norm)
-    network.other = nn.Sequential(unused)
-    network.forward = norm.forward  # type: ignore[method-assign]
-    batches = torch.randn(3, 4, 2, 5, 5, generator=torch.Generator().manual_seed(0)).unbind()
-    network.eval()
-    reestimate(network, batches)
-    each = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in batches])
-    spread = torch.stack([batch.var(dim=(0, 2, 3)) for batch in batches])
-    assert torch.allclose(norm.running_mean, each.mean(dim=0), atol=1e-6)
-    assert torch.allclose(norm.running_var, spread.mean(dim=0), atol=1e-6)
-    assert torch.equal(unused.running_mean, torch.full((2,), 7.0))
-    assert norm.momentum == 0.1 and not norm.training
 
 
 def test_blocks_are_the_residual_units() -> None:
