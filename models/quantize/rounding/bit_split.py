@@ -22,6 +22,7 @@ class BitSplit(Rounding):
     """
 
     name = "bit_split"
+    version = 2
 
     epochs: int = 10
     variant: Literal["release", "sequential"] = "release"

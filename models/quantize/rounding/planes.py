@@ -13,6 +13,7 @@ a group x kernel height x width; planes are (b - 1, G, M, N), the most significa
 and 1; steps and scales are (G, M, 1).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ MIN_BITS = 3
 
 _TOLERANCE = 1e-9  # of the steps' change, at which they no longer move
 _ROUNDS = 1000  # some dozens are enough; a cycle by rounding ends here
-_BLOCK = 64  # columns whose changes reach the others together, as one matrix product
+_BLOCK = 32  # columns that are decided together
 
 
 class Stitched(NamedTuple):
@@ -88,38 +89,66 @@ def optimise(start: Stitched, gram: Tensor, cross: Tensor, epochs: int) -> Stitc
         the outputs that are to be met, without the bias.
     """
     planes, scale = start.planes.clone(), start.scale
+    columns = _columns(gram)
     for _ in range(epochs):
         stitched = stitch(planes)
         product = stitched @ gram
         squares = (product * stitched).sum(2, keepdim=True)
         best = (cross * stitched).sum(2, keepdim=True) / squares
         scale = torch.where(squares > 0, best, scale)
-        for k, plane in enumerate(planes):
-            others = stitched - plane * 2.0**-k
-            planes[k] = _descend(plane, cross - scale * (others @ gram), scale * 2.0**-k, gram)
-            stitched = others + planes[k] * 2.0**-k
+        # What is still to be made, Y'X less what all planes make: the same for each of them.
+        rest = cross - scale * product
+        steps = [scale * 2.0**-k for k in range(len(planes))]
+        changed = [_descend(*each, rest, columns) for each in zip(planes, steps, strict=True)]
+        if not any(changed):
+            break  # the next epoch would find what this one has found
     return Stitched(planes, scale)
 
 
-def _descend(plane: Tensor, target: Tensor, scale: Tensor, gram: Tensor) -> Tensor:
-    """Return `plane` after one pass of coordinate descent, column by column.
+class _Columns(NamedTuple):
+    """Columns of a plane that are decided together, and what they share of the Gram matrix.
 
-    target: Y'X of what the plane alone is to make, (G, M, N). scale: of the plane.
+    width: of the matrix's diagonal, (G, 1, B). later: what a column adds to those behind it in the
+        block, (G, B, B), strictly upper triangular. rows: what it adds to all, (G, B, N).
     """
-    plane = plane.clone()
-    rest = target - scale * (plane @ gram)
-    diagonal = torch.diagonal(gram, dim1=1, dim2=2)
-    columns = plane.shape[2]
-    for begin in range(0, columns, _BLOCK):
-        end = min(begin + _BLOCK, columns)
-        before = plane[..., begin:end].clone()
-        for n in range(begin, end):
-            width = scale[..., 0] * diagonal[:, None, n]
-            without = rest[..., n] + width * plane[..., n]
-            digit = torch.where(2 * without.abs() >= width, without.sign(), 0.0)
-            change = scale[..., 0] * (digit - plane[..., n])
-            rest[..., n + 1 : end] -= change[..., None] * gram[:, None, n, n + 1 : end]
-            plane[..., n] = digit
-        change = scale * (plane[..., begin:end] - before)
-        rest[..., end:] -= change @ gram[:, begin:end, end:]
-    return plane
+
+    block: slice
+    width: Tensor
+    later: Tensor
+    rows: Tensor
+
+
+def _columns(gram: Tensor) -> list[_Columns]:
+    diagonal = torch.diagonal(gram, dim1=1, dim2=2)[:, None]
+    blocks = [slice(n, n + _BLOCK) for n in range(0, gram.shape[2], _BLOCK)]
+    return [
+        _Columns(b, diagonal[..., b], gram[:, b, b].triu(diagonal=1), gram[:, b]) for b in blocks
+    ]
+
+
+def _descend(plane: Tensor, scale: Tensor, rest: Tensor, columns: Sequence[_Columns]) -> bool:
+    """Take `plane` through one pass of coordinate descent, in place; return whether it changed.
+
+    The digit of a column follows from those before it. All digits of a block are guessed, at first
+    to stay, and computed from the guess, until that is what comes out: each time one column more
+    is right for certain, and a few times are enough, because few digits change.
+
+    scale: of the plane. rest: Y'X of what is still to be made, (G, M, N); kept up to date.
+    """
+    changed = False
+    for block, width, later, rows in columns:
+        digits = plane[..., block]
+        guess, change = digits, None
+        alone = torch.addcmul(rest[..., block], scale, width * digits)
+        half = 0.5 * scale * width
+        for _ in range(_BLOCK):
+            left = alone if change is None else alone - scale * (change @ later)
+            found = left.sign() * (left.abs() >= half)
+            if torch.equal(found, guess):
+                break
+            guess, change = found, found - digits
+        if change is not None:
+            changed = True
+            rest.addcmul_(scale, change @ rows, value=-1)
+            plane[..., block] = guess
+    return changed

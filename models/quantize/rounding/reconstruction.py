@@ -1,10 +1,15 @@
 """The error of a layer's output as a function of its weight, from the inputs it is shown."""
 
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.functional import pad
+from torch.overrides import TorchFunctionMode
+
+from models.errors import NotApplicable
+from models.tracing import Enough
 
 _FEW = 4  # images at a time whose patches are held
 
@@ -81,15 +86,78 @@ def patches_of(layer: nn.Module, x: Tensor) -> Tensor:
     """
     if isinstance(layer, nn.Linear):
         return x.flatten(0, -2).T[None]
-    assert isinstance(layer, nn.Conv2d)
-    # Kernels with a single 1 copy each value of a patch to a channel of its own. The layer's own
-    # forward pass does it, so that its padding and stride hold, whatever they are.
-    size = layer.weight[0].numel()
-    copies = torch.eye(size).to(x).repeat(layer.groups, 1).view(-1, *layer.weight.shape[1:])
-    parameters = {"weight": copies}
-    if layer.bias is not None:
-        parameters["bias"] = copies.new_zeros(len(copies))
-    return _by_group(layer, functional_call(layer, parameters, (x,)))
+    return _Call.of(layer, x).patches
+
+
+class _Call(NamedTuple):
+    """What a convolution hands to `torch.conv2d`.
+
+    kernel: its height and width. values: (N, C, H, W), with the padding that is not zeros.
+    """
+
+    kernel: tuple[int, int]
+    values: Tensor
+    stride: int | tuple[int, int] = 1
+    padding: str | int | tuple[int, int] = 0
+    dilation: int | tuple[int, int] = 1
+    groups: int = 1
+
+    @classmethod
+    def of(cls, layer: nn.Module, x: Tensor) -> "_Call":
+        """Return the call that `layer` makes on x.
+
+        The layer's own forward pass prepares it, so that padding and stride hold, whatever they are
+        and wherever a subclass makes them.
+        Raises NotApplicable for a layer that makes none.
+        """
+        with suppress(Enough), _Watch() as watch:
+            layer(x)
+        if watch.given is None:
+            raise NotApplicable(
+                f"a {type(layer).__name__} computes its output without torch.conv2d, so what its "
+                "weight is multiplied with cannot be seen; use a rounding that looks at no inputs"
+            )
+        given = dict(watch.given)
+        values, weight = given.pop("input"), given.pop("weight")
+        given.pop("bias", None)
+        return cls(tuple(weight.shape[2:]), values, **given)
+
+    @property
+    def patches(self) -> Tensor:
+        """(groups, d, patches), as `patches_of`; a copy."""
+        (high, wide), stride, dilation = self.kernel, _pair(self.stride), _pair(self.dilation)
+        spans = [d * (k - 1) + 1 for d, k in zip(dilation, self.kernel, strict=True)]
+        if isinstance(self.padding, str):
+            totals = [span - 1 if self.padding == "same" else 0 for span in spans]
+            sides = [(total // 2, total - total // 2) for total in totals]
+        else:
+            sides = [(side, side) for side in _pair(self.padding)]
+        values = pad(self.values, (*sides[1], *sides[0]))
+        windows = values.unfold(2, spans[0], stride[0]).unfold(3, spans[1], stride[1])
+        windows = windows[..., :: dilation[0], :: dilation[1]].unflatten(1, (self.groups, -1))
+        ordered = windows.permute(1, 2, 5, 6, 0, 3, 4)
+        return ordered.reshape(self.groups, ordered.shape[1] * high * wide, -1)
+
+
+class _Watch(TorchFunctionMode):
+    """Keeps the arguments of the first call of `torch.conv2d`, and ends the pass there."""
+
+    given: dict[str, Any] | None = None
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is not torch.conv2d:
+            return function(*args, **(kwargs or {}))
+        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+        self.given = dict(zip(names, args, strict=False)) | (kwargs or {})
+        raise Enough
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[-1])
 
 
 def _by_group(layer: nn.Module, values: Tensor) -> Tensor:

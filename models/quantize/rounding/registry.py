@@ -34,7 +34,7 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "outlier": ("ratio",),
 }
 _VARIANTS = {"bit_split": ("release", "sequential"), "ocs": ("release", "naive")}
-_VERSIONS = {"adaround": 2}
+_VERSIONS = {"adaround": 2, "bit_split": 2}
 
 
 def parameters(name: str) -> frozenset[str]:

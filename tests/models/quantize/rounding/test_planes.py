@@ -96,3 +96,9 @@ def test_the_error_never_rises_and_zeros_stay() -> None:
     assert errors[5] < 0.7 * errors[0]
     assert not done.weight[0, 2].any()
     assert bool(done.weight.isfinite().all())
+
+
+def test_what_is_not_finite_ends_too() -> None:
+    weight, gram = torch.full((1, 2, 40), torch.nan), torch.ones((1, 40, 40))
+    done = optimise(split(alternate(weight, 3), 3), gram, weight @ gram, 2)
+    assert done.planes.shape == (2, 1, 2, 40)

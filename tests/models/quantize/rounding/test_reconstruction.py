@@ -5,12 +5,14 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from models.quantize.rounding.reconstruction import GramMatrix, reconstruction
+from models.errors import NotApplicable
+from models.quantize.rounding.reconstruction import GramMatrix, patches_of, reconstruction
 
 LAYERS = [
     nn.Conv2d(6, 4, 3, padding=1, stride=2),
     nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False),
     nn.Conv2d(6, 8, (1, 3), groups=2, padding="same", padding_mode="reflect"),
+    nn.Conv2d(6, 4, (3, 2), dilation=(1, 2), padding="same"),
     nn.Linear(6, 4),
 ]
 
@@ -45,3 +47,36 @@ def test_gram_matrix_is_the_problem_of_the_layers_own_output(layer: nn.Module) -
     assert torch.allclose(problem.gram, wanted.gram, rtol=1e-5, atol=1e-6)
     assert torch.allclose(problem.cross, wanted.cross, atol=1e-5)
     assert problem.cross.shape == wanted.cross.shape
+
+
+@pytest.mark.parametrize("layer", LAYERS[:-1])
+def test_patches_are_what_kernels_with_a_single_1_copy(layer: nn.Conv2d) -> None:
+    x = torch.randn(3, 6, 7, 6, generator=torch.Generator().manual_seed(0))
+    size = layer.weight[0].numel()
+    copies = torch.eye(size).repeat(layer.groups, 1).view(-1, *layer.weight.shape[1:])
+    parameters = {"weight": copies, "bias": torch.zeros(len(copies))}
+    if layer.bias is None:
+        del parameters["bias"]
+    copied = functional_call(layer, parameters, (x,)).flatten(2).unflatten(1, (layer.groups, size))
+    assert torch.equal(patches_of(layer, x), copied.permute(1, 2, 0, 3).flatten(2))
+
+
+class Padding(nn.Conv2d):
+    """As some libraries pad by themselves."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.pad(x, (0, 1, 2, 0))
+        return nn.functional.conv2d(x, self.weight, stride=self.stride)
+
+
+class Silent(nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_a_layer_that_pads_by_itself_and_one_that_is_no_convolution() -> None:
+    x = torch.arange(9.0).view(1, 1, 3, 3)
+    found = patches_of(Padding(1, 1, 2, stride=2, bias=False), x)
+    assert found[0].T.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 3, 4], [2, 0, 5, 0]]
+    with pytest.raises(NotApplicable, match=r"a Silent computes its output without torch\.conv2d"):
+        patches_of(Silent(1, 1, 3), x)

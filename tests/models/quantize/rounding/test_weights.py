@@ -131,7 +131,8 @@ def test_names_and_parameters() -> None:
     plain = {"w_bits": 4, "a_bits": 4}
     changed = {"rounding_iterations": 5, "rounding_epochs": 3}
     spec = QuantSpec(4, 4, rounding="bit_split", **changed)
-    assert spec.identity() == plain | {"rounding": "bit_split", "rounding_epochs": 3}
+    wanted = {"rounding": "bit_split", "rounding_epochs": 3, "rounding_version": 2}
+    assert spec.identity() == plain | wanted
     spec = QuantSpec(4, 4, rounding="stochastic", **changed)
     assert spec.identity() == plain | {"rounding": "stochastic"}
 
