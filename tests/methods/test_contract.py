@@ -47,8 +47,11 @@ def test_every_config_file_has_its_method() -> None:
     presets = [
         "dq_8",
         "dq_bn_8",
+        "dsg_clip",
         "dsg_label",
         "dsg_label_prior",
+        "synthetic_mct",
+        "zeroq_clip",
     ]  # methods with another value of a parameter
     found = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
     assert found == sorted([*METHODS_WITH_IMAGES, *presets])
