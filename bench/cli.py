@@ -124,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
         default="top1",
         help="which, as in top1,logit_mse,size_mb,quantize_seconds",
     )
+    table.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw it too, a dot a seed, as a PNG"
+    )
     table.set_defaults(action=_lazy("bench.commands.table", "table"))
 
     ledger = commands.add_parser("ledger", help="what of each paper is reproduced")

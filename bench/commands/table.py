@@ -1,28 +1,45 @@
 """`bench table`: the numbers of a paper or of an experiment as a table."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from bench.cells.store import Inventory, Store
 from bench.config.experiments import outputs_of
 from bench.console import put
-from bench.papers.by_name import make_table
+from bench.papers.by_name import make_table, table_names
+from bench.plots.spread import plot_spread
 from bench.tables.numbers import TOP1
 from bench.tables.render import render
+from bench.tables.spread import spread_of
 from bench.tables.table import Table, TableSource
+from models.errors import BenchError
 
 
 def table(arguments: Namespace) -> int:
     """Print or write the table, or with --missing the commands for what is not run; return 0.
 
-    Raises BenchError for an unknown table, for W&B runs that cannot be read, and for a file that
-    cannot be written.
+    With --plot it is drawn too. Raises BenchError for an unknown table, for W&B runs that cannot be
+    read, for a file that cannot be written, and where there is nothing to draw.
     """
     inventory = results_of(arguments)
     content = make_table(arguments.name, table_source(inventory, arguments))
+    if arguments.plot is not None:
+        _plot(arguments.name, content, arguments.plot)
     if not arguments.missing:
         return show(content, inventory, arguments)
     put("".join(f"{command}\n" for command in content.missing), arguments.out)
     return 0
+
+
+def _plot(name: str, content: Table, path: Path) -> None:
+    if name in table_names():
+        raise BenchError(f"--plot is for tables of what was measured; {name} is a paper's")
+    panels, float_top1 = spread_of(content.rows)
+    if not panels:
+        raise BenchError(f"--plot: none of the cells of {name} are measured; bench run them first")
+    if not path.parent.is_dir():
+        raise BenchError(f"--plot {path}: there is no folder {path.parent}; make it first")
+    plot_spread(panels, float_top1, path)
 
 
 def results_of(arguments: Namespace) -> Inventory:

@@ -34,7 +34,7 @@ def jobs_of(
 
     Raises BenchError for a sweep of a kind without a fixed list of jobs.
     """
-    lines = [f"{key}={value}" for key, value in (params or {}).items()] + list(overrides)
+    lines = [*_lines(params or {}), *overrides]
     return [list(job) for job in itertools.product(*_choices(lines, user_configs).values())]
 
 
@@ -53,8 +53,7 @@ def jobs_of_grids(
     """
     if any(grid.keys() != grids[0].keys() for grid in grids):
         raise BenchError("the grids of an experiment must all have the same keys")
-    lines = ([f"{key}={value}" for key, value in grid.items()] for grid in grids)
-    by_grid = [_choices(of_one, user_configs) for of_one in lines]
+    by_grid = [_choices(_lines(grid), user_configs) for grid in grids]
     typed = _choices(overrides, user_configs)
     jobs = [
         job
@@ -76,7 +75,7 @@ def jobs_of_sweep(
     """
     lines, shard = without_shard(overrides)
     if grids:
-        lines = [*(f"{k}={v}" for k, v in params.items()), *lines]
+        lines = [*_lines(params), *lines]
         jobs = jobs_of_grids(grids, lines, user_configs)
     else:
         jobs = jobs_of(lines, params, user_configs)
@@ -102,6 +101,11 @@ def with_choices(args: Sequence[str], user_configs: Path | None = None) -> list[
         for arg in args
         for key, _, value in [arg.partition("=")]
     ]
+
+
+def _lines(lists: Mapping[str, Any]) -> list[str]:
+    """Return lists of values of a YAML file as they would be typed."""
+    return [f"{key}={'null' if value is None else value}" for key, value in lists.items()]
 
 
 def _typed_into(

@@ -57,6 +57,11 @@ def test_the_jobs_of_a_sweep() -> None:
     assert jobs_of_sweep([], {"a": "1,2,3"}, ["shard=2/3", "b=3"]) == [["a=2", "b=3"]]
 
 
+def test_nothing_of_a_file_is_the_null_that_is_typed() -> None:
+    assert jobs_of_grids([{"a": None}, {"a": "null,2"}], []) == [["a=null"], ["a=2"]]
+    assert jobs_of([], {"a": None}) == [["a=null"]]
+
+
 def test_grids_have_the_same_keys() -> None:
     with pytest.raises(BenchError) as error:
         jobs_of_grids([{"a": 1}, {"b": 1}], [])

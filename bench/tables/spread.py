@@ -1,0 +1,25 @@
+"""What the picture of a table shows: every seed of every row."""
+
+import pandas as pd
+
+from bench.plots.spread import Row
+from bench.tables.summarise import parameter_value, row_keys
+
+
+def spread_of(cells: pd.DataFrame) -> tuple[dict[str, list[Row]], list[float]]:
+    """Return the rows of a table by bit-width, and top-1 of its float networks.
+
+    cells: as of `cell_rows`. A row is called by what tells the rows of the table apart.
+    """
+    done = cells[cells["status"] == "done"]
+    keys = row_keys(cells)
+    varying = [key for key in keys if len(cells[key].unique()) > 1] or keys[:1]
+    panels: dict[str, list[Row]] = {}
+    places = [*varying, "w_bits", "a_bits"]
+    for values, group in done.groupby(places, sort=False, dropna=False):
+        *named, w_bits, a_bits = values
+        bits = f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
+        texts = [str(parameter_value(value)) for value in named]
+        label = ", ".join(text for text in texts if text and text != "none")
+        panels.setdefault(bits, []).append(Row(label, list(group["top1"])))
+    return panels, list(done["fp32_top1"].dropna().unique())
