@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models.errors import NotApplicable
+from models.quantize.aciq import clipped
 from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
 from models.quantize.least_error import Range, both_ends, largest_value, threshold
 from models.quantize.omse import MAX_BITS, exact_threshold, shrunk
@@ -83,6 +84,16 @@ def omse(values: Tensor, target: Target) -> Range:
 def fq_vit(values: Tensor, target: Target) -> Range:
     """Both ends shrunk by one factor; see `models.quantize.omse.shrunk`."""
     return shrunk(values, target.bits, target.scheme)
+
+
+def aciq_laplace(values: Tensor, target: Target) -> Range:
+    """Where values of a Laplace distribution are best clipped; see `models.quantize.aciq`."""
+    return clipped(values, target.bits, "laplace")
+
+
+def aciq_gauss(values: Tensor, target: Target) -> Range:
+    """Where values of a Gauss distribution are best clipped; see `models.quantize.aciq`."""
+    return clipped(values, target.bits, "gauss")
 
 
 def entropy(values: Tensor, target: Target) -> Range:
@@ -176,6 +187,8 @@ ESTIMATORS: dict[str, Callable[[Tensor, Target], Range]] = {
     "entropy": entropy,
     "omse": omse,
     "fq_vit": fq_vit,
+    "aciq_laplace": aciq_laplace,
+    "aciq_gauss": aciq_gauss,
 }
 
 

@@ -26,13 +26,15 @@ _RANGE_VERSIONS = {"mse": 2, "entropy": 2}
 """Raised when a change of a range estimator changes its numbers."""
 _OF_WEIGHTS = ("w_", "rounding", "weight_", "bias_")
 """What the fields begin with that have no effect on float weights."""
+_BASELINES = ("omse", "fq_vit", "aciq_laplace", "aciq_gauss")
+"""Range estimators that papers compare with."""
 _CHOICES = {
     "w_scheme": ("affine", "symmetric"),
     "a_scheme": ("affine", "symmetric"),
     "w_granularity": ("channel", "tensor"),
     "a_granularity": ("channel", "tensor"),
-    "w_range": ("minmax", "percentile", "mse", "entropy", "omse", "fq_vit"),
-    "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "omse", "fq_vit"),
+    "w_range": ("minmax", "percentile", "mse", "entropy", *_BASELINES),
+    "a_range": ("minmax", "ema", "percentile", "mse", "entropy", *_BASELINES),
     "sites": ("relu", "all"),
     "weight_correction": ("none", "mean", "mean_variance"),
     "bias_correction": ("none", "empirical", "data_free"),

@@ -18,6 +18,7 @@ ROUNDINGS: "Registry[type[Rounding]]" = Registry(
         "stochastic": "models.quantize.rounding.plain:Stochastic",
         "adaround": "models.quantize.rounding.adaround:AdaRound",
         "bit_split": "models.quantize.rounding.bit_split:BitSplit",
+        "aciq": "models.quantize.rounding.aciq:ACIQ",
         "ocs": "models.quantize.rounding.ocs:OCS",
         "outlier": "models.quantize.rounding.outlier:Outlier",
     },
