@@ -2,12 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config.files import config_folder
-from bench.config.plain import Composer, NotPlain
+from bench.config.plain import Composer, NotPlain, Sweep
 from bench.config.words import check_options, unreadable
 from models.errors import BenchError
 from models.registry import did_you_mean
@@ -53,25 +54,19 @@ class Configs:
         except NotPlain:
             return None
 
-    def sweeper(self, experiment: str, overrides: Sequence[str] = ()) -> Mapping[str, Any]:
-        """Return what an experiment says under hydra.sweeper, such as `params` or `grids`.
-
-        overrides: as typed.
-
-        Raises BenchError as `compose`.
-        """
-        try:
-            return self._plain.sweeper(experiment)
-        except NotPlain:
-            return self.hydra([f"experiment={experiment}", *overrides]).sweeper
-
-    def hydra(self, overrides: Sequence[str]) -> "DictConfig":
-        """Return what the experiment, and words for Hydra, say of a sweep and its launcher.
+    def sweep(self, overrides: Sequence[str]) -> Sweep:
+        """Return what the experiment, and words for Hydra, say of a sweep.
 
         Raises BenchError as `compose`.
         """
         of_sweeps = [override for override in overrides if _OF_SWEEPS.match(override)]
-        return _by_hydra(of_sweeps, self._user_configs, with_hydra=True).hydra
+        if not of_sweeps:
+            return Sweep(False, {})
+        if len(of_sweeps) == 1 and of_sweeps[0].startswith("experiment="):
+            with suppress(NotPlain):
+                return self._plain.sweep(of_sweeps[0].removeprefix("experiment="))
+        hydra = _by_hydra(of_sweeps, self._user_configs, with_hydra=True).hydra
+        return Sweep(hydra.mode is not None and hydra.mode.name == "MULTIRUN", hydra.sweeper)
 
 
 def compose_with_hydra(

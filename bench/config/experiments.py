@@ -58,7 +58,9 @@ def composed_jobs(
     if name not in experiments:
         raise BenchError(f"unknown experiment {name!r}; {did_you_mean(name, experiments)}")
     configs = Configs(user_configs)
-    jobs = _jobs_of(configs.sweeper(name, overrides), overrides, user_configs)
+    jobs = _jobs_of(
+        configs.sweep([f"experiment={name}", *overrides]).sweeper, overrides, user_configs
+    )
     return [(words, configs.compose(words)) for words in ([f"experiment={name}", *j] for j in jobs)]
 
 
@@ -111,16 +113,14 @@ def _typed(
     overrides: Sequence[str], multirun: bool, configs: Configs, user_configs: Path | None
 ) -> list[list[str]] | None:
     """Return the overrides of each job of a `bench run`; None of a sweeper that lists no jobs."""
-    from hydra.types import RunMode
-
-    hydra = configs.hydra(overrides)
+    sweep = configs.sweep(overrides)
     job = [override for override in overrides if not override.startswith("hydra")]
-    if not multirun and hydra.mode != RunMode.MULTIRUN:
+    if not multirun and not sweep.always:
         check_one_value(job)
         return [job]
-    if not hydra.sweeper.keys() <= _LISTING:
+    if not sweep.sweeper.keys() <= _LISTING:
         return None
-    return _jobs_of(hydra.sweeper, job, user_configs)
+    return _jobs_of(sweep.sweeper, job, user_configs)
 
 
 def _jobs_of(

@@ -7,7 +7,7 @@ left to Hydra, as are mistakes, for which it has the words.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,16 @@ class _Composed(NamedTuple):
     references: list[_Path]
 
 
+class Sweep(NamedTuple):
+    """What is said of a sweep: whether there is one without `-m`, and `params` and `grids` of it.
+
+    Only a sweeper that is not the default one has other words.
+    """
+
+    always: bool
+    sweeper: Mapping[str, Any]
+
+
 class Composer:
     """Composes overrides over the primary config; reads each file once.
 
@@ -67,16 +77,24 @@ class Composer:
             if not group.startswith("override ")
         }
 
-    def sweeper(self, experiment: str) -> _Tree:
-        """Return what an experiment says under hydra.sweeper: `params`, `grids`, or neither.
+    def sweep(self, experiment: str) -> Sweep:
+        """Return what an experiment says of its sweep.
 
-        Raises NotPlain for anything else.
+        Raises NotPlain where it says more, or names a launcher or another sweeper.
         """
-        hydra = self._file(f"experiment/{experiment}").content.get("hydra", {})
-        sweeper_node = hydra.get("sweeper", {})
-        if not (hydra.keys() <= {"mode", "sweeper"} and sweeper_node.keys() <= {"params", "grids"}):
-            raise NotPlain(f"hydra of {experiment}")
-        return sweeper_node
+        self._overridden(experiment)
+        file = self._file(f"experiment/{experiment}")
+        chosen = {key: item[key] for item in file.defaults for key in item if "/hydra/" in key}
+        hydra = file.content.get("hydra") or {}
+        mode, sweeper = hydra.get("mode"), hydra.get("sweeper") or {}
+        if (
+            chosen.items() <= {"override /hydra/sweeper": "grids"}.items()
+            and hydra.keys() <= {"mode", "sweeper"}
+            and mode in (None, "RUN", "MULTIRUN")
+            and sweeper.keys() <= {"params", "grids"}
+        ):
+            return Sweep(mode == "MULTIRUN", sweeper)
+        raise NotPlain(f"hydra of {experiment}")
 
     def compose(self, overrides: Iterable[str]) -> _Tree:
         """Return what `bench run` composes `overrides` to, without `hydra`, references resolved.

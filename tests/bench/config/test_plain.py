@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.compose import compose_with_hydra
+from bench.config.compose import Configs, compose_with_hydra
 from bench.config.experiments import experiment_jobs
 from bench.config.files import options
 from bench.config.plain import Composer, NotPlain
@@ -106,7 +106,32 @@ def test_files_that_are_not_plain(tmp_path: Path, text: str) -> None:
         Composer(tmp_path).compose(["method=mine"])
 
 
-def test_an_experiment_with_a_sweeper_of_its_own(tmp_path: Path) -> None:
-    write(tmp_path, "experiment/mine", "hydra:\n  sweeper:\n    n_trials: 3\n")
+@pytest.mark.parametrize("experiment", ["demo", "zeroq_mixed"])  # with params and with grids
+def test_the_sweep_of_an_experiment(experiment: str) -> None:
+    plain = Composer().sweep(experiment)
+    # A word that changes nothing, but is Hydra's.
+    hydra = Configs().sweep([f"experiment={experiment}", "hydra.verbose=false"])
+    assert plain.always == hydra.always is True
+    for part in ("params", "grids"):
+        assert (plain.sweeper.get(part) or {}) == (hydra.sweeper.get(part) or {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hydra:\n  sweeper:\n    n_trials: 3\n",
+        "hydra:\n  mode: ${seed}\n",
+        "hydra:\n  verbose: true\n",
+        "# @package _global_\ndefaults:\n  - override /hydra/sweeper: basic\n",
+        "# @package _global_\ndefaults:\n  - override /hydra/launcher: joblib\n",
+    ],
+)
+def test_an_experiment_that_says_more_than_its_grid(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "experiment/mine", text)
     with pytest.raises(NotPlain):
-        Composer(tmp_path).sweeper("mine")
+        Composer(tmp_path).sweep("mine")
+
+
+def test_without_an_experiment_nothing_is_said_of_a_sweep() -> None:
+    assert Configs().sweep(["quant.w_bits=8,4"]) == (False, {})
+    assert Configs().sweep(["hydra.mode=MULTIRUN"]).always
