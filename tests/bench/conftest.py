@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 
 import bench.data.mnist5k
@@ -47,6 +48,22 @@ def _digits_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         once = functools.cache(bench.data.mnist5k.read_digits)
         patch.setattr(bench.data.mnist5k, "read_digits", once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def _mode_asked_where_it_is_said() -> Iterator[None]:
+    """Hydra composes all of a config once more only to learn its mode, of which few lines speak."""
+    original = Hydra.get_mode
+
+    def get_mode(self: Hydra, config_name: str, overrides: list[str]) -> Any:
+        said = any(
+            override.lstrip("+~").startswith(("experiment", "hydra")) for override in overrides
+        )
+        return original(self, config_name, overrides) if said else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", get_mode)
         yield
 
 
@@ -136,6 +153,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def bench_main(
     workplace: Path,
     _digits_read_once: None,
+    _mode_asked_where_it_is_said: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Callable[..., Finished]]:

@@ -5,6 +5,7 @@ import pytest
 from tests.bench.conftest import (
     _default,
     _digits_read_once,
+    _mode_asked_where_it_is_said,
     _no_account,
     bench_main,
     bench_process,
@@ -18,6 +19,7 @@ from tests.bench.conftest import (
 __all__ = [
     "_default",
     "_digits_read_once",
+    "_mode_asked_where_it_is_said",
     "_no_account",
     "bench_main",
     "bench_process",

@@ -455,31 +455,38 @@ def test_a_sweep_says_what_it_sweeps_and_ends_with_its_table(
     bench_main: Bench, outputs: Path
 ) -> None:
     place = f"paths.outputs={outputs}"
-    sweep = ("-m", *FAST, "quant.a_range=minmax,mse", "recipe=all_inputs", place)
+    sweep = ("-m", *FAST, "quant.a_range=minmax,percentile", "recipe=all_inputs", place)
     dry = bench_main("run", *sweep, "--dry-run")
-    assert "varying: quant.a_range=minmax,mse" in dry.out.splitlines()
+    assert "varying: quant.a_range=minmax,percentile" in dry.out.splitlines()
     done = bench_main("run", *sweep)
     assert (done.status, done.err) == (0, "")
     first, second, *rest = done.out.splitlines()
-    assert " seed 0 quant.a_range=minmax: " in first and " seed 0 quant.a_range=mse: " in second
+    assert (
+        " seed 0 quant.a_range=minmax: " in first and " seed 0 quant.a_range=percentile: " in second
+    )
     limit = next(word for word in FAST if word.startswith("data.limit=")).partition("=")[2]
     assert rest[:5] == [
         "",
         f"resnet20 on mnist5k: {limit} images of 10 classes; {rest[1].partition('; ')[2]}",
         "top-1 in % [95 % Wilson interval]",
         "",
-        "method    a_range    W8A8",
+        "method    a_range     W8A8",
     ]
-    assert [line.split()[:2] for line in rest[6:8]] == [["gaussian", "minmax"], ["gaussian", "mse"]]
+    assert [line.split()[:2] for line in rest[6:8]] == [
+        ["gaussian", "minmax"],
+        ["gaussian", "percentile"],
+    ]
     assert rest[-2:] == [f"in a browser: bench dashboard --open {place}", "2 cells: 2 done"]
     table = "\n".join(rest[1:-2]).rstrip()
     for name, words in (("adhoc", ()), ("adhoc", ("seed=0",))):
         assert bench_main("table", name, *words, place).out.rstrip() == table
     status = bench_main("status", place).out
-    assert re.search(r"gaussian W8A8 seed 0 quant.a_range=mse  \d", status)
+    assert re.search(r"gaussian W8A8 seed 0 quant.a_range=percentile  \d", status)
     compared = bench_main("compare", "adhoc", place).out
     assert compared.startswith("adhoc: 1 of 1 pairs of quantizers are measured, ")
-    assert re.search(r"^W8A8 +gaussian a_range=minmax +gaussian a_range=mse +1 ", compared, re.M)
+    assert re.search(
+        r"^W8A8 +gaussian a_range=minmax +gaussian a_range=percentile +1 ", compared, re.M
+    )
     other = bench_main("run", "-m", *FAST, "seed=0,1", place, "--dry-run").out
     assert "varying: seed=0,1" in other
     # The same words again: known cells, the same table.
