@@ -36,7 +36,7 @@ class Recipe:
     statistics: Literal["image", "batch", "both"] = "image"
     weighting: Literal["channel", "layer", "deviation"] = "channel"
     image_weight: float = 1.0
-    clip: bool | Literal["black"] = True
+    clip: bool | Literal["seen", "black"] = True
     smoothing: float = 0.0
     margin: int = 0
     flip: bool = False
@@ -85,9 +85,9 @@ class Synthetic(Method):
         gaps in units of the running deviation.
     image_weight: of the image's own statistics, which are to be 0 and 1, beside a layer's. MCT's
         "first layer multiplier" is 10.
-    clip: true keeps images in the range of pixels at every step (projection). `black` is what MCT
-        does: what the network sees is brought above black, though not below white, and the
-        gradient is that of the value before.
+    clip: true keeps images in the range of pixels at every step (projection). `seen` clips what the
+        network sees of them, behind the smoothing, and takes the gradient of the value before.
+        `black` is what MCT does: likewise, but nothing is brought below white.
     smoothing: deviation, in pixels, of a 3 x 3 Gaussian filter between images and network; 0: none.
     margin: pixels by which images are larger than what the network sees of them, at random.
     flip: whether it sees a mirror image in half of the steps.
@@ -112,7 +112,7 @@ class Synthetic(Method):
     statistics: Literal["image", "batch", "both"] | None = None
     weighting: Literal["channel", "layer", "deviation"] | None = None
     image_weight: float | None = None
-    clip: bool | Literal["black"] | None = None
+    clip: bool | Literal["seen", "black"] | None = None
     smoothing: float | None = None
     margin: int | None = None
     flip: bool | None = None
@@ -160,14 +160,15 @@ class Synthetic(Method):
         weights = channel_weights(targets, recipe.weighting, recipe.image_weight)
         weights = weights.to(context.device)
         views = context.generator("views")
+        view_range = range_of_views(recipe.clip, context)
         labels = None
         if recipe.output_weight and recipe.output == "label":
             labels = self._labels(network, image, context)
 
         def loss(images: Tensor) -> Tensor:
             seen = view.drawn(images, views)
-            if recipe.clip == "black":
-                seen = above_black(seen, context)
+            if view_range is not None:
+                seen = clipped(seen, *view_range)
             wanted = bool(recipe.output_weight)
             found = statistics_of(targets, network, seen, wanted, context.precision)
             total = seen.new_zeros(())
@@ -184,7 +185,8 @@ class Synthetic(Method):
         clip = recipe.clip is True
         made = optimise(start, loss, self.rates(recipe), context, clip, recipe.optimizer)
         images = view.central(made.images.to(context.device))
-        images = above_black(images, context) if recipe.clip == "black" else images
+        if view_range is not None:
+            images = clipped(images, *view_range)
         return Calibration(images.contiguous().cpu(), made.curve)
 
     def start_of(self, recipe: Recipe, context: Context) -> Tensor:
@@ -230,13 +232,19 @@ def weighted_loss(gaps: Gaps, weights: Tensor) -> Tensor:
     return (squares * weights).sum() / len(squares)
 
 
-def above_black(images: Tensor, context: Context) -> Tensor:
-    """Return `images` clipped as MCT clips them; their gradient is that of what they were."""
+def range_of_views(
+    clip: bool | Literal["seen", "black"], context: Context
+) -> tuple[Tensor, Tensor] | None:
+    """Return between which values what the network sees is clipped; None where it is not."""
     black, white = context.pixel_range
-    with torch.no_grad():
-        clipped = images.clamp(black, black + _MCT_WHITE * (white - black))
-        clipped -= images
-    return images + clipped
+    if clip == "black":
+        return black, black + _MCT_WHITE * (white - black)
+    return (black, white) if clip == "seen" else None
+
+
+def clipped(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return `images` brought between `low` and `high`; the gradient is that of `images`."""
+    return images + (images.clamp(low, high) - images).detach()
 
 
 def _of_output(recipe: Recipe, output: Tensor, labels: Tensor | None) -> Tensor:

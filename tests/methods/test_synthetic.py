@@ -17,7 +17,14 @@ from methods.distillation.outputs import negative_spread
 from methods.distillation.priors import roughness
 from methods.identity import identifying
 from methods.registry import make_method
-from methods.synthetic import RECIPES, Synthetic, above_black, channel_weights, weighted_loss
+from methods.synthetic import (
+    RECIPES,
+    Synthetic,
+    channel_weights,
+    clipped,
+    range_of_views,
+    weighted_loss,
+)
 from methods.zeroq import ZeroQ
 from models.errors import BenchError
 
@@ -80,14 +87,18 @@ def test_loss_by_hand() -> None:
     assert float(weighted_loss(gaps, torch.tensor([1.0, 0.5]))) == (3.5 + 10.5) / 2
 
 
-def test_above_black_by_hand(make_context: MakeContext) -> None:
+def test_clipped_views_by_hand(make_context: MakeContext) -> None:
+    context = make_context()  # black is -2, white 2, and 255 times white 1018
     x = torch.tensor([-3.0, -1.0, 5.0, 2000.0]).view(1, 1, 2, 2).expand(1, 3, 2, 2)
     x = x.contiguous().requires_grad_()
-    seen = above_black(x, make_context())  # black is -2, white 2, and 255 times white 1018
-    assert seen[0, 0].flatten().tolist() == [-2, -1, 5, 1018]
-    (gradient,) = torch.autograd.grad(seen.sum(), x)
-    assert torch.equal(gradient, torch.ones_like(x))
-    assert x[0, 0, 0, 0].item() == -3
+    for clip, expected in (("seen", [-2, -1, 2, 2]), ("black", [-2, -1, 5, 1018])):
+        within = range_of_views(clip, context)
+        assert within is not None
+        seen = clipped(x, *within)
+        assert seen[0, 0].flatten().tolist() == pytest.approx(expected)
+        (gradient,) = torch.autograd.grad(seen.sum(), x)
+        assert torch.equal(gradient, torch.ones_like(x))
+    assert range_of_views(True, context) is None and range_of_views(False, context) is None
 
 
 def release_loss(network: nn.Module, x: Tensor) -> float:
@@ -166,6 +177,7 @@ def test_mct_has_its_defaults() -> None:
         {"weighting": "deviation"},
         {"image_weight": 0.0},
         {"clip": True},
+        {"clip": "seen"},
         {"clip": "black"},
         {"smoothing": 1.0},
         {"margin": 2},
@@ -194,7 +206,7 @@ def test_each_part_changes_the_images_and_can_be_off(
     assert not torch.allclose(found.images, without.images, atol=1e-3)
     if "clip" in part:
         assert without.images.min() < -1 and found.images.min() >= -1
-        assert (found.images.max() <= 1) == (part["clip"] is True)
+        assert (found.images.max() <= 1) == (part["clip"] != "black")
 
 
 @pytest.mark.parametrize("kind", ["spread", "inverse_spread"])
