@@ -26,10 +26,23 @@ def check_positive(name: str, value: object) -> None:
         raise BenchError(f"{name}={value!r}; give a positive number")
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise BenchError unless `value` is a whole number, 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BenchError(f"{name}={value!r}; give a whole number, 1 or more")
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raise BenchError unless `value` is a whole number, `least` or more."""
+    if not counts(value, least):
+        raise BenchError(f"{name}={value!r}; give a whole number, {least} or more")
+
+
+def counts(value: object, least: int = 1) -> bool:
+    """Return whether `value` is a whole number, `least` or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_power_of_two(name: str, value: object) -> None:
+    """Raise BenchError unless `value` is 2, 4, 8, ..., or None."""
+    if value is not None and not (
+        isinstance(value, int) and counts(value, 2) and value.bit_count() == 1
+    ):
+        raise BenchError(f"{name}={value!r}; give a power of two, 2 or more, or null")
 
 
 def check_fraction(name: str, value: object) -> None:

@@ -11,9 +11,17 @@ from models.quantize.checks import (
     check_count,
     check_fraction,
     check_positive,
+    check_power_of_two,
     check_switch,
+    counts,
 )
-from models.quantize.rounding.registry import PREFIX, parameters, variants, version
+from models.quantize.rounding.registry import (
+    PREFIX,
+    parameters,
+    variants,
+    version,
+    without_effect,
+)
 from models.registry import did_you_mean
 
 MIXED: Literal["mixed"] = "mixed"
@@ -62,8 +70,7 @@ class QuantSpec:
         other layers.
     fold: whether each BatchNorm is folded into the convolution before it, ahead of everything.
     rounding: how weights are brought onto few values (`models.quantize.rounding`), by name; its
-        parameters are rounding_iterations, rounding_rate, rounding_epochs, rounding_variant and
-        rounding_ratio.
+        parameters are those of the fields `rounding_*` that `rounding.registry` names for it.
     weight_correction: whether each output channel of a rounded weight gets the mean of its float
         weights again, or mean and variance (`models.quantize.rounding.corrected`).
     bias_correction: whether the mean error that rounding causes in each layer's output is taken
@@ -97,6 +104,10 @@ class QuantSpec:
     rounding_epochs: int = 10
     rounding_variant: str = "release"
     rounding_ratio: float = 0.01
+    rounding_block: tuple[int, int, int] = (1, 4, 4)
+    rounding_centroids: int | None = None
+    rounding_layer_steps: int = 0
+    rounding_network_steps: int = 0
     weight_correction: str = "none"
     bias_correction: str = "none"
     reestimate_batchnorm: bool = False
@@ -124,12 +135,25 @@ class QuantSpec:
         parameters(self.rounding)
         check_positive("quant.rounding_rate", self.rounding_rate)
         check_fraction("quant.rounding_ratio", self.rounding_ratio)
+        self._check_codebook()
         choices = _CHOICES | {"rounding_variant": variants(self.rounding)}
         for name, options in choices.items():
             value = getattr(self, name)
             if value not in options:
                 close = did_you_mean(str(value), options)
                 raise BenchError(f"quant.{name}={value} cannot be represented; {close}")
+
+    def _check_codebook(self) -> None:
+        block = self.rounding_block
+        if not isinstance(block, list | tuple) or len(block) != 3 or not all(map(counts, block)):
+            raise BenchError(
+                f"quant.rounding_block={block!r}; give three whole numbers, 1 or more, as in "
+                "[1,4,4]"
+            )
+        object.__setattr__(self, "rounding_block", tuple(block))
+        check_power_of_two("quant.rounding_centroids", self.rounding_centroids)
+        for name in ("rounding_layer_steps", "rounding_network_steps"):
+            check_count(f"quant.{name}", getattr(self, name), least=0)
 
     def _check_budget(self) -> None:
         for bits in self.w_candidates:
@@ -222,6 +246,7 @@ def _effective(spec: QuantSpec) -> QuantSpec:
     else:
         heeded = parameters(spec.rounding)
         idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX) and k not in heeded}
+        idle |= {k: defaults[k] for k in without_effect(spec.rounding, spec.as_dict())}
     if spec.a_bits == FLOAT_BITS and not (special and spec.sites == "all"):
         idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
     return replace(spec, **idle)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from models.quantize.ranges import WeightFormat, weight_grid
+from models.quantize.rounding.finetune import Finetuning
 from models.quantize.rounding.reconstruction import Reconstruction
 
 Inputs = Literal["none", "float", "quantized"]
@@ -43,11 +44,14 @@ class Rounded(NamedTuple):
     size_bits: what storing it takes, where that is not the bits of the format for each weight: with
         codebooks, indices, or values of more bits. Steps and zero points are not counted.
     warning: what a reader of the cell's number must know, without the name of the layer.
+    shared: which weights share a value, as equal numbers of the weight's shape, from 0 up; None
+        where nothing is to be finetuned.
     """
 
     weight: Tensor
     size_bits: int | None = None
     warning: str = ""
+    shared: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ class Rounding(ABC):
         layers before it give that are already quantized. Layers are then taken in call order.
         """
         return "none"
+
+    @property
+    def finetuning(self) -> Finetuning | None:
+        """How the values that weights share are finetuned on the images; None for not at all."""
+        return None
 
     def check(self, weight_format: WeightFormat) -> None:  # noqa: B027 most can do all
         """Raise NotApplicable for a format that this rounding cannot do."""

@@ -1,5 +1,6 @@
 """Find a rounding by name; nothing heavy is imported for its name and its parameters."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ ROUNDINGS: "Registry[type[Rounding]]" = Registry(
         "aciq": "models.quantize.rounding.aciq:ACIQ",
         "ocs": "models.quantize.rounding.ocs:OCS",
         "outlier": "models.quantize.rounding.outlier:Outlier",
+        "product": "models.quantize.rounding.product:Product",
     },
     entry_point_group="quantization_bench.roundings",
 )
@@ -33,6 +35,7 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "bit_split": ("epochs", "variant"),
     "ocs": ("ratio", "variant"),
     "outlier": ("ratio",),
+    "product": ("epochs", "block", "centroids", "layer_steps", "network_steps", "rate"),
 }
 _VARIANTS = {"bit_split": ("release", "sequential"), "ocs": ("release", "naive")}
 _VERSIONS = {"adaround": 2, "bit_split": 2}
@@ -54,6 +57,18 @@ def variants(name: str) -> tuple[str, ...]:
     """Return what `variant` of the rounding called `name` may be; of one without, of any."""
     known = dict.fromkeys(variant for of_one in _VARIANTS.values() for variant in of_one)
     return _VARIANTS.get(name, tuple(known))
+
+
+def without_effect(name: str, values: Mapping[str, Any]) -> frozenset[str]:
+    """Return which fields of `QuantSpec` change nothing though `parameters` and grids have them.
+
+    values: all fields.
+    """
+    if name != "product":
+        return frozenset()
+    grid = {"w_scheme", "w_granularity", "w_range"} if values["w_bits"] != "mixed" else set()
+    steps = values["rounding_layer_steps"] or values["rounding_network_steps"]
+    return frozenset(grid if steps else {*grid, "rounding_rate"})
 
 
 def version(name: str) -> int | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
+from models.quantize.rounding.finetune import Student
 from models.quantize.rounding.reconstruction import GramMatrix, Reconstruction, reconstruction
 from models.tracing import Enough, call_names, traced
 
@@ -38,19 +39,31 @@ def round_weights(
     for weight_format in formats.values():
         rounding.check(weight_format)
     looks = rounding.inputs != "none"
+
+    def weight_of(name: str) -> nn.Parameter:
+        return network.get_submodule(name).get_parameter("weight")
+
     rounded: dict[str, Rounded] = {}
     problems = _PROBLEMS[rounding.inputs](network, list(formats), images)
+    tuning = rounding.finetuning
+    student = Student(network, images, tuning, generator) if tuning is not None else None
+    shared: dict[nn.Parameter, Tensor] = {}
     # The next problem is made when the weight before it is rounded.
     layers = zip(formats.items(), problems, strict=True)
     for done, ((name, weight_format), problem) in enumerate(layers, 1):
         module = network.get_submodule(name)
-        weight, groups = module.get_parameter("weight"), getattr(module, "groups", 1)
+        weight, groups = weight_of(name), getattr(module, "groups", 1)
         layer = Layer(weight.detach(), weight_format, problem, generator, groups)
         rounded[name] = rounding.quantize(layer)
-        weight.data = rounded[name].weight
+        weight.data, labels = rounded[name].weight, rounded[name].shared
+        if student is not None and labels is not None:
+            shared[weight] = labels
+            student.learn_layer(weight, labels)
         if looks:
             progress(done, len(formats))
-    return rounded
+    if student is not None:
+        student.learn_network(shared)
+    return {name: each._replace(weight=weight_of(name).detach()) for name, each in rounded.items()}
 
 
 Problems = Iterator[Reconstruction | None]
