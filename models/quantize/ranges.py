@@ -3,7 +3,8 @@
 Each takes values (C, samples * n), one row a grid, sample by sample, and what they are quantized
 to; it returns (low, high), each (C,). All of them clip; the range that does not is
 `grid.value_range`. `ema`, `percentile` and, of affine activations, `mse` are calibrators of the DSG
-release (quant_modules.py, QuantAct) with its constants; `entropy` is NVIDIA's.
+release (quant_modules.py, QuantAct) with its constants; `entropy` is NVIDIA's, `alternating` of the
+Bit-Split release.
 """
 
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from models.quantize.aciq import clipped
 from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
 from models.quantize.least_error import Range, both_ends, largest_value, threshold
 from models.quantize.omse import MAX_BITS, exact_threshold, shrunk
+from models.quantize.rounding.planes import alternate
 
 _PERCENTILE = 99.999
 _BINS = 2048
+_VALUES = 1_000_000
 _TIED = 1e-12  # nats
 
 
@@ -180,10 +183,36 @@ def _xlogy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return x * np.log(np.where((x > 0) & (y > 0), y, 1))
 
 
+def alternating(values: Tensor, target: Target) -> Range:
+    """The step that is the best for the integers it leads to, times the largest of these.
+
+    From the step that reaches the largest value on: round, then take the step with the least
+    squared error for these integers, until it stays; a local optimum. Of values of one sign the
+    integers are 0..2^b - 1, as in the release of Bit-Split (models/quan.py, `Quantization`). Of
+    values of both, which it does not have, -(2^(b-1) - 1)..2^(b-1) - 1: the range is [-T, T].
+
+    The release looks at 200,000 of the positive values, drawn at random; here it is up to
+    1,000,000 of all, evenly spaced.
+    """
+    finite = values.isfinite().all(1)
+    below, above = (values < 0).any(1), (values > 0).any(1)
+    stride = max(1, -(-values.numel() // _VALUES))
+    sizes = values[:, ::stride].abs().double()[None]
+
+    def largest(bits: int) -> Tensor:
+        return alternate(sizes, bits).step[0, :, 0] * (2 ** (bits - 1) - 1)
+
+    reach = torch.where(below & above, largest(target.bits), largest(target.bits + 1)).to(values)
+    reach = torch.where(finite, reach, torch.nan)
+    zero = torch.where(finite, 0.0, torch.nan).to(values)
+    return torch.where(below, -reach, zero), torch.where(above, reach, zero)
+
+
 ESTIMATORS: dict[str, Callable[[Tensor, Target], Range]] = {
     "ema": ema,
     "percentile": percentile,
     "mse": mse,
+    "alternating": alternating,
     "entropy": entropy,
     "omse": omse,
     "fq_vit": fq_vit,

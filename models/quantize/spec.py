@@ -42,7 +42,7 @@ _CHOICES = {
     "w_granularity": ("channel", "tensor"),
     "a_granularity": ("channel", "tensor"),
     "w_range": ("minmax", "percentile", "mse", "entropy", *_BASELINES),
-    "a_range": ("minmax", "ema", "percentile", "mse", "entropy", *_BASELINES),
+    "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "alternating", *_BASELINES),
     "sites": ("relu", "all"),
     "weight_correction": ("none", "mean", "mean_variance"),
     "bias_correction": ("none", "empirical", "data_free"),

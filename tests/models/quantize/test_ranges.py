@@ -187,3 +187,30 @@ def test_weight_range_mse_has_less_error_than_minmax() -> None:
         for name in ("minmax", "mse")
     ]
     assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("scheme", ["affine", "symmetric"])
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_alternating_is_the_bit_split_releases(golden: Golden, scheme: str, bits: int) -> None:
+    arrays = golden("bitsplit_conv")
+    x = torch.from_numpy(arrays["act"])
+    quantizer = ActivationQuantizer(bits, scheme, "tensor", "alternating")
+    quantizer(x)
+    assert quantizer.low.item() == 0
+    wanted = arrays[f"act_scale_b{bits}"] * (2**bits - 1)
+    assert quantizer.high.item() == pytest.approx(wanted, rel=1e-6)
+    found = quantizer(x[:2, :4]).numpy()
+    np.testing.assert_allclose(found, arrays[f"act_q_b{bits}"], rtol=1e-5, atol=1e-6)
+
+
+def test_alternating_by_hand() -> None:
+    # Of 2 bits and one sign the first step is 1/3, its integers 0 1 3 3, and they stay.
+    rows = torch.tensor([[0.0, 0.4, 1.0, 0.9], [-0.4, 0.0, -1.0, -0.9], [1.0, -1.0, 0.2, 0.0]])
+    low, high = estimate(rows, "alternating", 2, 0)
+    step = (0.4 + 3 * 1.0 + 3 * 0.9) / 19
+    assert high.flatten().tolist() == pytest.approx([3 * step, 0, 1])
+    assert low.flatten().tolist() == pytest.approx([0, -3 * step, -1])
+    low, high = estimate(torch.zeros(1, 5), "alternating", 4, None, has_zero=True)
+    assert (low.item(), high.item()) == (0, 0)
+    low, high = estimate(torch.tensor([[1.0, torch.nan]]), "alternating", 4, None)
+    assert bool(high.isnan())
