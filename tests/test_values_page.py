@@ -89,4 +89,4 @@ def test_recipes_are_there_with_what_they_change() -> None:
     for name, text in told.items():
         quant = composer.compose([f"recipe={name}"])["quant"]
         changed = {key: value for key, value in leaves(quant) if quant[key] != release[key]}
-        assert dict(re.findall(r"(\w+)=(\w+)", text)) == changed
+        assert dict(re.findall(r"(\w+)=([\w.-]+)", text)) == changed

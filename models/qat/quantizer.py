@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.qat.surrogate import Surrogate
+from models.quantize.rounding.steps import dot
 from models.quantize.spec import FLOAT_BITS
 
 SMALLEST_STEP = 1e-8
@@ -117,16 +118,7 @@ class _FakeQuantize(torch.autograd.Function):
         of_step = None
         if ctx.needs_input_grad[1]:
             if step.numel() == 1:
-                of_step = (_dot(gradient, q) - _dot(of_x, u)).view(step.shape)
+                of_step = (dot(gradient, q) - dot(of_x, u)).view(step.shape)
             else:
                 of_step = (gradient * q).addcmul_(of_x, u, value=-1).sum_to_size(step.shape)
         return of_x, of_step, None, None, None
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the sum of a * b, without the product in memory where both have one dense layout."""
-    if a.stride() != b.stride():
-        return (a * b).sum()
-    if a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last):
-        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
-    return torch.dot(a.reshape(-1), b.reshape(-1))

@@ -69,7 +69,12 @@ class ActivationQuantizer(nn.Module):
                 )
             self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
             self._set_grid()
-        return fake_quantize(x, Grid(*(getattr(self, name) for name in Grid._fields)))
+        return fake_quantize(x, self.grid)
+
+    @property
+    def grid(self) -> Grid:
+        """What values are quantized to, with the range seen so far."""
+        return Grid(*(getattr(self, name) for name in Grid._fields))
 
     def freeze(self) -> None:
         """Keep the range seen so far for every later tensor."""

@@ -51,6 +51,12 @@ def check_fraction(name: str, value: object) -> None:
         raise BenchError(f"{name}={value!r}; give a number from 0 to below 1")
 
 
+def check_share(name: str, value: object) -> None:
+    """Raise BenchError unless `value` is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BenchError(f"{name}={value!r}; give a number from 0 to 1")
+
+
 def check_switch(name: str, value: object) -> None:
     """Raise BenchError unless `value` is true or false."""
     if not isinstance(value, bool):

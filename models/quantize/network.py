@@ -21,6 +21,8 @@ from models.quantize.bias import correct_bias, correct_bias_on
 from models.quantize.fold import fold_batchnorm
 from models.quantize.moments import mean_inputs
 from models.quantize.ranges import WeightFormat
+from models.quantize.rounding.block import BlockRounding
+from models.quantize.rounding.by_block import BlockByBlock
 from models.quantize.rounding.corrected import Corrected
 from models.quantize.rounding.registry import make_rounding
 from models.quantize.rounding.weights import round_weights
@@ -64,7 +66,7 @@ def quantize(
     images: (N, 3, H, W) normalised network input. All of them pass in one batch through the
     already quantized network, so ranges further on are those of quantized activations (ZeroQ
     release, uniform_test.py).
-    progress: called with the layers whose rounding is learned and their number.
+    progress: called with the layers, or steps of blocks, that are learned and their number.
     weight_bits: of each convolution and linear layer, by name, where they are not all the spec's
     (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
     generator: a seeded CPU random generator, for stochastic rounding and for bias correction
@@ -88,13 +90,30 @@ def quantize(
     reference = copy.deepcopy(quantized) if spec.bias_correction != "none" else None
     special = special_layers(quantized, spec, images[:1])
     of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
-    rounding = make_rounding(spec.rounding, spec.as_dict())
+    are_low = any(bits != FLOAT_BITS for bits in of_weights.values())
+    rounding = make_rounding(spec.rounding if are_low else "nearest", spec.as_dict())
     if spec.weight_correction != "none":
+        if isinstance(rounding, BlockRounding):
+            raise NotApplicable(
+                f"quant.weight_correction={spec.weight_correction}: quant.rounding={rounding.name} "
+                "has learned what its weights come to; use none"
+            )
         rounding = Corrected(rounding, spec.weight_correction)
-    names = list(of_weights) if rounding.inputs == "none" else call_order(quantized, images[:1])
+    looks = isinstance(rounding, BlockRounding) or rounding.inputs != "none"
+    names = call_order(quantized, images[:1]) if looks else list(of_weights)
     formats = weight_formats({name: of_weights[name] for name in names}, spec)
     formats = _each_weight_once(quantized, formats)
-    rounded = round_weights(quantized, formats, rounding, images, generator, progress)
+    blocks = None
+    quantizers: dict[str, ActivationQuantizer] = {}
+    if isinstance(rounding, BlockRounding):
+        if spec.a_bits != FLOAT_BITS:
+            rounding.check(spec.a_granularity)
+        blocks = BlockByBlock(quantized, rounding, images, generator, progress)
+        if rounding.joint:
+            quantizers = _calibrated(quantized, spec, special, images)
+        rounded = blocks.weights(formats, quantizers)
+    else:
+        rounded = round_weights(quantized, formats, rounding, images, generator, progress)
     if reference is not None:
         if means is None:
             correct_bias_on(images, quantized, reference)
@@ -102,34 +121,48 @@ def quantize(
             correct_bias(quantized, reference, means)
     if spec.reestimate_batchnorm:
         reestimate_on(quantized, images)
-    names = sites_of(quantized, spec.sites)
+    quantizers = quantizers or _calibrated(quantized, spec, special, images)
+    if blocks is not None:
+        blocks.steps(quantizers)
+    more_bits = sum(
+        r.size_bits - r.weight.numel() * of_weights[name]
+        for name, r in rounded.items()
+        if r.size_bits is not None
+    )
+    warnings = [f"{name}: {r.warning}" for name, r in rounded.items() if r.warning]
+    warnings += [] if blocks is None else blocks.warnings
+    return QuantizedNetwork(quantized, quantizers, of_weights, more_bits, tuple(warnings))
+
+
+def _calibrated(
+    network: nn.Module, spec: QuantSpec, special: Mapping[str, int], images: Tensor
+) -> dict[str, ActivationQuantizer]:
+    """Put activation quantizers into `network` and return them, with the ranges of `images`.
+
+    special: the bits of the first and the last layer.
+    """
+    names = sites_of(network, spec.sites)
+    if not names and spec.a_bits != FLOAT_BITS:
+        raise NotApplicable(f"quant.sites={spec.sites}: the network has no such place")
     bits = {name: special.get(name, spec.a_bits) for name in names}
-    modules = dict(quantized.named_modules())
+    modules = dict(network.named_modules())
     quantizers = {
         name: ActivationQuantizer(
             b, spec.a_scheme, spec.a_granularity, spec.a_range, channel_axis(modules[name])
-        )
+        ).to(images.device)
         for name, b in bits.items()
         if b != FLOAT_BITS
     }
-    if not names and spec.a_bits != FLOAT_BITS:
-        raise NotApplicable(f"quant.sites={spec.sites}: the network has no such place")
     if quantizers:
-        attach(quantized, spec.sites, {n: q.to(images.device) for n, q in quantizers.items()})
-        quantized(images)
+        attach(network, spec.sites, quantizers)
+        network(images)
     for name, quantizer in quantizers.items():
         quantizer.freeze()
         if not bool(torch.isfinite(quantizer.high - quantizer.low).all()):
             raise BenchError(
                 f"the activation range of {name!r} is not finite; look at the calibration images"
             )
-    more_bits = sum(
-        r.size_bits - r.weight.numel() * of_weights[name]
-        for name, r in rounded.items()
-        if r.size_bits is not None
-    )
-    warnings = tuple(f"{name}: {r.warning}" for name, r in rounded.items() if r.warning)
-    return QuantizedNetwork(quantized, quantizers, of_weights, more_bits, warnings)
+    return quantizers
 
 
 def _each_weight_once(

@@ -12,11 +12,13 @@ from models.quantize.checks import (
     check_fraction,
     check_positive,
     check_power_of_two,
+    check_share,
     check_switch,
     counts,
 )
 from models.quantize.rounding.registry import (
     PREFIX,
+    PREFIX_OF_STEPS,
     parameters,
     variants,
     version,
@@ -45,6 +47,8 @@ _CHOICES = {
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "alternating", *_BASELINES),
     "sites": ("relu", "all"),
     "weight_correction": ("none", "mean", "mean_variance"),
+    "rounding_loss": ("mse", "fisher", "fisher_release"),
+    "rounding_step_inputs": ("float", "quantized"),
     "bias_correction": ("none", "empirical", "data_free"),
 }
 
@@ -108,6 +112,13 @@ class QuantSpec:
     rounding_centroids: int | None = None
     rounding_layer_steps: int = 0
     rounding_network_steps: int = 0
+    rounding_batch: int = 32
+    rounding_penalty: float = 0.01
+    rounding_loss: str = "mse"
+    rounding_drop: float = 0.5
+    rounding_step_iterations: int = 5_000
+    rounding_step_rate: float = 4e-4
+    rounding_step_inputs: str = "float"
     weight_correction: str = "none"
     bias_correction: str = "none"
     reestimate_batchnorm: bool = False
@@ -130,10 +141,15 @@ class QuantSpec:
                 check_bits(f"quant.{name}", getattr(self, name))
         for name in ("fold", "reestimate_batchnorm"):
             check_switch(f"quant.{name}", getattr(self, name))
-        for name in ("rounding_iterations", "rounding_epochs"):
+        for name in (
+            *("rounding_iterations", "rounding_epochs"),
+            *("rounding_batch", "rounding_step_iterations"),
+        ):
             check_count(f"quant.{name}", getattr(self, name))
         parameters(self.rounding)
-        check_positive("quant.rounding_rate", self.rounding_rate)
+        for name in ("rounding_rate", "rounding_penalty", "rounding_step_rate"):
+            check_positive(f"quant.{name}", getattr(self, name))
+        check_share("quant.rounding_drop", self.rounding_drop)
         check_fraction("quant.rounding_ratio", self.rounding_ratio)
         self._check_codebook()
         choices = _CHOICES | {"rounding_variant": variants(self.rounding)}
@@ -249,6 +265,7 @@ def _effective(spec: QuantSpec) -> QuantSpec:
         idle |= {k: defaults[k] for k in without_effect(spec.rounding, spec.as_dict())}
     if spec.a_bits == FLOAT_BITS and not (special and spec.sites == "all"):
         idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
+        idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX_OF_STEPS)}
     return replace(spec, **idle)
 
 

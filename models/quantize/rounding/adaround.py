@@ -12,9 +12,9 @@ from models.quantize.ranges import weight_grid
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.reconstruction import Reconstruction
 
-_STRETCH = (-0.1, 1.1)  # gamma and zeta of the rectified sigmoid, eq. 23
+STRETCH = (-0.1, 1.1)  # gamma and zeta of the rectified sigmoid, eq. 23
 _WEIGHT = 0.01  # lambda of the regulariser, eq. 21
-_WARM_UP = 0.2  # fraction of the steps without regulariser
+WARM_UP = 0.2  # fraction of the steps without regulariser
 _BETA = (20.0, 2.0)  # first and last exponent, annealed by half a cosine
 
 
@@ -52,7 +52,7 @@ def _learn(
     """Return `weight` on `grid` with the learned rounding."""
     steps = grid.inverse_scale * weight - grid.zero_point
     floor = torch.floor(steps)
-    logits = _inverse_rectified_sigmoid(steps - floor)
+    logits = inverse_rectified_sigmoid(steps - floor)
     optimizer = Adam([logits], lr=learning_rate, fused=True)
     # Where one step up leaves the grid, nothing is learned: the clamp has no gradient there.
     inside = (floor >= grid.q_min) & (floor < grid.q_max)
@@ -73,16 +73,16 @@ def _learn(
     return weight_for((rectified_sigmoid(logits) >= 0.5).to(floor))
 
 
-def regulariser_slope(up: Tensor, beta: float) -> Tensor:
-    """Return the derivative of lambda (1 - |2h - 1|^beta) by h, eq. 24."""
+def regulariser_slope(up: Tensor, beta: float, weight: float = _WEIGHT) -> Tensor:
+    """Return the derivative of lambda (1 - |2h - 1|^beta) by h, eq. 24; lambda is `weight`."""
     centred = 2 * up - 1
     power = centred.abs().pow_(beta - 1)
-    return power.mul_(centred.sign_()).mul_(-2 * beta * _WEIGHT)
+    return power.mul_(centred.sign_()).mul_(-2 * beta * weight)
 
 
 def rectified_sigmoid_slope(logits: Tensor) -> Tensor:
     """Return the derivative of `rectified_sigmoid`: 0 where it clips."""
-    low, high = _STRETCH
+    low, high = STRETCH
     sigmoid = torch.sigmoid(logits)
     clipped = (sigmoid * (high - low) + low).clamp_(0, 1)
     free = (clipped > 0) & (clipped < 1)
@@ -91,18 +91,19 @@ def rectified_sigmoid_slope(logits: Tensor) -> Tensor:
 
 def rectified_sigmoid(logits: Tensor) -> Tensor:
     """h(V) = clip(1.2 sigmoid(V) - 0.1, 0, 1), eq. 23."""
-    low, high = _STRETCH
+    low, high = STRETCH
     return torch.clamp(torch.sigmoid(logits) * (high - low) + low, 0, 1)
 
 
-def _inverse_rectified_sigmoid(value: Tensor) -> Tensor:
-    low, high = _STRETCH
+def inverse_rectified_sigmoid(value: Tensor) -> Tensor:
+    """Return the V with h(V) = `value`, 0..1."""
+    low, high = STRETCH
     return torch.logit((value - low) / (high - low))
 
 
 def annealed_beta(step: int, steps: int) -> float | None:
     """Return the exponent of the regulariser at `step` of `steps`, None while it is off."""
-    begin = _WARM_UP * steps
+    begin = WARM_UP * steps
     if step < begin:
         return None
     high, low = _BETA

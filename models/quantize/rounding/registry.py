@@ -9,8 +9,9 @@ from models.registry import Registry
 
 if TYPE_CHECKING:
     from models.quantize.rounding.base import Rounding
+    from models.quantize.rounding.block import BlockRounding
 
-ROUNDINGS: "Registry[type[Rounding]]" = Registry(
+ROUNDINGS: "Registry[type[Rounding] | type[BlockRounding]]" = Registry(
     "rounding",
     {
         "nearest": "models.quantize.rounding.plain:Nearest",
@@ -23,6 +24,8 @@ ROUNDINGS: "Registry[type[Rounding]]" = Registry(
         "ocs": "models.quantize.rounding.ocs:OCS",
         "outlier": "models.quantize.rounding.outlier:Outlier",
         "product": "models.quantize.rounding.product:Product",
+        "brecq": "models.quantize.rounding.brecq:Brecq",
+        "qdrop": "models.quantize.rounding.qdrop:QDrop",
     },
     entry_point_group="quantization_bench.roundings",
 )
@@ -30,12 +33,18 @@ ROUNDINGS: "Registry[type[Rounding]]" = Registry(
 PREFIX = "rounding_"
 """What the fields of `QuantSpec` begin with that are parameters of a rounding."""
 
+PREFIX_OF_STEPS = "rounding_step_"
+"""Of these, those that matter where activations are quantized only."""
+
+_OF_BLOCKS = ("iterations", "rate", "batch", "penalty", "step_rate")
 _PARAMETERS: dict[str, tuple[str, ...]] = {
     "adaround": ("iterations", "rate"),
     "bit_split": ("epochs", "variant"),
     "ocs": ("ratio", "variant"),
     "outlier": ("ratio",),
     "product": ("epochs", "block", "centroids", "layer_steps", "network_steps", "rate"),
+    "brecq": (*_OF_BLOCKS, "loss", "step_iterations", "step_inputs"),
+    "qdrop": (*_OF_BLOCKS, "drop"),
 }
 _VARIANTS = {"bit_split": ("release", "sequential"), "ocs": ("release", "naive")}
 _VERSIONS = {"adaround": 2, "bit_split": 2}
@@ -78,15 +87,16 @@ def version(name: str) -> int | None:
     return number if number > 1 else None
 
 
-def rounding_class(name: str) -> "type[Rounding]":
+def rounding_class(name: str) -> "type[Rounding] | type[BlockRounding]":
     """Return the class called `name`: a built-in, an entry point, or `package.module:Class`.
 
-    Raises BenchError when there is none, or when it is no Rounding.
+    Raises BenchError when there is none, or when it is no rounding.
     """
     from models.quantize.rounding.base import Rounding
+    from models.quantize.rounding.block import BlockRounding
 
     cls = ROUNDINGS.get(name)
-    if not (isinstance(cls, type) and issubclass(cls, Rounding)):
+    if not (isinstance(cls, type) and issubclass(cls, Rounding | BlockRounding)):
         raise BenchError(
             f"quant.rounding={name} is {cls!r}, not a subclass of "
             "models.quantize.rounding.base.Rounding"
@@ -94,7 +104,7 @@ def rounding_class(name: str) -> "type[Rounding]":
     return cls
 
 
-def make_rounding(name: str, values: dict[str, Any]) -> "Rounding":
+def make_rounding(name: str, values: dict[str, Any]) -> "Rounding | BlockRounding":
     """Return the rounding called `name` with those of `values`, fields of `QuantSpec`, it heeds."""
     cls = rounding_class(name)
     named = {field.name: PREFIX + field.name for field in fields(cls)}

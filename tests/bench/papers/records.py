@@ -22,6 +22,7 @@ def record(job: Request, correct: int, total: int = 50_000, **changes: Any) -> R
         calibration |= {"set": f"{config.data['name']}, training side", "fingerprint": "f" * 8}
     left_out = (
         *("w_cand", "size", "mean", "rounding_epochs", "rounding_variant", "rounding_ratio"),
+        *("rounding_batch", "rounding_penalty", "rounding_loss", "rounding_drop", "rounding_step"),
         *("weight_correction", "bias", "reestimate"),
     )
     quantizer = {k: v for k, v in quant.items() if not k.startswith(left_out)}

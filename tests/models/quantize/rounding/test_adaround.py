@@ -10,8 +10,8 @@ from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat, quantize_weight, weight_grid
 from models.quantize.rounding.adaround import (
     AdaRound,
-    _inverse_rectified_sigmoid,
     annealed_beta,
+    inverse_rectified_sigmoid,
     rectified_sigmoid,
     rectified_sigmoid_slope,
     regulariser_slope,
@@ -29,7 +29,7 @@ def test_rectified_sigmoid_by_hand() -> None:
 
 def test_learning_starts_at_the_exact_weight() -> None:
     fraction = torch.linspace(0, 1, 11)
-    found = rectified_sigmoid(_inverse_rectified_sigmoid(fraction))
+    found = rectified_sigmoid(inverse_rectified_sigmoid(fraction))
     assert torch.allclose(found, fraction, atol=1e-6)
 
 
