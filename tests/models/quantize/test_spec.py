@@ -58,7 +58,7 @@ def test_unknown_choice_names_the_closest(key: str, value: str, close: str) -> N
     ("key", "value", "options"),
     [
         ("sites", None, "all, relu"),
-        ("a_range", 99.9, "aciq_gauss, aciq_laplace, ema"),
+        ("a_range", 99.9, "aciq_gauss, aciq_laplace, alternating"),
         ("w_scheme", 7, "affine, symme"),
     ],
 )
