@@ -119,6 +119,11 @@ def _check(spec: QuantSpec) -> None:
             f"quant.a_range={spec.a_range}: dfq takes activation ranges from BatchNorm, and sees "
             "no images to estimate them on; use minmax"
         )
+    if spec.equalise != "none":
+        raise NotApplicable(
+            f"quant.equalise={spec.equalise}: dfq equalises by itself; use none, and "
+            "method.equalise"
+        )
     if spec.bias_correction != "none":
         raise NotApplicable(
             f"quant.bias_correction={spec.bias_correction}: dfq corrects biases by itself; "

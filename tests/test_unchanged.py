@@ -410,7 +410,7 @@ def test_the_dashboard_has_the_same_data(measured: Path) -> None:
 
 
 IDLE = {f"rounding_{key}" for key in ("iterations", "rate", "epochs", "variant", "ratio")} | {
-    *("weight_correction", "bias_correction", "reestimate_batchnorm")
+    *("weight_correction", "bias_correction", "reestimate_batchnorm", "equalise")
 }
 SHARES = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
 

@@ -162,7 +162,7 @@ def _trains(cell: "Cell") -> bool:
     return isinstance(cell.method, TrainedMethod)
 
 
-_LATER = ("weight_correction", "bias_correction", "reestimate_batchnorm")
+_LATER = ("equalise", "weight_correction", "bias_correction", "reestimate_batchnorm")
 
 
 def _quantizer(cell: "Cell") -> dict[str, Any]:

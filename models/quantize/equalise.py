@@ -66,11 +66,9 @@ def find_pairs(network: nn.Module, images: Tensor) -> list[Pair]:
     expected = network(images)
     layers = weighted_layers(network)
     pairs = []
-    for pair in _candidates(network, images):
+    for pair in candidates(network, images):
         first = layers[pair.first]
-        if pair.activation and type(network.get_submodule(pair.activation)) is nn.ReLU6:
-            bound = first.weight.new_full((len(first.weight),), 6.0)
-            network.set_submodule(pair.activation, BoundedReLU(bound))
+        bound_relu6(network, pair)
         scale = first.weight.new_full((len(first.weight),), 2.0)
         scale[1::2] = 0.5  # powers of two, which change no mantissa and are taken back exactly
         _rescale(network, pair, scale)
@@ -156,10 +154,25 @@ def input_ranges(layer: Layer) -> Tensor:
     return weight.amax([d for d in range(weight.dim()) if d not in (0, 2)]).flatten()
 
 
+def bound_relu6(network: nn.Module, pair: Pair) -> None:
+    """Make the ReLU6 between two layers, where there is one, a `BoundedReLU` with bounds of 6."""
+    if pair.activation and type(network.get_submodule(pair.activation)) is nn.ReLU6:
+        weight = weighted_layers(network)[pair.first].weight
+        network.set_submodule(pair.activation, BoundedReLU(weight.new_full((len(weight),), 6.0)))
+
+
 def _rescale(network: nn.Module, pair: Pair, scale: Tensor) -> None:
     """Divide what leaves the first layer by `scale` (C,), and undo it in the second."""
-    layers = weighted_layers(network)
-    first, second = layers[pair.first], layers[pair.second]
+    divide_output(network, pair, scale)
+    multiply_input(weighted_layers(network)[pair.second], scale)
+
+
+def divide_output(network: nn.Module, pair: Pair, scale: Tensor) -> None:
+    """Divide what leaves the first layer of a pair, and the activation behind it, by `scale` (C,).
+
+    In place; a ReLU6 must be a `BoundedReLU`.
+    """
+    first = weighted_layers(network)[pair.first]
     first.weight.div_(scale.view(-1, *[1] * (first.weight.dim() - 1)))
     if first.bias is not None:
         first.bias.div_(scale)
@@ -167,11 +180,15 @@ def _rescale(network: nn.Module, pair: Pair, scale: Tensor) -> None:
         activation = network.get_submodule(pair.activation)
         if isinstance(activation, BoundedReLU):
             activation.bound /= scale
-    weight = by_group(second, second.weight)
+
+
+def multiply_input(layer: Layer, scale: Tensor) -> None:
+    """Multiply the weights of each input channel of `layer` by `scale` (C,), in place."""
+    weight = by_group(layer, layer.weight)
     weight.mul_(scale.view(len(weight), 1, -1, *[1] * (weight.dim() - 3)))
 
 
-def _candidates(network: nn.Module, images: Tensor) -> list[Pair]:
+def candidates(network: nn.Module, images: Tensor) -> list[Pair]:
     """Return the pairs between which one tensor passes, each layer and ReLU6 called once.
 
     The version of a tensor tells whether something has changed it in place on the way.

@@ -18,6 +18,7 @@ from models.quantize.activation import (
 )
 from models.quantize.batchnorm import check_batchnorm, reestimate_on
 from models.quantize.bias import correct_bias, correct_bias_on
+from models.quantize.factorise import check_equalise, factorise
 from models.quantize.fold import fold_batchnorm
 from models.quantize.moments import mean_inputs
 from models.quantize.ranges import WeightFormat
@@ -85,6 +86,9 @@ def quantize(
         means = mean_inputs(quantized, images, generator)
     if spec.fold:
         fold_batchnorm(quantized, images[:1])
+    if spec.equalise != "none":
+        check_equalise(spec)
+        factorise(quantized, images, two_step=spec.equalise == "two_step")
     if spec.reestimate_batchnorm:
         check_batchnorm(quantized)
     reference = copy.deepcopy(quantized) if spec.bias_correction != "none" else None

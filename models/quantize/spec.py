@@ -46,6 +46,7 @@ _CHOICES = {
     "w_range": ("minmax", "percentile", "mse", "entropy", *_BASELINES),
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "alternating", *_BASELINES),
     "sites": ("relu", "all"),
+    "equalise": ("none", "one_step", "two_step"),
     "weight_correction": ("none", "mean", "mean_variance"),
     "rounding_loss": ("mse", "fisher", "fisher_release"),
     "rounding_step_inputs": ("float", "quantized"),
@@ -73,6 +74,8 @@ class QuantSpec:
         they are called: of its weights, and where `sites` is `all` of its input. None: as the
         other layers.
     fold: whether each BatchNorm is folded into the convolution before it, ahead of everything.
+    equalise: whether channels are rescaled between layers before anything is quantized, by weight
+        factorization (`models.quantize.factorise`) in one step or two. Needs `fold`.
     rounding: how weights are brought onto few values (`models.quantize.rounding`), by name; its
         parameters are those of the fields `rounding_*` that `rounding.registry` names for it.
     weight_correction: whether each output channel of a rounded weight gets the mean of its float
@@ -102,6 +105,7 @@ class QuantSpec:
     first_bits: int | None = None
     last_bits: int | None = None
     fold: bool = False
+    equalise: str = "none"
     rounding: str = "nearest"
     rounding_iterations: int = 10_000
     rounding_rate: float = 1e-3

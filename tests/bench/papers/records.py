@@ -24,7 +24,7 @@ def record(job: Request, correct: int, total: int = 50_000, **changes: Any) -> R
         *("w_cand", "size", "mean", "rounding_epochs", "rounding_variant", "rounding_ratio"),
         *("rounding_batch", "rounding_penalty", "rounding_loss", "rounding_drop", "rounding_step"),
         *("rounding_block", "rounding_centroids", "rounding_layer", "rounding_network"),
-        *("weight_correction", "bias", "reestimate"),
+        *("weight_correction", "bias", "reestimate", "equalise"),
     )
     quantizer = {k: v for k, v in quant.items() if not k.startswith(left_out)}
     if "qat" in method:
