@@ -14,7 +14,16 @@ from bench.console import say, show_log
 from bench.files.whole import write_whole
 from bench.machine.device import prepare_device
 from bench.measure.resources import Resources
-from bench.speed import cells, distillation, evaluation, gpu, history, training, waiting
+from bench.speed import (
+    cells,
+    distillation,
+    evaluation,
+    gpu,
+    history,
+    reconstruction,
+    training,
+    waiting,
+)
 from bench.speed.ratio import Ratio
 from bench.speed.report import document, machine, plot, table
 from bench.speed.workplace import Measure, Workplace
@@ -22,7 +31,7 @@ from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
-_PARTS = (distillation, cells, evaluation, training, waiting)
+_PARTS = (distillation, cells, evaluation, training, reconstruction, waiting)
 
 MEASURES: list[Measure] = [measure for part in _PARTS for measure in part.MEASURES]
 """In the order in which they are measured and shown."""

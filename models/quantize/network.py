@@ -114,7 +114,7 @@ def quantize(
             rounding.check(spec.a_granularity)
         blocks = BlockByBlock(quantized, rounding, images, generator, progress)
         if rounding.joint:
-            quantizers = _calibrated(quantized, spec, special, images)
+            quantizers = calibrated(quantized, spec, special, images)
         rounded = blocks.weights(formats, quantizers)
     else:
         rounded = round_weights(quantized, formats, rounding, images, generator, progress)
@@ -125,7 +125,7 @@ def quantize(
             correct_bias(quantized, reference, means)
     if spec.reestimate_batchnorm:
         reestimate_on(quantized, images)
-    quantizers = quantizers or _calibrated(quantized, spec, special, images)
+    quantizers = quantizers or calibrated(quantized, spec, special, images)
     if blocks is not None:
         blocks.steps(quantizers)
     more_bits = sum(
@@ -138,7 +138,7 @@ def quantize(
     return QuantizedNetwork(quantized, quantizers, of_weights, more_bits, tuple(warnings))
 
 
-def _calibrated(
+def calibrated(
     network: nn.Module, spec: QuantSpec, special: Mapping[str, int], images: Tensor
 ) -> dict[str, ActivationQuantizer]:
     """Put activation quantizers into `network` and return them, with the ranges of `images`.

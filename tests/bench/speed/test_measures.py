@@ -13,7 +13,7 @@ from bench.config.schema import RuntimeConfig
 from bench.machine.device import Device
 from bench.measure import compilation
 from bench.measure.resources import Resources
-from bench.speed import cells, distillation, evaluation, gpu, training, waiting
+from bench.speed import cells, distillation, evaluation, gpu, reconstruction, training, waiting
 from bench.speed.workplace import Workplace
 from methods.distillation.batchnorm import check_statistics
 from methods.zeroq import ZeroQ
@@ -36,6 +36,9 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_IMAGES", 2)
+    monkeypatch.setattr(reconstruction, "_SECONDS", 0.0)
+    monkeypatch.setattr(reconstruction, "_IMAGES", 2)
+    monkeypatch.setattr(reconstruction, "_STEPS", 1)
     monkeypatch.setattr(waiting, "_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY))
@@ -74,6 +77,15 @@ def test_training(place: Workplace) -> None:
     assert (several.target, choice.target) == ("<= 1.1", "<= 1.03")
     assert several.details == {"images": 2, "pixels": 32, "bits": [8, 6, 4, 2]}
     assert all(side.seconds > 0 for r in (several, choice) for side in (r.above, r.below))
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_reconstruction(place: Workplace) -> None:
+    brecq, qdrop = reconstruction.of_network("resnet20", place)
+    assert (brecq.target, qdrop.target) == ("<= 1.3", "")
+    assert brecq.details == {"images": 2, "pixels": 32, "block": "features.stage2.unit2"}
+    assert brecq.below == qdrop.below
+    assert all(side.seconds > 0 for r in (brecq, qdrop) for side in (r.above, r.below))
 
 
 @pytest.mark.usefixtures("_in_no_time")
