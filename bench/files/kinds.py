@@ -3,6 +3,7 @@
 contents/<key>.npz        checksums of image files; lock: contents/<key>.lock
 data/<key>/               decoded images, memory-mapped by who evaluates; lock: data/<key>.lock
 calibration/<key>/        images, curve, preview; lock: inside
+grams/<key>/              Gram matrices of what enters the layers; lock: inside
 sensitivity/<key>.json    of each layer; lock: sensitivity/<key>.lock
 training/<key>/           trained weights, history; lock: inside
 """
@@ -21,6 +22,9 @@ IMAGES = "images.safetensors"
 INDICES = "indices.json"
 CURVE = "curve.json"
 PREVIEW = "preview.png"
+
+GRAMS = "grams.safetensors"
+LAYERS = "layers.json"
 
 WEIGHTS = "trained.safetensors"
 HISTORY = "history.json"
@@ -82,6 +86,15 @@ CALIBRATION = Kind(
     # Images that are made in no time are not kept; their preview and indices are.
     copied="in part too",
 )
+GRAM = Kind(
+    name="grams",
+    path="{key}",
+    whole=f"{{key}}/{GRAMS}",
+    lock="{key}/lock",
+    damaged="the Gram matrices in %s are damaged; made again",
+    files=(GRAMS, LAYERS),
+    checked=(LAYERS,),
+)
 SENSITIVITY = Kind(
     name="sensitivity",
     path="{key}.json",
@@ -100,7 +113,7 @@ TRAINING = Kind(
     lasting=(IDENTITY, CHECKPOINT),
     copied="whole",
 )
-KINDS = (CONTENTS, DATA, CALIBRATION, SENSITIVITY, TRAINING)
+KINDS = (CONTENTS, DATA, CALIBRATION, GRAM, SENSITIVITY, TRAINING)
 
 
 def is_key(text: str) -> bool:

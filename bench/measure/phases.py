@@ -12,12 +12,13 @@ from bench.cells.seeds import torch_generator
 from bench.data import ImageCache, ImageSet, Listing, check_outputs, decode, with_whole_images
 from bench.data.feed import feed
 from bench.files.entry import CacheEntry
-from bench.files.kinds import CALIBRATION, SENSITIVITY, TRAINING, Kind
+from bench.files.kinds import CALIBRATION, GRAM, SENSITIVITY, TRAINING, Kind
 from bench.machine.device import prepare_device
 from bench.measure.calibration import calibrate
 from bench.measure.clipping import clipping_warnings
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
+from bench.measure.grams import grams_key, kept_grams, uses_grams
 from bench.measure.logits import logit_mse
 from bench.measure.mixed import (
     blank_image,
@@ -196,8 +197,10 @@ class _Phases:
                 bits, size_mb = assignment.bits, assignment.size_mb
         with self.clock.phase("quantize") as progress:
             generator = torch_generator(cell.seed, "rounding")
+            entry = self.entry(GRAM, grams_key(cell, batch)) if uses_grams(cell) else None
             quantize = cell.method.quantize
-            made = quantize(network, cell.spec, batch, generator, progress, bits)
+            with kept_grams(entry, batch.device):
+                made = quantize(network, cell.spec, batch, generator, progress, bits)
             found = _examined(made, batch[:1])
             warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
             fuse_relus(made.network, batch[:1])

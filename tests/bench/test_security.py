@@ -119,7 +119,7 @@ def in_its_own_format(path: Path, trap: Trap) -> None:
 
 
 def cells(make_config: Callable[..., Config]) -> list[Config]:
-    """Return cells that fill every cache there is: with mixed bits, and with a training."""
+    """Return cells that fill every cache: with mixed bits, Gram matrices, and a training."""
 
     def cell(*overrides: str) -> Config:
         plain = compose(overrides)
@@ -130,6 +130,8 @@ def cells(make_config: Callable[..., Config]) -> list[Config]:
     return [
         cell(*small, "method=real", "method.images=4", "quant=mixed", "quant.mean_bits=4",
              "quant.w_candidates=[2,8]"),
+        cell(*small, "method=real", "method.images=4", "quant=w4a32", "quant.w_scheme=symmetric",
+             "quant.rounding=bit_split", "quant.rounding_epochs=1"),
         cell(*small, "method=dq", "method.images=4", "method.schedule.epochs=1", "quant=w8a8",
              "method.schedule.batch_size=20"),
     ]  # fmt: skip
@@ -143,7 +145,7 @@ def test_no_cache_and_no_result_runs_code(
     before = [run_cell(config).result for config in cells(make_config)]
     kept = [path for path in outputs.rglob("*") if path.is_file() and path.stat().st_size]
     assert {path.relative_to(outputs).parts[1] for path in kept if "cache" in path.parts} == {
-        *("data", "calibration", "sensitivity", "training")
+        *("data", "calibration", "grams", "sensitivity", "training")
     }
     assert {".npy", ".npz", ".safetensors", ".json", ".png"} <= {path.suffix for path in kept}
     for path in kept:

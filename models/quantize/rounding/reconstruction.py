@@ -59,10 +59,15 @@ class GramMatrix:
             self._sum = product if self._sum is None else self._sum.add_(product)
             self._patches += patches.shape[2]
 
-    def problem(self) -> Reconstruction:
-        """Return the problem to leave the output as it is, on what was added."""
-        assert self._sum is not None
-        return Reconstruction(self._sum / self._patches, self._sum.new_zeros(self._shape))
+    def problem(self, mean: Tensor | None = None) -> Reconstruction:
+        """Return the problem to leave the output as it is, on what was added.
+
+        mean: the mean of x x', where it is known and nothing was added.
+        """
+        if mean is None:
+            assert self._sum is not None
+            mean = self._sum / self._patches
+        return Reconstruction(mean, mean.new_zeros(self._shape))
 
 
 def reconstruction(layer: nn.Module, inputs: Tensor, target: Tensor) -> Reconstruction:

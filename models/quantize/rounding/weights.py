@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.finetune import Student
+from models.quantize.rounding.known import known_now
 from models.quantize.rounding.reconstruction import GramMatrix, Reconstruction, reconstruction
 from models.tracing import Enough, call_names, traced
 
@@ -89,14 +90,20 @@ def _quantized_inputs(network: nn.Module, names: Sequence[str], images: Tensor) 
 @torch.no_grad()
 def _float_inputs(network: nn.Module, names: Sequence[str], images: Tensor) -> Problems:
     """Yield problems whose inputs and targets are those of `network` as it is now."""
-    reference = copy.deepcopy(network)
+    reference, known = copy.deepcopy(network), known_now()
     for group in _fitting(reference, names):
-        layers = {name: reference.get_submodule(name) for name in group}
+        found = {name: known.get(name) if known is not None else None for name in group}
+        missing = [name for name, gram in found.items() if gram is None]
+        layers = {name: reference.get_submodule(name) for name in missing}
         # Of the layers of `network`: the others are watched while they run.
         grams = {name: GramMatrix(network.get_submodule(name)) for name in group}
-        _look(reference, layers, grams, images)
-        for name in group:
-            yield grams[name].problem()
+        if missing:
+            _look(reference, layers, grams, images)
+        for name, gram in found.items():
+            problem = grams[name].problem(gram)
+            if known is not None:
+                known.add(name, problem.gram)
+            yield problem
 
 
 def _look(

@@ -14,6 +14,8 @@ from bench.files.kinds import (
     CONTENTS,
     CURVE,
     DATA,
+    GRAM,
+    GRAMS,
     HISTORY,
     IDENTITY,
     IMAGES,
@@ -28,7 +30,7 @@ from bench.files.kinds import (
 from models.errors import BenchError
 from tests.bench.files.test_caches import DAY, A, B, C, elsewhere, files, filled, write
 
-KEYS = {CONTENTS: "e" * 16, DATA: "d" * 64, CALIBRATION: A, SENSITIVITY: B, TRAINING: C}
+KEYS = {CONTENTS: "e" * 16, DATA: "d" * 64, CALIBRATION: A, GRAM: C, SENSITIVITY: B, TRAINING: C}
 
 
 def entry_of(cache: Path, kind: Kind) -> CacheEntry:
@@ -46,6 +48,7 @@ def entry_of(cache: Path, kind: Kind) -> CacheEntry:
         ),
         (DATA, f"data/{'d' * 64}", f"data/{'d' * 64}", f"data/{'d' * 64}.lock"),
         (CALIBRATION, f"calibration/{A}", f"calibration/{A}/{IMAGES}", f"calibration/{A}/lock"),
+        (GRAM, f"grams/{C}", f"grams/{C}/{GRAMS}", f"grams/{C}/lock"),
         (SENSITIVITY, f"sensitivity/{B}.json", f"sensitivity/{B}.json", f"sensitivity/{B}.lock"),
         (TRAINING, f"training/{C}", f"training/{C}/{WEIGHTS}", f"training/{C}/lock"),
     ],
