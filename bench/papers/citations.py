@@ -65,6 +65,7 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
         "lsq": ("esser2020learned",),
         "pact": ("choi2018pact",),
         "pbgs": ("kim2020position", "schaefer2024edge"),
+        "product": ("stock2020bit",),
         "step_range": ("uhlich2020mixed", "schaefer2024edge"),
         "tanh": ("schaefer2024edge",),
         "uniform_static": ("schaefer2024edge",),
