@@ -21,6 +21,7 @@ from bench.speed import (
     gpu,
     history,
     reconstruction,
+    rounding,
     training,
     waiting,
 )
@@ -31,7 +32,7 @@ from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
-_PARTS = (distillation, cells, evaluation, training, reconstruction, waiting)
+_PARTS = (distillation, cells, evaluation, training, reconstruction, rounding, waiting)
 
 MEASURES: list[Measure] = [measure for part in _PARTS for measure in part.MEASURES]
 """In the order in which they are measured and shown."""

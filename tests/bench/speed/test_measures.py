@@ -13,7 +13,16 @@ from bench.config.schema import RuntimeConfig
 from bench.machine.device import Device
 from bench.measure import compilation
 from bench.measure.resources import Resources
-from bench.speed import cells, distillation, evaluation, gpu, reconstruction, training, waiting
+from bench.speed import (
+    cells,
+    distillation,
+    evaluation,
+    gpu,
+    reconstruction,
+    rounding,
+    training,
+    waiting,
+)
 from bench.speed.workplace import Workplace
 from methods.distillation.batchnorm import check_statistics
 from methods.zeroq import ZeroQ
@@ -39,6 +48,11 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconstruction, "_SECONDS", 0.0)
     monkeypatch.setattr(reconstruction, "_IMAGES", 2)
     monkeypatch.setattr(reconstruction, "_STEPS", 1)
+    monkeypatch.setattr(rounding, "_SECONDS", 0.0)
+    monkeypatch.setattr(rounding, "_NETWORK", "resnet20")
+    monkeypatch.setattr(rounding, "_IMAGES", 1)
+    monkeypatch.setattr(rounding, "_EPOCHS", 1)
+    monkeypatch.setattr(rounding, "_ITERATIONS", 1)
     monkeypatch.setattr(waiting, "_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY))
@@ -86,6 +100,17 @@ def test_reconstruction(place: Workplace) -> None:
     assert brecq.details == {"images": 2, "pixels": 32, "block": "features.stage2.unit2"}
     assert brecq.below == qdrop.below
     assert all(side.seconds > 0 for r in (brecq, qdrop) for side in (r.above, r.below))
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_rounding(place: Workplace) -> None:
+    (codebooks,) = rounding.of_codebooks(place)
+    assert codebooks.target == ">= 20"
+    assert codebooks.details == {"equal assignments": 1.0}
+    (runs,) = rounding.of_networks(place)
+    assert runs.target == "<= 2"
+    assert runs.details == {"images": 1, "epochs": 1, "iterations": 1}
+    assert min(s.seconds for r in (codebooks, runs) for s in (r.above, r.below)) > 0
 
 
 @pytest.mark.usefixtures("_in_no_time")
