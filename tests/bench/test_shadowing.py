@@ -181,21 +181,23 @@ def test_a_module_that_is_imported_already_is_named(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["models.mynet:net", "my_net:net"])
-def test_what_this_project_hides_of_a_users_is_named(tmp_path: Path, name: str) -> None:
+def test_what_this_project_hides_of_a_users_is_named(tmp_path: Path) -> None:
     """A package `models` of their own, as a network and as what their network imports."""
     place = Place(tmp_path)
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").write_text("")
     (tmp_path / "models" / "mynet.py").write_text("def net(): ...\n")
     (tmp_path / "my_net.py").write_text("from models.mynet import net\n")
-    status, out, _ = place.run("run", *FAST, f"model.name={name}", "model.weights=none")
-    assert status == 1
-    assert out.startswith(
-        f"error: cannot import {name!r}: {tmp_path}/models has the name of one of this project's "
-        "packages; rename it ("
-    )
-    assert len(out.splitlines()) == 1
+    names = ("models.mynet:net", "my_net:net")
+    lines = [["run", *FAST, f"model.name={name}", "model.weights=none"] for name in names]
+    _, out, _ = place.run(json.dumps(lines), script="several")
+    said = out.splitlines()
+    assert (len(said), said[1], said[3]) == (4, "status 1", "status 1")
+    for name, line in zip(names, said[::2], strict=True):
+        assert line.startswith(
+            f"error: cannot import {name!r}: {tmp_path}/models has the name of one of this "
+            "project's packages; rename it ("
+        )
 
 
 NETWORK = """\
@@ -211,16 +213,11 @@ def net():
 """
 
 
-@pytest.mark.parametrize(
-    "launcher",
-    ["joblib", pytest.param("submitit_local", marks=pytest.mark.slurm)],
-)
-def test_jobs_of_launchers_find_this_project_and_a_users_network(
-    place: Place, launcher: str
-) -> None:
+@pytest.mark.slurm  # of joblib: tests.launchers.test_joblib
+def test_jobs_of_a_launcher_find_this_project_and_a_users_network(place: Place) -> None:
     (place.folder / "my_networks.py").write_text(NETWORK)
     line = (
-        *("-m", *FAST, f"hydra/launcher={launcher}", f"paths.outputs={launcher}"),
+        *("-m", *FAST, "hydra/launcher=submitit_local", "paths.outputs=submitit_local"),
         *("model.name=my_networks:net", "model.weights=none", "seed=0,1"),
     )
     status, out, err = place.run("run", *line)

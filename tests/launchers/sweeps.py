@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.bench.conftest import records
+from tests.processes import Process
 from tests.waiting import wait_until
 
 
@@ -17,12 +16,9 @@ class Sweep:
 
     def __init__(self, outputs: Path, workplace: Path, env: Mapping[str, str], *line: str) -> None:
         self.outputs = outputs
-        command = [sys.executable, "-m", "bench", "run", "-m", *line, f"paths.outputs={outputs}"]
+        command = ["-m", "bench", "run", "-m", *line, f"paths.outputs={outputs}"]
         own = {name: value for name, value in env.items() if not name.startswith("WANDB_")}
-        self.process = subprocess.Popen(
-            command, cwd=workplace, env=own, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        self.process = Process(command, workplace, own)
 
     def __enter__(self) -> "Sweep":
         return self
@@ -33,10 +29,7 @@ class Sweep:
         self.process.communicate()
 
     def entries(self) -> list[dict[str, str]]:
-        """Return the lines of the journal, as far as it is."""
-        files = sorted((self.outputs / "sweeps").glob("*/jobs-*.jsonl"))
-        text = files[-1].read_text() if files else ""
-        return [json.loads(line) for line in text.splitlines()]
+        return entries(self.outputs)
 
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for what the sweep does; it fails when the sweep ends before."""
@@ -45,8 +38,15 @@ class Sweep:
 
     def end(self, seconds: float) -> tuple[int, str]:
         """Wait for it; return the exit status and what it printed."""
-        out, _ = self.process.communicate(timeout=seconds)
-        return self.process.returncode, out
+        out, err = self.process.communicate(seconds)
+        return self.process.wait(), err + out
+
+
+def entries(outputs: Path) -> list[dict[str, str]]:
+    """Return the lines of the journal of the last sweep, as far as it is."""
+    files = sorted((outputs / "sweeps").glob("*/jobs-*.jsonl"))
+    text = files[-1].read_text() if files else ""
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def assert_each_cell_once(outputs: Path, cells: int) -> None:

@@ -5,27 +5,27 @@ import signal
 from pathlib import Path
 
 from tests.bench.conftest import FAST, records
-from tests.launchers.sweeps import Sweep
+from tests.bench.test_shadowing import NETWORK, Place
+from tests.launchers.sweeps import Sweep, entries
 from tests.waiting import wait_until
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-
-
 def test_two_workers_share_a_sweep(tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    line = (*JOBLIB, *FAST, "quant.w_bits=8,17,4")
-    with Sweep(outputs, tmp_path, environment(), *line) as sweep:
-        status, out = sweep.end(200)
-    assert status == 1, out
-    lines = out.splitlines()
+    """Beside files that are called as parts of this project, and with a user's own network."""
+    place = Place(tmp_path, "bench", "methods", "models")
+    (tmp_path / "my_networks.py").write_text(NETWORK)
+    network = ("model.name=my_networks:net", "model.weights=none")
+    line = (*JOBLIB, *FAST, *network, "quant.w_bits=8,17,4")
+    status, out, err = place.run("run", "-m", *line)
+    assert (status, err) == (1, ""), out
+    outputs, lines = tmp_path / "outputs", out.splitlines()
     assert lines[-1] == "3 cells: 2 done, 1 refused"
     assert sum("error: quant.w_bits=17 is impossible" in line for line in lines) == 1
-    assert [line.partition("/")[0] for line in lines[:3]] == ["[1", "[2", "[3"]
-    assert sorted(entry["status"] for entry in sweep.entries()) == ["done", "done", "refused"]
+    numbered = [line.partition("/")[0] for line in lines if line.startswith("[")]
+    assert numbered == ["[1", "[2", "[3"]
+    assert sorted(entry["status"] for entry in entries(outputs)) == ["done", "done", "refused"]
     found = records(outputs)
     assert sorted(record["w_bits"] for record in found.values()) == [4, 8, 32]
     assert {record["status"] for record in found.values()} == {"done"}
@@ -56,7 +56,8 @@ def test_a_worker_dies(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     line = ("method=own_threads:Threads", "data.limit=50", "tracking=none")
     images = ("method.images=1,2,3",)
-    with Sweep(outputs, tmp_path, environment(), *JOBLIB, *line, *images) as sweep:
+    free = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    with Sweep(outputs, tmp_path, free, *JOBLIB, *line, *images) as sweep:
         sweep.wait_until((tmp_path / "measuring").exists, "the second cell is measured")
         sweep.wait_until(lambda: len(sweep.entries()) == 2, "the others are done")
         os.kill(int((tmp_path / "measuring").read_text()), signal.SIGKILL)
@@ -80,7 +81,7 @@ def test_the_command_dies(tmp_path: Path) -> None:
     (tmp_path / "own_threads.py").write_text(METHOD)
     line = ("method=own_threads:Threads", "data.limit=50", "tracking=none", "method.images=2")
     line = (*JOBLIB, *line, "seed=0,1")
-    with Sweep(tmp_path / "outputs", tmp_path, environment(), *line) as sweep:
+    with Sweep(tmp_path / "outputs", tmp_path, os.environ, *line) as sweep:
         sweep.wait_until((tmp_path / "measuring").exists, "a cell is measured")
         os.kill(sweep.process.pid, signal.SIGKILL)
         worker = Path(f"/proc/{(tmp_path / 'measuring').read_text()}")

@@ -136,7 +136,14 @@ class Killed(BaseException):
     """Stands for a process that dies."""
 
 
-COQUANT = ("method=coquant", "method.bits=[4,2]", "quant=w2a2", "method.schedule.ema=0.5")
+COQUANT = (
+    *("method=coquant", "method.bits=[4,2]", "quant=w2a2", "method.schedule.ema=0.5"),
+    *(
+        "method.init=scratch",
+        "model.weights=none",
+        "model.name=tests.bench.training.networks:small",
+    ),
+)
 
 
 @pytest.fixture(scope="module")

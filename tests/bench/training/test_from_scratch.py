@@ -36,7 +36,7 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> N
 
 
 def test_loss_falls_and_the_task_is_learnt() -> None:
-    images, labels = squares(128)
+    images, labels = squares()
     losses: list[float] = []
     steps: list[tuple[int, int]] = []
 
@@ -44,7 +44,7 @@ def test_loss_falls_and_the_task_is_learnt() -> None:
         steps.append((done, total))
         losses.extend([] if loss is None else [loss])
 
-    recipe = Schedule(epochs=6, batch_size=16, lr=0.02)
+    recipe = Schedule(epochs=6, batch_size=8, lr=0.02)
     network = train(resnet20(), LabelledImages(images, labels), PREPROCESSING, recipe, 0, progress)
     assert steps[0] == (1, 48) and steps[-1] == (48, 48)
     assert len(losses) == 6

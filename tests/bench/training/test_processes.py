@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.config.compose import compose
 from bench.config.schema import read_config
+from bench.training import run as training_run
 from bench.training.processes import Place, launch
 from models.errors import BenchError
 from tests.bench.cells_of import run_cell
@@ -36,6 +37,14 @@ def trained(outputs: Path, processes: int, *overrides: str) -> tuple[Any, dict[s
     return json.loads((folder / "history.json").read_bytes()), state
 
 
+_train_together = training_run._train_together
+
+
+def train_and_note_rank(fabric: Any, *given: Any) -> None:
+    (Path(os.environ["RANKS"]) / str(fabric.global_rank)).write_text(str(fabric.world_size))
+    _train_together(fabric, *given)
+
+
 # A rate that moves the weights little: differences in rounding grow with each step.
 FLOAT = ("method=dq", "quant=w8a8", "method.schedule.batch_size=10", "method.schedule.lr=0.001")
 # A value that is rounded to the other grid point is no small difference, and causes more of them in
@@ -55,10 +64,24 @@ COQUANT = (
     ids=["float", "coquant"],
 )
 def test_two_processes_have_the_loss_of_one(
-    tmp_path: Path, overrides: tuple[str, ...], norm: str, tolerance: float
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: tuple[str, ...],
+    norm: str,
+    tolerance: float,
 ) -> None:
+    """In a job of Slurm too, whose one task they are not."""
+    job = {"JOB_ID": "7", "JOB_NAME": "bench", "NTASKS": "1", "NTASKS_PER_NODE": "1"}
+    place = {"PROCID": "0", "LOCALID": "0", "NODEID": "0", "NODELIST": "localhost"}
+    for name, value in (job | place).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    (tmp_path / "ranks").mkdir()
+    monkeypatch.setenv("RANKS", str(tmp_path / "ranks"))
+    monkeypatch.setattr(training_run, "_train_together", train_and_note_rank)
     one, of_one = trained(tmp_path / "1", 1, *overrides)
     two, of_two = trained(tmp_path / "2", 2, *overrides)
+    ranks = {path.name: path.read_text() for path in (tmp_path / "ranks").iterdir()}
+    assert ranks == {"0": "2", "1": "2"}
     losses = [[record.pop("loss") for record in history] for history in (one, two)]
     assert losses[1] == pytest.approx(losses[0], abs=tolerance)
     assert two == one  # the teachers too
@@ -71,21 +94,6 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(BenchError, match="processes=2, but 1 GPUs are there; lower it"):
         launch(2, torch.device("cuda"), print)
-
-
-def note_rank(fabric: Any, folder: Path) -> None:
-    (folder / str(fabric.global_rank)).write_text(str(fabric.world_size))
-
-
-def test_the_processes_of_a_slurm_job_are_started_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = {"JOB_ID": "7", "JOB_NAME": "bench", "NTASKS": "1", "NTASKS_PER_NODE": "1"}
-    place = {"PROCID": "0", "LOCALID": "0", "NODEID": "0", "NODELIST": "localhost"}
-    for name, value in (job | place).items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    launch(2, torch.device("cpu"), note_rank, tmp_path)
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"0": "2", "1": "2"}
 
 
 @pytest.fixture
