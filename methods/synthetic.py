@@ -31,26 +31,27 @@ _MCT_WHITE = 255
 class Recipe:
     """The parts of a variant; as they are here, those of `default`."""
 
-    iterations: int = 500
+    iterations: int = 200
     start: Literal["gaussian", "diverse", "pink"] = "gaussian"
     statistics: Literal["image", "batch", "both"] = "image"
     weighting: Literal["channel", "layer", "deviation"] = "channel"
     image_weight: float = 1.0
     clip: bool | Literal["seen", "black"] = True
-    smoothing: float = 0.0
-    margin: int = 0
-    flip: bool = False
+    smoothing: float = 1.25
+    margin: int = 32
+    flip: bool = True
     roughness_weight: float = 0.0
     output: Literal["spread", "inverse_spread", "label"] = "spread"
     output_weight: float = 0.0
     optimizer: Literal["adam", "radam"] = "adam"
-    learning_rate: float = 0.5
-    schedule: Literal["plateau", "halving", "cosine"] = "plateau"
+    learning_rate: float = 0.1
+    schedule: Literal["plateau", "halving", "cosine"] = "cosine"
 
 
 RECIPES = {
     "default": Recipe(),
     "mct": Recipe(
+        iterations=500,
         statistics="batch",
         weighting="layer",
         clip="black",
@@ -97,7 +98,7 @@ class Synthetic(Method):
         `label`: the cross-entropy with labels drawn at random.
     schedule: of the learning rate. `plateau`: divided by 10 after `patience` steps without
         improvement (ZeroQ); `halving`: by 2, and the least loss forgotten (MCT); `cosine`.
-    patience: None is a fifth of all steps for `plateau`, a 50th for `halving`.
+    patience: None is a fifth of all steps for `plateau`, else a 50th.
     epsilon: added to both variances before the root; MCT adds it to those of images alone.
     """
 
