@@ -108,9 +108,10 @@ def _cell_values(published: Published, definition: Definition) -> dict[str, Any]
 
 
 def _fits(row: Mapping[Any, Any], values: Mapping[str, Any]) -> bool:
+    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     return all(
         row.get(key) == value or (value is None and pd.isna(row.get(key)))
-        for key, value in values.items()
+        for key, value in plain.items()
     )
 
 
