@@ -11,6 +11,7 @@ limits that a process inherits; packaging. All else that imports PyTorch is a `P
 itself is a true Python where a variable differs that is only read at the start.
 """
 
+import atexit
 import os
 import signal
 import subprocess
@@ -28,10 +29,8 @@ from typing import Any
 _ENVIRONMENT = dict(os.environ)  # before any test changes it
 
 # How names of variables begin that Python, or a library that is loaded with it, reads only then.
-_READ_AT_START = (
-    *("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TORCH", "CUDA", "MPL"),
-    *("LC_", "LANG", "LD_"),
-)
+# Others of the kind, such as KMP_INIT_AT_FORK, are set by libraries themselves when imported here.
+_READ_AT_START = ("PYTHON", "OMP_", "GOMP_", "LC_", "LANG", "LD_")
 
 
 class Process:
@@ -121,7 +120,7 @@ def _of_start(env: Mapping[str, str]) -> dict[str, str]:
 
 
 @cache
-def _server() -> tuple[Connection, object]:
+def _server() -> Connection:
     """Start the server, which ends with this process."""
     here, there = Pipe()
     process = subprocess.Popen(
@@ -133,11 +132,17 @@ def _server() -> tuple[Connection, object]:
         start_new_session=True,  # an interrupt is for pytest
     )
     there.close()
-    return here, process
+
+    def end() -> None:
+        here.close()
+        process.wait()
+
+    atexit.register(end)
+    return here
 
 
 def _ask(message: Any, *files: int) -> Any:
-    connection, _ = _server()
+    connection = _server()
     connection.send(message)
     for file in files:
         send_handle(connection, file, None)

@@ -18,7 +18,10 @@ sys.exit(3)
 """
 
 
-@pytest.mark.parametrize(("variable", "forked"), [("OF_A_TEST", True), ("OMP_NUM_THREADS", False)])
+@pytest.mark.parametrize(
+    ("variable", "forked"),
+    [("OF_A_TEST", True), ("KMP_INIT_AT_FORK", True), ("OMP_NUM_THREADS", False)],
+)
 def test_it_has_its_line_folder_and_environment(
     tmp_path: Path, variable: str, forked: bool
 ) -> None:
