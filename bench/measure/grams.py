@@ -15,6 +15,7 @@ from bench.cells.request import digest
 from bench.files.entry import CacheEntry
 from bench.files.kinds import GRAMS, LAYERS
 from methods.base import Method
+from models.quantize.rounding.base import Rounding
 from models.quantize.rounding.known import KnownGrams, known_grams
 from models.quantize.rounding.registry import make_rounding
 
@@ -45,7 +46,8 @@ def uses_grams(cell: Cell) -> bool:
     """
     spec = cell.spec.effective()
     plain = type(cell.method).quantize is Method.quantize
-    return plain and make_rounding(spec.rounding, spec.as_dict()).inputs == "float"
+    rounding = make_rounding(spec.rounding, spec.as_dict())
+    return plain and isinstance(rounding, Rounding) and rounding.inputs == "float"
 
 
 @contextmanager
