@@ -26,8 +26,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 import yaml
@@ -44,7 +45,9 @@ from bench.data import mnist5k
 from bench.papers.definition import table_names
 from bench.sweep.journal import Journal
 from bench.training.cache import training_identity
+from methods.registry import method_class
 from methods.training.base import TrainedMethod
+from models.quantize.spec import QuantSpec
 from models.zoo import zoo
 from tests.bench.cells_of import plan, request_id
 
@@ -161,7 +164,8 @@ def _method_cases() -> dict[str, list[str]]:
         cases[f"method/{name}"] = typed
         composed = _composer().compose(typed)["method"]
         if "variant" in composed:
-            for variant in ("release", "paper"):
+            annotated = get_type_hints(method_class(composed["name"]))["variant"]
+            for variant in get_args(annotated):
                 cases[f"method/{name}, {variant}"] = [*typed, f"method.variant={variant}"]
         if "qat" in composed:
             surrogate = "method.qat.weight_surrogate=ewgs"
@@ -409,10 +413,15 @@ def test_the_dashboard_has_the_same_data(measured: Path) -> None:
     assert _sums(data) == json.loads(DASHBOARD.read_bytes())
 
 
-IDLE = {f"rounding_{key}" for key in ("iterations", "rate", "epochs", "variant", "ratio")} | {
+IDLE = {field.name for field in fields(QuantSpec) if field.name.startswith("rounding_")} | {
     *("weight_correction", "bias_correction", "reestimate_batchnorm", "equalise")
 }
 SHARES = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
+
+COSTS = (
+    *("macs", "mac_bits", "bops", "bops_percent", "activations_mb", "largest_activation_mb"),
+    "logit_mse",
+)
 
 
 def _held(record: dict[str, Any]) -> str:
@@ -436,10 +445,12 @@ def test_a_record_measured_now_is_the_kept_one(tmp_path: Path) -> None:
         now, kept = cells / id, KEPT / "outputs" / "cells" / id
         records = [json.loads((folder / "result.json").read_bytes()) for folder in (now, kept)]
         records[1] = migrated(records[1])
-        # The kept one was measured when nobody counted what is quantized.
-        shares = [records[0].pop(key) for key in SHARES]
-        assert [records[1].pop(key) for key in SHARES] == [None] * 3
-        assert shares == ([None] * 3 if id == float_id else [100.0, 100.0, pytest.approx(98.9145)])
+        # The kept one was measured when nobody counted what is quantized, or what it costs.
+        found = [records[0].pop(key) for key in (*SHARES, *COSTS)]
+        assert not any(records[1].pop(key, None) for key in (*SHARES, *COSTS))
+        shares = [None] * 3 if id == float_id else [100.0, 100.0, pytest.approx(98.9145)]
+        assert found[:3] == shares
+        assert found[3] == 40_813_184
         assert sorted(records[0]) == sorted(records[1])
         assert _held(records[0]) == _held(records[1])
         configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in (now, kept)]
