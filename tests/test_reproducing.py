@@ -17,6 +17,9 @@ EXPERIMENTS = sorted(set(re.findall(r"experiment=(\w+)", PAGE)))
 def test_it_covers_the_tables_of_the_papers() -> None:
     assert EXPERIMENTS == [
         "adarounding",
+        "banner",
+        "bit_split",
+        "brecq",
         "coquant_cifar10_mobilenetv2",
         "coquant_cifar10_resnet18",
         "coquant_imagenet_resnet18",
@@ -30,6 +33,9 @@ def test_it_covers_the_tables_of_the_papers() -> None:
         "dsg_slide",
         "dsg_squeezenext",
         "float_weights",
+        "kill_the_bits",
+        "mqbench_ptq",
+        "qdrop",
         "spread_resnet18_w4a4",
         "squant_baselines",
         "surrogates_efficientnet_lite0",
