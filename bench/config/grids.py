@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"(?P<key>[A-Za-z_][\w/.@]*)=(?P<values>[^=]+)")
 _WORD = re.compile(r"(\.{0,2}/)?[A-Za-z_]((\\? )*[\w/.+%-])*|0|-?[1-9]\d*")
+_LIST = re.compile(r"\[\d+(?:,\d+)*\]")
 _BOOLEANS = {"true": "True", "false": "False"}
 _NUMBER_WORDS = ("null", "nan", "inf")
 
@@ -133,13 +134,21 @@ def _choices(lines: Iterable[str], user_configs: Path | None) -> dict[str, list[
 
 
 def _plain(line: str) -> tuple[str, list[str]] | None:
-    """Return the key and the values of `key=word,word`; None for anything else."""
+    """Return the key and the values of `key=word,word` or `key=[1,2],[3]`; None for others."""
     match = _LINE.fullmatch(line)
     if match is None:
         return None
+    lists = _LIST.findall(match["values"])
+    if lists and ",".join(lists) == match["values"]:
+        return match["key"], lists
     values = [written(word) for word in match["values"].split(",")]
     plain = [value for value in values if value is not None]
     return (match["key"], plain) if len(plain) == len(values) else None
+
+
+def whole_numbers(word: str) -> list[int] | None:
+    """Return what `[1,2]` stands for; None for anything else."""
+    return [int(each) for each in word[1:-1].split(",")] if _LIST.fullmatch(word) else None
 
 
 def written(word: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from bench.config.files import config_folder
-from bench.config.grids import written
+from bench.config.grids import whole_numbers, written
 from bench.files.yaml_files import parse_yaml
 
 _Tree = dict[str, Any]
@@ -228,6 +228,9 @@ def _is_plain_yaml(value: Any) -> bool:
 
 def _value(word: str) -> Any:
     """Return the value that the text after `=` stands for."""
+    numbers = whole_numbers(word)
+    if numbers is not None:
+        return numbers
     text = written(word)
     if text is None:
         raise NotPlain(word)

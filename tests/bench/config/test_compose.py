@@ -54,7 +54,7 @@ def test_composing_leaves_hydra_as_it_was(make_config: Callable[..., object]) ->
 
 
 def test_what_only_hydra_can_read_composes_alike() -> None:
-    overrides = ["method=zeroq", "quant=mixed", "quant.w_candidates=[2,4]"]
+    overrides = ["method=zeroq", "quant=mixed", "quant.w_candidates=[2, 4]"]
     configs = Configs()
     assert configs.plain(overrides) is None
     assert configs.plain(overrides[:2]) == compose_with_hydra(overrides[:2])

@@ -62,6 +62,12 @@ def test_nothing_of_a_file_is_the_null_that_is_typed() -> None:
     assert jobs_of([], {"a": None}) == [["a=null"]]
 
 
+def test_lists_of_whole_numbers_are_values() -> None:
+    assert jobs_of(["a=[1,4,4],[20]"]) == [["a=[1,4,4]"], ["a=[20]"]]
+    assert jobs_of(["a=[1,4]"]) == [["a=[1,4]"]]
+    assert jobs_of(["a=[1,x]"]) == [["a=[1,x]"]]
+
+
 def test_grids_have_the_same_keys() -> None:
     with pytest.raises(BenchError) as error:
         jobs_of_grids([{"a": 1}, {"b": 1}], [])
