@@ -45,7 +45,7 @@ class Outlier(Rounding):
 
     def quantize(self, layer: Layer) -> Rounded:
         weight, bits = layer.weight, layer.format.bits
-        rows = weight.flatten(1) if layer.format.granularity == "channel" else weight.view(1, -1)
+        rows = weight.flatten(1) if layer.format.granularity == "channel" else weight.reshape(1, -1)
         ends = threshold(rows, self.ratio)
         is_large = (rows.abs() >= ends) & (rows != 0)
         step = ends / (2 ** (bits - 1) - 1)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from models.errors import BenchError, NotApplicable
+from models.quantize.activation import weighted_layers
 from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding import weights
@@ -143,3 +144,22 @@ def test_what_the_registry_says_without_importing_is_what_the_class_says(name: s
     assert cls.name == name
     assert parameters(name) == {f"rounding_{field.name}" for field in fields(cls)}
     assert (version(name) or 1) == cls.version
+
+
+@pytest.mark.parametrize("name", ROUNDINGS.builtin)
+def test_how_weights_lie_in_memory_changes_nothing(name: str) -> None:
+    made = []
+    granularity = "tensor" if name in ("ocs", "outlier") else "channel"
+    scheme = "affine" if name == "aciq" else "symmetric"
+    few = {"rounding_iterations": 3, "rounding_step_iterations": 2, "rounding_batch": 4}
+    spec = QuantSpec(
+        4, 8, rounding=name, w_scheme=scheme, w_granularity=granularity, rounding_ratio=0.2, **few
+    )
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        net = network().to(memory_format=memory_format)
+        images = IMAGES.to(memory_format=memory_format)
+        made.append(quantize(net, spec, images, generator=torch.Generator().manual_seed(0)))
+    first, second = ([layer.weight for layer in weighted_layers(m.network).values()] for m in made)
+    for one, other in zip(first, second, strict=True):
+        assert torch.allclose(one, other, atol=1e-4), name
+    assert made[0].more_bits == made[1].more_bits
