@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bench.cli import _parser, main
-from bench.papers.pages import table_names_in
+from bench.papers.pages import Shown, tables_in
 from bench.tables.best import best_rows
 
 ROOT = Path(__file__).parents[1]
@@ -69,13 +69,14 @@ def test_tables_are_those_of_the_kept_results(
     monkeypatch.chdir(ROOT)
     status = main(["docs", "--check"])
     assert (status, capsys.readouterr().out.count("stale")) == (0, 0)
-    assert table_names_in(README) == ["demo"]
-    assert "efficientnet_lite0_photos" in table_names_in((ROOT / "docs" / "results.md").read_text())
+    assert tables_in(README) == [Shown("demo")]
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert Shown("efficientnet_lite0_photos") in tables_in(page)
 
 
 def test_the_results_page_says_how_each_table_is_made() -> None:
     page = (ROOT / "docs" / "results.md").read_text()
-    names = table_names_in(page)
+    names = [name for name, _ in tables_in(page)]
     assert len(names) >= 7
     for name in names:
         assert f"bench run -m experiment={name}" in page

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.console import say
 from bench.files.whole import write_whole
-from bench.papers.pages import fill, table_from_files, table_names_in
+from bench.papers.pages import fill, table_from_files, tables_in
 from models.errors import BenchError
 
 _RESULTS = Path("docs/results")
@@ -20,10 +20,10 @@ def docs(arguments: Namespace) -> int:
     if not _RESULTS.is_dir():
         raise BenchError(f"there is no {_RESULTS} here; `bench docs` is for a checkout of the code")
     pages = {page: page.read_text("utf-8") for page in _PAGES}
-    names = dict.fromkeys(name for page in pages.values() for name in table_names_in(page))
-    tables = {name: table_from_files(_RESULTS, name) for name in names}
+    shown = dict.fromkeys(table for page in pages.values() for table in tables_in(page))
+    tables = {table: table_from_files(_RESULTS, *table) for table in shown}
     content = {page: fill(text, tables.__getitem__) for page, text in pages.items()}
-    content |= {_RESULTS / f"{name}.md": table for name, table in tables.items()}
+    content |= {_RESULTS / f"{table.name}.md": text for table, text in tables.items()}
     stale = [file for file, text in content.items() if file.read_text("utf-8") != text]
     for file in stale:
         if not arguments.check:

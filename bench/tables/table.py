@@ -90,14 +90,21 @@ def group_of(name: str, results: Sequence[Result], user_configs: Path | None) ->
 
 
 def _of(cells: pd.DataFrame, results: Sequence[Result], show: Sequence[str]) -> Table:
-    above = heading(cells)
-    if tuple(show) == (TOP1,):
-        texts, best = view(cells)
-    else:
-        summary = summarise(cells)
-        texts, best = with_numbers(wide(summary), best_values(cells, summary), cells, show)
-        above += [f"{NUMBERS[n].title}: {NUMBERS[n].meaning}" for n in show if n != TOP1]
+    texts, best, meaning = shown(cells, show)
+    above = [*heading(cells), *meaning]
     return Table(texts, cells, above, footnotes(results, cells), [], best)
+
+
+def shown(cells: pd.DataFrame, show: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Return the table of `cells` (of `cell_rows`) as texts, and which of them are the best.
+
+    show: as of `TableSource`. Last comes what the numbers beside top-1 mean, a line each.
+    """
+    if tuple(show) == (TOP1,):
+        return *view(cells), []
+    summary = summarise(cells)
+    texts, best = with_numbers(wide(summary), best_values(cells, summary), cells, show)
+    return texts, best, [f"{NUMBERS[n].title}: {NUMBERS[n].meaning}" for n in show if n != TOP1]
 
 
 def view(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.papers.pages import fill, table_from_files, table_names_in
+from bench.papers.pages import Shown, fill, table_from_files, tables_in
 from models.errors import BenchError
 from tests.bench.conftest import Finished
 
@@ -20,20 +20,20 @@ old
 
 Between: <!-- a remark -->
 
-<!-- two -->
+<!-- two top1,size_mb -->
 <!-- /two -->
 After.
 """
 
 
 def test_fill_replaces_tables_and_leaves_prose() -> None:
-    assert table_names_in(PAGE) == ["one", "two"]
-    filled = fill(PAGE, lambda name: f"| {name} |\n")
+    assert tables_in(PAGE) == [Shown("one", ("top1",)), Shown("two", ("top1", "size_mb"))]
+    filled = fill(PAGE, lambda table: f"| {table.name} |\n")
     assert filled == PAGE.replace("old\n", "| one |\n").replace(
-        "<!-- two -->\n", "<!-- two -->\n| two |\n"
+        "size_mb -->\n", "size_mb -->\n| two |\n"
     )
-    assert fill(filled, lambda name: f"| {name} |\n") == filled
-    assert fill("no table", lambda name: name) == "no table"
+    assert fill(filled, lambda table: f"| {table.name} |\n") == filled
+    assert fill("no table", lambda table: table.name) == "no table"
 
 
 @pytest.mark.parametrize("name", ["demo", "mixed_precision_resnet20"])
