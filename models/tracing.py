@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 Forward = Callable[..., Any]
@@ -12,6 +13,10 @@ Before = Callable[[str, Any], None]
 """Shown the name of a module that is called, and the tuple of its positional arguments."""
 After = Callable[[str, Any, Any], None]
 """As `Before`, when the module has computed; and what it returns."""
+
+
+Operation = Callable[[Any, Any, Any, Any], None]
+"""Shown an operation of PyTorch, its positional and its keyword arguments, and its result."""
 
 
 class Enough(Exception):
@@ -33,6 +38,13 @@ def traced(
                 stack.callback(_hook_before(name, module, before).remove)
             if after is not None:
                 stack.callback(_hook_after(name, module, after).remove)
+        yield
+
+
+@contextmanager
+def watched(note: Operation) -> Iterator[None]:
+    """Inside, `note` is called behind each operation on tensors, whatever carries it out."""
+    with _Watching(note):
         yield
 
 
@@ -78,3 +90,29 @@ def _hook_after(name: str, module: nn.Module, after: After) -> RemovableHandle:
         after(name, args, output)
 
     return module.register_forward_hook(hook)
+
+
+class _Watching(TorchDispatchMode):
+    def __init__(self, note: Operation) -> None:
+        super().__init__()
+        self.note = note
+
+    # Not defined in the class: PyTorch would import its compiler, which takes seconds.
+    __torch_dispatch__: Any
+
+
+def _dispatch(
+    self: Any, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+) -> Any:
+    kwargs = kwargs or {}
+    output = func(*args, **kwargs)
+    self.note(func, args, kwargs, output)
+    return output
+
+
+_Watching.__torch_dispatch__ = _dispatch
+
+
+def place_of(x: Tensor) -> int:
+    """Return where `x` lies in memory: the same for tensors that share their values."""
+    return x.untyped_storage().data_ptr()

@@ -107,13 +107,12 @@ class _Phases:
             network, sha256, shown = loaded
             check_outputs(cell.listing, shown.outputs)
             limit = budget_of(cell, network)  # what cannot be met fails before any long work
-            size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank_image(cell, network))
+            blank = blank_image(cell, network)
+            size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank)
+            price = _float_cost(network, blank) if cell.spec.is_float else None
         images, training_images = self.decode()
-        quantized, source = _Quantized(network, size), None
-        if cell.spec.is_float:
-            priced = _float_cost(network, blank_image(cell, network))
-            quantized = quantized._replace(cost=priced)
-        else:
+        quantized, source = _Quantized(network, size, price), None
+        if not cell.spec.is_float:
             with self.clock.phase("synthesise") as progress:
                 entry = self.entry(CALIBRATION, cell.calibration_key)
                 source = calibrate(cell, network, training_images, device, entry, progress)

@@ -10,7 +10,8 @@ from torch import nn
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace
-from models.quantize.network import calibrated, call_order, weight_formats
+from models.quantize.calibration import calibrated
+from models.quantize.network import call_order, weight_formats
 from models.quantize.rounding.block import Course, Examples, Task, learn
 from models.quantize.rounding.blocks import Block, find_blocks, function_of, inputs_and_outputs
 from models.quantize.rounding.qdrop import QDrop
@@ -22,7 +23,8 @@ from models.zoo import entry
 _IMAGES = 32
 _SECONDS = 15.0
 _STEPS = 10
-_SPEC = QuantSpec(4, 4)
+_BITS = 4
+_SPEC = QuantSpec(_BITS, _BITS)
 _NETWORKS = ("resnet20", "resnet18", "efficientnet_lite0")
 _AT_MOST = 1.3
 
@@ -51,7 +53,7 @@ def steps(network: nn.Module, place: Workplace, size: int) -> tuple[Block, dict[
 
     def learning(of: nn.Module, drop: float, learned: LearnedSteps) -> Callable[[], None]:
         weights = {n: of.get_submodule(n).get_parameter("weight") for n in block.layers}
-        formats = weight_formats(dict.fromkeys(weights, _SPEC.w_bits), _SPEC)  # type: ignore[arg-type]
+        formats = weight_formats(dict.fromkeys(weights, _BITS), _SPEC)
         run = function_of(of, block)
         task = Task(
             block.name, run, examples, weights, formats, {}, generator, generator, lambda: None

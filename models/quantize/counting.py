@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from models.quantize.activation import weighted_layers
 from models.quantize.spec import FLOAT_BITS
-from models.tracing import traced
+from models.tracing import place_of, traced, watched
 
 aten = torch.ops.aten
 
@@ -37,11 +36,6 @@ _ACTIVATIONS = {
 }
 _CLAMPS = {aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_}
 _ADDING = {aten.addmm, aten.baddbmm}  # a bias, their first argument, to a product
-
-
-def place_of(x: Tensor) -> int:
-    """Return what tensors that share their values have in common, in memory."""
-    return x.untyped_storage().data_ptr()
 
 
 class LayerWeight(NamedTuple):
@@ -110,16 +104,16 @@ def count(
     image: (1, C, H, W) normalised input, on the device of the network; it passes once.
     """
     pass_ = _Pass(weights, quantizers, image)
-    watched = {
+    modules = {
         name: module
         for name, module in network.named_modules()
         if not isinstance(module, torch.jit.ScriptModule)
     }
     with (
         _attention_written_out(),
-        traced(watched, pass_.enter, pass_.leave),
+        traced(modules, pass_.enter, pass_.leave),
         traced(pass_.by_number, pass_.enter_quantizer, pass_.leave_quantizer),
-        _Counting(pass_),
+        watched(pass_.note),
     ):
         network(image)
     return Counts(tuple(pass_.products), tuple(pass_.functions.values()), pass_.quantizers)
@@ -211,29 +205,6 @@ class _Pass:
         name = str(kind).removeprefix("aten.").strip("_")
         module = self._modules[-1] if self._modules else ""
         return f"{name} in {module!r}" if module else f"{name} in forward()"
-
-
-class _Counting(TorchDispatchMode):
-    """Shows a pass each operation inside."""
-
-    def __init__(self, pass_: _Pass) -> None:
-        super().__init__()
-        self._pass = pass_
-
-    # Not defined in the class: PyTorch would import its compiler, which takes seconds.
-    __torch_dispatch__: Any
-
-
-def _dispatch(
-    self: Any, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-) -> Any:
-    kwargs = kwargs or {}
-    output = func(*args, **kwargs)
-    self._pass.note(func, args, kwargs, output)
-    return output
-
-
-_Counting.__torch_dispatch__ = _dispatch
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from models.errors import NotApplicable
-from models.quantize.counting import Counts, LayerWeight, place_of
+from models.quantize.counting import Counts, LayerWeight
 from models.quantize.spec import FLOAT_BITS
+from models.tracing import place_of
 
 _NAMED = 3
 

@@ -9,15 +9,10 @@ from torch import Tensor, nn
 
 from models.canonical import canonical_copy
 from models.errors import BenchError, NotApplicable
-from models.quantize.activation import (
-    ActivationQuantizer,
-    attach,
-    channel_axis,
-    sites_of,
-    weighted_layers,
-)
+from models.quantize.activation import ActivationQuantizer, weighted_layers
 from models.quantize.batchnorm import check_batchnorm, reestimate_on
 from models.quantize.bias import correct_bias, correct_bias_on
+from models.quantize.calibration import calibrated
 from models.quantize.factorise import check_equalise, factorise
 from models.quantize.fold import fold_batchnorm
 from models.quantize.moments import mean_inputs
@@ -136,37 +131,6 @@ def quantize(
     warnings = [f"{name}: {r.warning}" for name, r in rounded.items() if r.warning]
     warnings += [] if blocks is None else blocks.warnings
     return QuantizedNetwork(quantized, quantizers, of_weights, more_bits, tuple(warnings))
-
-
-def calibrated(
-    network: nn.Module, spec: QuantSpec, special: Mapping[str, int], images: Tensor
-) -> dict[str, ActivationQuantizer]:
-    """Put activation quantizers into `network` and return them, with the ranges of `images`.
-
-    special: the bits of the first and the last layer.
-    """
-    names = sites_of(network, spec.sites)
-    if not names and spec.a_bits != FLOAT_BITS:
-        raise NotApplicable(f"quant.sites={spec.sites}: the network has no such place")
-    bits = {name: special.get(name, spec.a_bits) for name in names}
-    modules = dict(network.named_modules())
-    quantizers = {
-        name: ActivationQuantizer(
-            b, spec.a_scheme, spec.a_granularity, spec.a_range, channel_axis(modules[name])
-        ).to(images.device)
-        for name, b in bits.items()
-        if b != FLOAT_BITS
-    }
-    if quantizers:
-        attach(network, spec.sites, quantizers)
-        network(images)
-    for name, quantizer in quantizers.items():
-        quantizer.freeze()
-        if not bool(torch.isfinite(quantizer.high - quantizer.low).all()):
-            raise BenchError(
-                f"the activation range of {name!r} is not finite; look at the calibration images"
-            )
-    return quantizers
 
 
 def _each_weight_once(

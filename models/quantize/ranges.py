@@ -8,7 +8,6 @@ Bit-Split release.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,15 +16,14 @@ from torch import Tensor
 
 from models.errors import NotApplicable
 from models.quantize.aciq import clipped
+from models.quantize.entropy import entropy_threshold
 from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
 from models.quantize.least_error import Range, both_ends, largest_value, threshold
 from models.quantize.omse import MAX_BITS, exact_threshold, shrunk
 from models.quantize.rounding.planes import alternate
 
 _PERCENTILE = 99.999
-_BINS = 2048
 _VALUES = 1_000_000
-_TIED = 1e-12  # nats
 
 
 class Target(NamedTuple):
@@ -119,68 +117,12 @@ def entropy(values: Tensor, target: Target) -> Range:
     # A symmetric grid has a sign in all rows as soon as one has a negative value.
     signed = below.any().expand_as(below) if target.scheme == "symmetric" else below & above
     thresholds = [
-        _entropy_threshold(row, 2 ** (target.bits - int(has_sign)))
+        entropy_threshold(row, 2 ** (target.bits - int(has_sign)))
         for row, has_sign in zip(values.cpu().numpy(), signed.tolist(), strict=True)
     ]
     high = torch.tensor(thresholds).to(values)
     zero = torch.zeros_like(high)
     return torch.where(below, -high, zero), torch.where(above, high, zero)
-
-
-def _entropy_threshold(values: np.ndarray, levels: int) -> float:
-    size = np.abs(values)
-    largest = float(size.max())
-    if levels >= _BINS or not 0 < largest < np.inf:
-        return largest
-    # NumPy's bins begin at the smallest value, as NVIDIA's do; a gap before it is part of the grid.
-    gap = size.min() * _BINS > largest
-    counts, edges = np.histogram(size, bins=_BINS, range=(0, largest) if gap else None)
-    counts[0] = counts[1]  # zero is on every grid, and half of what a ReLU gives is zero
-    divergences = _divergences(counts.astype(np.float64), levels)
-    if np.isinf(divergences.min()):
-        return largest
-    ties = np.flatnonzero(divergences <= divergences.min() + _TIED)
-    return float(edges[levels + ties[-1]])
-
-
-def _divergences(counts: np.ndarray, levels: int) -> np.ndarray:
-    """Return KL(P || Q) in nats for thresholds of `levels`, ..., 2,048 bins; inf for no candidate.
-
-    All of them at once, from cumulative sums: with c_i in bin i and m_i the mean count of the
-    filled bins of its level, it is sum c_i log(c_i / m_i) / N and a term for the totals of P and Q.
-    """
-    starts = _starts(levels)
-    filled, mass = _cumulative(counts > 0), _cumulative(counts)
-    ends = starts[:, -1]
-    # What is clipped into an empty bin has no counterpart in Q.
-    has_counterpart = (mass[ends] == mass[-1]) | (counts[ends - 1] > 0)
-    candidates = np.flatnonzero((filled[ends] >= levels) & has_counterpart)
-    starts, ends = starts[candidates], ends[candidates]
-    of_levels = np.diff(mass[starts])
-    means = of_levels / np.maximum(np.diff(filled[starts]), 1)
-    clipped, last = mass[-1] - mass[ends], counts[ends - 1]
-    of_p = _cumulative(_xlogy(counts, counts))[ends]
-    of_p += _xlogy(last + clipped, last + clipped) - _xlogy(last, last)
-    of_q = _xlogy(of_levels, means).sum(1) + _xlogy(clipped, means[:, -1])
-    divergences = np.full(_BINS + 1 - levels, np.inf)
-    divergences[candidates] = (of_p - of_q) / mass[-1] + np.log(mass[ends] / mass[-1])
-    return divergences
-
-
-@lru_cache(maxsize=4)
-def _starts(levels: int) -> np.ndarray:
-    """Return the bin at which each level starts and the last ends, a row for each threshold."""
-    ends = np.arange(levels, _BINS + 1)[:, None]
-    return -(-np.arange(levels + 1) * ends // levels)
-
-
-def _cumulative(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(values)])
-
-
-def _xlogy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return x log y, 0 where x is 0."""
-    return x * np.log(np.where((x > 0) & (y > 0), y, 1))
 
 
 def alternating(values: Tensor, target: Target) -> Range:

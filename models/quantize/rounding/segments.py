@@ -6,10 +6,9 @@ from itertools import accumulate
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from models.tracing import traced
+from models.tracing import place_of, traced, watched
 
 
 def segments(network: nn.Module, layers: Mapping[str, nn.Module], image: Tensor) -> dict[str, int]:
@@ -28,7 +27,7 @@ def segments(network: nn.Module, layers: Mapping[str, nn.Module], image: Tensor)
     def note(name: str, args: Any, output: Any) -> None:
         computed[name] = graph.node(output)
 
-    with traced(layers, after=note), _Watching(graph):
+    with traced(layers, after=note), watched(graph.note):
         output = network(image)
     cuts = graph.cuts(tree_leaves(output))
     return {name: bisect_left(cuts, node) for name, node in computed.items()}
@@ -45,20 +44,20 @@ class _Graph:
         self._alive: list[Tensor] = []  # so that no storage is used twice
 
     def start(self, image: Tensor) -> None:
-        self._nodes[_storage(image)] = 0
+        self._nodes[place_of(image)] = 0
 
     def node(self, value: Any) -> int:
         """Return the operation whose result is the first tensor of `value`."""
         return next((n for x in _tensors(value) if (n := self._of(x)) is not None), 0)
 
-    def note(self, given: Any, made: Any) -> None:
-        sources = {n for x in _tensors(given) if (n := self._of(x)) is not None}
+    def note(self, _: Any, args: Any, kwargs: Any, made: Any) -> None:
+        sources = {n for x in _tensors((args, kwargs)) if (n := self._of(x)) is not None}
         if not sources:
             return
         self._count += 1
         self._edges += [(source, self._count) for source in sources]
         for x in _tensors(made):
-            self._nodes[_storage(x)] = self._count
+            self._nodes[place_of(x)] = self._count
             self._alive.append(x)
 
     def cuts(self, outputs: Iterable[Any]) -> list[int]:
@@ -76,35 +75,8 @@ class _Graph:
         return [n for n in sorted(live) if furthest[n] <= n]
 
     def _of(self, x: Tensor) -> int | None:
-        return self._nodes.get(_storage(x))
-
-
-class _Watching(TorchDispatchMode):
-    """Shows `graph` each operation inside."""
-
-    def __init__(self, graph: _Graph) -> None:
-        super().__init__()
-        self._graph = graph
-
-    # Not defined in the class: PyTorch would import its compiler, which takes seconds.
-    __torch_dispatch__: Any
-
-
-def _dispatch(
-    self: Any, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-) -> Any:
-    kwargs = kwargs or {}
-    output = func(*args, **kwargs)
-    self._graph.note((args, kwargs), output)
-    return output
-
-
-_Watching.__torch_dispatch__ = _dispatch
+        return self._nodes.get(place_of(x))
 
 
 def _tensors(value: Any) -> list[Tensor]:
     return [x for x in tree_leaves(value) if isinstance(x, Tensor) and x.numel()]
-
-
-def _storage(x: Tensor) -> int:
-    return x.untyped_storage().data_ptr()

@@ -1,17 +1,15 @@
 """Range estimators against the DSG release's figures and by hand."""
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
 from models.quantize.activation import ActivationQuantizer
+from models.quantize.entropy import entropy_threshold
 from models.quantize.ranges import (
     WeightFormat,
-    _divergences,
-    _entropy_threshold,
     estimate,
     quantize_weight,
 )
@@ -60,37 +58,11 @@ def test_entropy_thresholds_are_nvidias(golden: Golden) -> None:
         levels = 2 ** (int(bits) - (sign == "signed"))
         assert start == f"start{levels}"
         wanted = arrays[f"{name}_{bits}_{sign}_{start}"]
-        assert _entropy_threshold(arrays[name], levels) == wanted
+        assert entropy_threshold(arrays[name], levels) == wanted
         if sign == "unsigned" or name in ("gauss", "laplace"):  # what the sign of the data leads to
             low, high = estimate(torch.from_numpy(arrays[name])[None], "entropy", int(bits), None)
             assert high.item() == np.float32(wanted)
             assert low.item() == (0 if sign == "unsigned" else -high.item())
-
-
-def naive_divergence(counts: np.ndarray, end: int, levels: int) -> float:
-    """KL(P || Q) in nats bin by bin, in words of the slides."""
-    starts = [-(-k * end // levels) for k in range(levels + 1)]
-    q = np.zeros(end)
-    for first, last in pairwise(starts):
-        inside = counts[first:last]
-        q[first:last] = np.where(inside > 0, inside.sum() / max((inside > 0).sum(), 1), 0)
-    p = counts[:end].copy()
-    p[-1] += counts[end:].sum()
-    p, q = p / p.sum(), q / q.sum()
-    if np.any((p > 0) & (q == 0)):
-        return np.inf
-    return float(sum(a * np.log(a / b) for a, b in zip(p, q, strict=True) if a > 0))
-
-
-@pytest.mark.parametrize("levels", [2, 8, 128])
-def test_divergences_are_those_of_their_definition(levels: int) -> None:
-    sample = np.random.default_rng(levels).laplace(size=3000)
-    counts = np.histogram(np.abs(sample), bins=2048)[0].astype(float)
-    found = _divergences(counts, levels)
-    assert len(found) == 2049 - levels
-    for end in (levels + 40, 300, 301, 777, 1500, 2047, 2048):
-        wanted = naive_divergence(counts, end, levels)
-        assert found[end - levels] == pytest.approx(wanted, abs=1e-9)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -128,8 +100,8 @@ def test_entropy_of_a_symmetric_grid_has_a_sign_in_every_channel_or_in_none() ->
     _, with_sign = estimate(x, "entropy", 4, 0, "symmetric")
     _, alone = estimate(x[:1], "entropy", 4, 0, "symmetric")
     size = x[0].numpy()
-    assert with_sign[0].item() == np.float32(_entropy_threshold(size, 8))
-    assert alone.item() == np.float32(_entropy_threshold(size, 16))
+    assert with_sign[0].item() == np.float32(entropy_threshold(size, 8))
+    assert alone.item() == np.float32(entropy_threshold(size, 16))
 
 
 def test_entropy_ignores_a_rare_tail_and_keeps_a_uniform_one() -> None:

@@ -1,0 +1,41 @@
+"""Activation quantizers in a network, with the ranges of calibration images."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import BenchError, NotApplicable
+from models.quantize.activation import ActivationQuantizer, attach, channel_axis, sites_of
+from models.quantize.spec import FLOAT_BITS, QuantSpec
+
+
+def calibrated(
+    network: nn.Module, spec: QuantSpec, special: Mapping[str, int], images: Tensor
+) -> dict[str, ActivationQuantizer]:
+    """Put activation quantizers into `network` and return them, with the ranges of `images`.
+
+    special: the bits of the first and the last layer.
+    """
+    names = sites_of(network, spec.sites)
+    if not names and spec.a_bits != FLOAT_BITS:
+        raise NotApplicable(f"quant.sites={spec.sites}: the network has no such place")
+    bits = {name: special.get(name, spec.a_bits) for name in names}
+    modules = dict(network.named_modules())
+    quantizers = {
+        name: ActivationQuantizer(
+            b, spec.a_scheme, spec.a_granularity, spec.a_range, channel_axis(modules[name])
+        ).to(images.device)
+        for name, b in bits.items()
+        if b != FLOAT_BITS
+    }
+    if quantizers:
+        attach(network, spec.sites, quantizers)
+        network(images)
+    for name, quantizer in quantizers.items():
+        quantizer.freeze()
+        if not bool(torch.isfinite(quantizer.high - quantizer.low).all()):
+            raise BenchError(
+                f"the activation range of {name!r} is not finite; look at the calibration images"
+            )
+    return quantizers
