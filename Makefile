@@ -7,7 +7,7 @@ OUT ?= outputs/speed
 # Processes of `make test`: auto is as many as there are cores for it; each takes 1.5 GB of memory.
 WORKERS ?= auto
 
-.PHONY: demo bench bench-gpu test test-slow test-browser test-compiler test-slurm test-ray lint clean \
+.PHONY: demo bench bench-gpu test test-faults test-slow test-browser test-compiler test-slurm test-ray lint clean \
 	quick-lint
 
 demo: .venv/installed
@@ -30,6 +30,10 @@ test: .venv/installed quick-lint
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal; tests=$$?; \
 	wait $$mypy; typed=$$?; \
 	echo "$(BIN)/mypy"; cat $$types; exit $$((tests ? tests : typed))
+
+# Processes that are killed, hang or share work, disks that are full, files that are damaged.
+test-faults: .venv/installed
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'faults and not slow'
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow

@@ -137,6 +137,7 @@ def cells(make_config: Callable[..., Config]) -> list[Config]:
     ]  # fmt: skip
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("write", "sealed"), [(raw, False), (in_its_own_format, True)])
 def test_no_cache_and_no_result_runs_code(
     write: Writer, sealed: bool, make_config: Callable[..., Config], outputs: Path, sprung: Path

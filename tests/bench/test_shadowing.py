@@ -122,6 +122,7 @@ def other(tmp_path: Path) -> Place:
     return Place(folder, "methods", "models")
 
 
+@pytest.mark.faults
 def test_every_command_works_beside_them(place: Place) -> None:
     id = next(iter(records(place.folder / "outputs")))
     one = " ".join(ONE)
@@ -181,6 +182,7 @@ def test_a_module_that_is_imported_already_is_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.faults
 def test_what_this_project_hides_of_a_users_is_named(tmp_path: Path) -> None:
     """A package `models` of their own, as a network and as what their network imports."""
     place = Place(tmp_path)
@@ -225,6 +227,7 @@ def test_jobs_of_a_launcher_find_this_project_and_a_users_network(place: Place) 
     assert out.splitlines()[-1] == "2 cells: 2 done"
 
 
+@pytest.mark.faults
 def test_the_guard_of_a_time_limit_works_beside_them(
     place: Place, tmp_path: Path, make_result: Callable[..., Result]
 ) -> None:
@@ -238,6 +241,7 @@ def test_the_guard_of_a_time_limit_works_beside_them(
     assert [record["status"] for record in records(tmp_path).values()] == ["failed"]
 
 
+@pytest.mark.faults
 def test_uploads_work_beside_them(place: Place, tmp_path: Path) -> None:
     """With a package instead of W&B's that puts its mark on each run."""
     (tmp_path / "wandb" / "cli").mkdir(parents=True)

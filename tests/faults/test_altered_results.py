@@ -12,6 +12,8 @@ from bench.cells.correctness import save_correctness
 from bench.cells.store import Store
 from tests.bench.conftest import FAST, Finished, records
 
+pytestmark = pytest.mark.faults
+
 Bench = Callable[..., Finished]
 
 

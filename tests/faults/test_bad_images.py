@@ -16,6 +16,8 @@ from tests.bench.cells_of import plan, request_id, run_cell
 from tests.bench.conftest import Finished
 from tests.bench.data.images import preprocessing, write_image, write_tree
 
+pytestmark = pytest.mark.faults
+
 Make = Callable[..., Config]
 BAD = ("b/001.png", "b/003.png")
 

@@ -15,6 +15,8 @@ from tests.bench.conftest import Finished, records
 from tests.bench.training.test_cache import SMALL
 from tests.faults.damage import EVERY, Damage, flip
 
+pytestmark = pytest.mark.faults
+
 Make = Callable[..., Config]
 ZEROQ = {"name": "zeroq", "images": 4, "iterations": 2}
 MIXED = {"w_bits": "mixed", "a_bits": 8, "w_candidates": [2, 8], "mean_bits": 4}

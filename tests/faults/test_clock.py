@@ -17,6 +17,8 @@ from tests.bench.conftest import FAST, assert_nothing_partial, records
 from tests.bench.data.images import preprocessing
 from tests.processes import Process
 
+pytestmark = pytest.mark.faults
+
 Make = Callable[..., Config]
 DAY = 86_400.0
 

@@ -9,6 +9,8 @@ from tests.bench.conftest import FAST, Finished, assert_nothing_partial, records
 from tests.faults.places import mounted
 from tests.processes import Process
 
+pytestmark = pytest.mark.faults
+
 Bench = Callable[..., Finished]
 LINE = ("method=gaussian", "tracking=none", "data.limit=50", "quant.w_bits=8,4")
 

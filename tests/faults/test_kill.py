@@ -16,6 +16,8 @@ from tests.bench.conftest import (
     start_bench,
 )
 
+pytestmark = pytest.mark.faults
+
 
 def journals(outputs: Path) -> list[Path]:
     return sorted((outputs / "sweeps").glob("*/jobs-*.jsonl"))

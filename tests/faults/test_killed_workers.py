@@ -16,6 +16,8 @@ from tests.bench.conftest import assert_nothing_partial, records, start_bench
 from tests.processes import Process
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.faults
+
 LINE = ("run", "-m", "tracking=none", "data.limit=200", "method=gaussian,real", "seed=0,1,2",
         "quant.w_bits=8,4")  # fmt: skip
 CELLS = 12

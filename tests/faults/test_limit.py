@@ -32,6 +32,8 @@ from tests.bench.cells_of import run_cell
 from tests.bench.conftest import Finished, assert_nothing_partial, records
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.faults
+
 Make = Callable[..., Config]
 
 # A method of a user's own. Locking a mutex twice waits for ever, and no signal ends that; through

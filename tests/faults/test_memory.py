@@ -7,6 +7,8 @@ import pytest
 
 from tests.processes import Process
 
+pytestmark = pytest.mark.faults
+
 # Images are read, and the network is made, before memory is limited to 150 MB more: 64 images of
 # 256 px take 50 MB as numbers, and 256 of them 200 MB.
 _PROGRAM = """

@@ -15,6 +15,8 @@ import pytest
 from tests.bench.conftest import Finished, assert_nothing_partial, assert_runs_agree, records
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.faults
+
 KEY = "feedface" * 5
 IN_A_HEADER = base64.b64encode(f"api:{KEY}".encode())
 

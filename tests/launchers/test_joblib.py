@@ -4,10 +4,14 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.bench.conftest import FAST, records
 from tests.bench.test_shadowing import NETWORK, Place
 from tests.launchers.sweeps import Sweep, entries
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.faults
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 

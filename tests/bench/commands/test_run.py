@@ -381,7 +381,7 @@ def test_options_by_glob(bench_main: Bench, outputs: Path, tmp_path: Path) -> No
     assert nothing == (2, "", said)
 
 
-@pytest.mark.parametrize("name", ["epoch=9", "2024", "run#1", "[a](b)", "it's", "größe", "a,b c"])
+@pytest.mark.parametrize("name", ["epoch=9", "2024", "run#1[a](b)", "it's größe", "a,b c"])
 def test_a_folder_of_any_name(bench_main: Bench, workplace: Path, name: str) -> None:
     outputs = workplace / name
     place = f"paths.outputs='{name}'" if "," in name else f"paths.outputs={name}"
@@ -515,6 +515,7 @@ def test_a_reader_that_went_away(
     assert (helped.status, helped.err) == (0, "")
 
 
+@pytest.mark.faults
 def test_two_processes_share_a_sweep(outputs: Path, workplace: Path) -> None:
     line = (
         "run", "-m", "method=gaussian,real", "quant.w_bits=8,4", "data.limit=50",

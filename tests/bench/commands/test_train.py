@@ -12,6 +12,7 @@ from tests.bench.data.images import write_tree
 Bench = Callable[..., Finished]
 
 
+@pytest.mark.slow
 def test_one_epoch_gives_weights_that_run(
     bench_main: Bench, outputs: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

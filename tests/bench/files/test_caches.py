@@ -189,6 +189,7 @@ def test_a_kill_while_removing_leaves_nothing_that_passes_for_whole(
     assert entries(cache) == []
 
 
+@pytest.mark.faults
 def test_cells_lock_what_is_counted_here_and_make_it_again(
     make_fast: MakeConfig, outputs: Path
 ) -> None:

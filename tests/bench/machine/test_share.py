@@ -87,6 +87,7 @@ def taken(process: "subprocess.Popen[str]") -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.faults
 def test_each_process_has_a_gpu_until_it_is_killed(tmp_path: Path) -> None:
     env = {"TMPDIR": str(tmp_path)}
     started = [holder(**env)]

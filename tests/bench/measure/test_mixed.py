@@ -64,6 +64,7 @@ def test_sensitivities_are_measured_once_for_every_budget(
     assert len(measured) == 22
 
 
+@pytest.mark.faults
 def test_what_a_killed_process_measured_is_not_measured_again(
     make_fast: MakeConfig, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

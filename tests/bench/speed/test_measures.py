@@ -85,6 +85,7 @@ def test_steps(place: Workplace) -> None:
     assert distillation._BF16_AT_LEAST == {"efficientnet_lite0": 1.5}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_no_time")
 def test_training(place: Workplace) -> None:
     several, choice = training.of_network("resnet20", place)
@@ -113,6 +114,7 @@ def test_rounding(place: Workplace) -> None:
     assert min(s.seconds for r in (codebooks, runs) for s in (r.above, r.below)) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_no_time")
 def test_threads_that_wait(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     work = waiting.Work("resnet20", 1, backward=True)
@@ -127,6 +129,7 @@ def test_threads_that_wait(place: Workplace, monkeypatch: pytest.MonkeyPatch) ->
     assert idle.details["GOMP_SPINCOUNT"] == "10000"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_in_no_time")
 def test_evaluation(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "BACKEND", "eager")

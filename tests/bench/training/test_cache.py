@@ -164,6 +164,7 @@ def assert_same_training(one: Path, other: Path) -> None:
     assert (one / "history.json").read_bytes() == (other / "history.json").read_bytes()
 
 
+@pytest.mark.faults
 def test_a_killed_training_ends_with_the_same_weights(
     tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ COQUANT = (
 )
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("overrides", "norm", "tolerance"),
     [
