@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from models.quantize.mixed import check_search
 from models.quantize.network import QuantizedNetwork, quantize
 from models.quantize.spec import QuantSpec
 
@@ -76,6 +77,8 @@ class Method(ABC):
 
     version: raise it when a change of the code changes the method's numbers; it is part of a
         cell's identity.
+    chooses_bits: whether the method chooses the bits that a cell leaves open (`mixed`); where it
+        does not, the search of `models.quantize.mixed` does, on the images of `calibrate`.
     needs_real_images: whether the method sees training images. One that does not is data-free,
         and reaching for them raises.
     cached: whether the images cost enough to be kept on disk for all the bit-widths.
@@ -86,6 +89,7 @@ class Method(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     needs_real_images: ClassVar[bool] = False
+    chooses_bits: ClassVar[bool] = False
     cached: ClassVar[bool] = False
     heeds_precision: ClassVar[bool] = False
     bibtex: ClassVar[str] = ""
@@ -95,6 +99,11 @@ class Method(ABC):
     def __post_init__(self) -> None:
         if self.images < 1:
             raise ValueError(f"images={self.images}; give at least 1")
+
+    def check(self, spec: QuantSpec) -> None:
+        """Raise BenchError unless there can be a cell of the method at `spec`."""
+        if spec.is_mixed:
+            check_search(spec)
 
     def not_applicable(self, network: nn.Module) -> str | None:
         """Return why the method has no meaning for `network`, or None when it has one."""

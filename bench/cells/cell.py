@@ -126,6 +126,7 @@ def plan(request: Request, listings: Listings) -> Cell:
     Raises BenchError for what does not exist.
     """
     method = make_method(request.effective.method)
+    method.check(request.effective.quant)
     data, cache = request.effective.data, request.config.paths.outputs / "cache"
     cell = Cell(
         request=request,
@@ -150,7 +151,6 @@ def _check_training(cell: Cell) -> None:
             "with method.init=scratch"
         )
     if isinstance(method, TrainedMethod) and cell.calibration is not None:
-        method.check(cell.spec)
         check_training(
             cell.calibration, cell.listing, cell.entry.classes, method.schedule.batch_size
         )

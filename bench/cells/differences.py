@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.cells.result import Result
+from models.quantize.spec import OF_BUDGET
 
 Values = Mapping[str, Any]
 """What is typed for a cell: values by their keys, such as `quant.w_bits`."""
@@ -68,7 +69,9 @@ def recorded_values(result: Result) -> dict[str, Any]:
     if result.method == "float":  # which has none
         quantizer = {}
     method = {k: v for k, v in recipe.method.items() if k not in ("name", "version")}
-    values |= dict(leaves(quantizer, "method.qat." if trains else "quant."))
+    of_cell = {k: v for k, v in quantizer.items() if k in OF_BUDGET or not trains}
+    of_training = {k: v for k, v in quantizer.items() if k not in of_cell}
+    values |= dict(leaves(of_cell, "quant.")) | dict(leaves(of_training, "method.qat."))
     return values | dict(leaves(method, "method."))
 
 
@@ -91,8 +94,7 @@ def beside_label(result: Result, typed: Iterable[str]) -> list[str]:
         "quant": result.bits.lower().replace("/", ""),
         "quant.w_bits": str(result.w_bits),
         "quant.a_bits": str(result.a_bits),
-        "quant.size_mb": _text(quantizer.get("size_mb")),
-        "quant.mean_bits": _text(quantizer.get("mean_bits")),
+        **{f"quant.{name}": _text(quantizer.get(name)) for name in OF_BUDGET},
         "seed": str(result.seed),
     }
     pairs = [(word, *word.partition("=")) for word in typed]
@@ -103,6 +105,8 @@ def _text(value: Any) -> str:
     """Return a value as it is typed."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}: {_text(each)}' for key, each in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_text, value))}]"
     if isinstance(value, float) and value.is_integer():

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from methods.identity import identifying
 from models.quantize.rounding.registry import PREFIX, parameters
-from models.quantize.spec import OF_MIXED
+from models.quantize.spec import OF_BUDGET, written
 
 if TYPE_CHECKING:  # what reads results needs neither images nor methods
     from bench.cells.cell import Cell
@@ -75,8 +75,14 @@ class Recipe(_Part):
     quantizer: dict[str, Any] = Field(
         default_factory=dict, description="Values of QuantSpec, or of QatSpec for a training."
     )
-    weight_bits: dict[str, int] | None = Field(
-        default=None, description="Of each layer by name, where they were chosen."
+    weight_bits: dict[str, int | float] | None = Field(
+        default=None,
+        description="Of each layer by name, where they were chosen: the mean of its output "
+        "channels.",
+    )
+    input_bits: dict[str, int] | None = Field(
+        default=None,
+        description="Of the quantizer at each place by its name, where they were chosen.",
     )
     batchnorm: str | None = Field(
         default=None, description="Whether it was folded, and its precision."
@@ -104,14 +110,16 @@ class Observations:
     images: how many calibration images there were.
     indices: which images of the training side they are, for a method that uses real ones.
     weights_sha256: of the weights that were loaded; None for a network trained from scratch.
-    weight_bits: of each layer, by name, where they were chosen.
+    weight_bits, input_bits: of each layer, and of each quantizer of activations, by name, where
+        they were chosen.
     evaluated, calibrated: what could be decoded of the two sides; None where all is taken to be.
     """
 
     images: int | None = None
     indices: Sequence[int] = ()
     weights_sha256: str | None = None
-    weight_bits: Mapping[str, int] | None = None
+    weight_bits: Mapping[str, int | float] | None = None
+    input_bits: Mapping[str, int] | None = None
     evaluated: "Listing | None" = None
     calibrated: "Listing | None" = None
 
@@ -130,6 +138,8 @@ def recipe_of(cell: "Cell", observed: Observations | None = None) -> Recipe:
     special: dict[str, Any] = {}
     if observed.weight_bits:
         special["weight_bits"] = dict(observed.weight_bits)
+    if observed.input_bits:
+        special["input_bits"] = dict(observed.input_bits)
     if cell.precision == "tf32":
         special["matrix_products"] = cell.precision
     return Recipe(
@@ -168,10 +178,9 @@ _LATER = ("equalise", "weight_correction", "bias_correction", "reestimate_batchn
 def _quantizer(cell: "Cell") -> dict[str, Any]:
     if _trains(cell):
         qat = identifying(asdict(cell.method))["qat"]
-        return {"w_bits": cell.spec.w_bits, "a_bits": cell.spec.a_bits, **qat}
-    values = cell.spec.as_dict()
-    if not cell.spec.is_mixed:
-        values = {key: value for key, value in values.items() if key not in OF_MIXED}
+        budget = {k: v for k, v in written(cell.spec).items() if k in OF_BUDGET and v is not None}
+        return {"w_bits": cell.spec.w_bits, "a_bits": cell.spec.a_bits, **budget, **qat}
+    values = written(cell.spec)
     for key in _LATER:
         if values[key] in ("none", False):  # as before there was a choice
             del values[key]

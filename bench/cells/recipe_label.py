@@ -7,7 +7,7 @@ from typing import Any
 from bench.cells.result import Result
 from bench.config.compose import Configs
 from bench.config.files import options
-from models.quantize.spec import MIXED
+from models.quantize.spec import MIXED, OF_MIXED
 
 Presets = Mapping[str, Mapping[str, Any]]
 """Quantizers by the name of their recipe, first the one that `bench run` takes by itself."""
@@ -15,7 +15,7 @@ Presets = Mapping[str, Mapping[str, Any]]
 OF_ITS_METHOD = "of its method"
 """Stands for the recipe of a cell whose quantizer is no preset's: its method trained with it."""
 
-BITS = ("w_bits", "a_bits", "w_candidates", "size_mb", "mean_bits")
+BITS = ("w_bits", "a_bits", *OF_MIXED)
 """Keys of a quantizer that `quant=` sets, and no recipe does."""
 
 _FIRST = "zeroq_release"
@@ -60,7 +60,7 @@ def recipe_label(result: Result, recipes: Presets) -> str:
     words = []
     quantizer = result.recipe.quantizer
     if result.method != "float" and quantizer:
-        words += _quantizer_words(quantizer, result.w_bits == MIXED, recipes)
+        words += _quantizer_words(quantizer, MIXED in (result.w_bits, result.a_bits), recipes)
     if (products := result.recipe.matrix_products) is not None:
         words.append(f"matrix_products {products}")
     return ", ".join(words)
@@ -70,9 +70,10 @@ def _quantizer_words(quantizer: Mapping[str, Any], is_mixed: bool, recipes: Pres
     if is_trained(quantizer, recipes):
         return [OF_ITS_METHOD]
     name, rest = nearest_preset(quantizer, recipes)
-    candidates = quantizer.get("w_candidates")
-    if is_mixed and candidates not in (None, composition("quant=mixed")["quant"]["w_candidates"]):
-        rest["w_candidates"] = candidates
+    for key in ("w_candidates", "a_candidates"):
+        candidates = quantizer.get(key)
+        if is_mixed and candidates not in (None, composition("quant=mixed")["quant"][key]):
+            rest[key] = candidates
     return [name, *(f"{key} {in_words(value)}" for key, value in rest.items())]
 
 

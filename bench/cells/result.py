@@ -9,9 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from bench.cells.migrations import SCHEMA_VERSION
 from bench.cells.recipe import Recipe
-from models.quantize.spec import w_label
+from models.quantize.budget import limits_of
+from models.quantize.spec import bits_label
 
 Percent = float
+
+COSTS = (
+    *("size_mb", "mean_bits", "activations_mb", "largest_activation_mb", "mean_activation_bits"),
+    *("macs", "mac_bits", "bops", "bops_percent", "bops_with_additions"),
+)
+"""Fields of `Result` that say what the network costs."""
 
 
 class Result(BaseModel):
@@ -37,7 +44,9 @@ class Result(BaseModel):
     w_bits: int | Literal["mixed"] = Field(
         description="2..16, or 32 for float; mixed: chosen layer by layer, see recipe.weight_bits."
     )
-    a_bits: int = Field(description="2..16, or 32 for float.")
+    a_bits: int | Literal["mixed"] = Field(
+        description="2..16, or 32 for float; mixed: chosen place by place, see recipe.input_bits."
+    )
     seed: int
     group: str = Field(description="Experiment the cell was first measured for.")
 
@@ -65,13 +74,19 @@ class Result(BaseModel):
         description="Convolution and linear weights at their bits, in MiB; what stays float "
         "(biases, BatchNorm) is not counted.",
     )
+    mean_bits: float | None = Field(
+        None,
+        description="Of a convolution or linear weight: size_mb over their number. Null of results "
+        "from before it was said.",
+    )
     activations_mb: float | None = Field(
         None,
         description="What convolutions, linear layers and products of activations read for an "
-        "image, each tensor once, at its bits, in MiB. Null, as the next five, where the bits are "
+        "image, each tensor once, at its bits, in MiB. Null, as the next seven, where the bits are "
         "not known, and of results from before they were counted.",
     )
     largest_activation_mb: float | None = Field(None, description="The largest of these tensors.")
+    mean_activation_bits: float | None = Field(None, description="Of a value in these tensors.")
     macs: int | None = Field(None, description="Multiply-accumulates for an image.")
     mac_bits: int | None = Field(None, description="Sum of macs x bits of the weight.")
     bops: int | None = Field(
@@ -81,6 +96,11 @@ class Result(BaseModel):
         None,
         description="As Bayesian Bits reports them: of the float network's, and with 8 bits for "
         "an image that is not quantized.",
+    )
+    bops_with_additions: int | None = Field(
+        None,
+        description="Bit operations as UNIQ counts them: for each multiply-accumulate also the "
+        "addition in an accumulator of w + a + log2(terms) bits.",
     )
     logit_mse: float | None = Field(
         None,
@@ -144,9 +164,7 @@ class Result(BaseModel):
     @property
     def bits(self) -> str:
         """Short form such as `W4A8`, or with mixed precision `MP4/A8`."""
-        quantizer = self.recipe.quantizer
-        budget = quantizer.get("size_mb"), quantizer.get("mean_bits")
-        return f"{w_label(self.w_bits, *budget)}A{self.a_bits}"
+        return bits_label(self.w_bits, self.a_bits, limits_of(self.recipe.quantizer))
 
 
 def writable(value: Any) -> Any:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from models.errors import BenchError, first_mistake
 from models.paths import expanded
-from models.quantize.spec import OF_MIXED, QuantSpec
+from models.quantize.spec import QuantSpec, written
 from models.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -126,10 +126,7 @@ class Config(_Strict):
 
     @field_serializer("quant")
     def _quantizer_values(self, spec: QuantSpec) -> dict[str, Any]:
-        values = spec.as_dict()
-        if spec.is_mixed:
-            return values
-        return {key: value for key, value in values.items() if key not in OF_MIXED}
+        return written(spec)
 
 
 def read_config(composed: "DictConfig | dict[str, Any]") -> Config:

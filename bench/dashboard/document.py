@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells.recipe_label import presets, recipe_label
-from bench.cells.result import Result
+from bench.cells.result import COSTS, Result
 from bench.cells.store import Store
 from bench.dashboard.calibrations import calibrations
 from bench.dashboard.configuration import Configuration, read_configuration
@@ -31,8 +31,8 @@ NAMED_IMAGES = 60_000
 _COPIED = (
     *("id", "status", "reason", "traceback", "model", "weights", "weights_sha256", "method"),
     *("data", "bits", "seed", "group", "top1", "top5", "correct", "total", "fp32_top1"),
-    *("fp32_expected", "fp32_id", "size_mb", "calibration_key", "seconds", "peak_memory_bytes"),
-    *("activations_mb", "largest_activation_mb", "macs", "mac_bits", "bops", "bops_percent"),
+    *("fp32_expected", "fp32_id", "calibration_key", "seconds", "peak_memory_bytes"),
+    *COSTS,
     *("logit_mse", "git_sha", "started_at", "w_bits", "a_bits", "left_out", "warnings"),
     *("quantized_weights", "quantized_multiplications", "quantized_inputs"),
 )

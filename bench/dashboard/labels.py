@@ -6,7 +6,6 @@ from typing import Any
 from bench.cells.differences import leaves
 from bench.cells.recipe_label import BITS, Presets, in_words, is_trained
 from bench.cells.result import Result
-from models.quantize.spec import MIXED
 
 
 def method_labels(
@@ -51,10 +50,14 @@ def _varying(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def bits_order(result: Result) -> float:
     """Return the mean of weight and activation bits: few bits come first."""
-    weights: float
-    if result.w_bits == MIXED:
-        layers = list((result.recipe.weight_bits or {}).values()) or [8]
-        weights = result.recipe.quantizer.get("mean_bits") or sum(layers) / len(layers)
-    else:
-        weights = result.w_bits
-    return (weights + result.a_bits) / 2
+    recipe = result.recipe
+    asked = recipe.quantizer.get("mean_bits")
+    weights = _mean(result.w_bits, recipe.weight_bits) if asked is None else asked
+    return (weights + _mean(result.a_bits, recipe.input_bits)) / 2
+
+
+def _mean(bits: int | str, chosen: Mapping[str, float] | None) -> float:
+    if isinstance(bits, int):
+        return bits
+    each = list((chosen or {}).values()) or [8]
+    return sum(each) / len(each)

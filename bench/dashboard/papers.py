@@ -6,7 +6,7 @@ from typing import Any
 from bench.cells.result import Result
 from bench.papers.protocol import IMAGES, protocol_differences
 from bench.papers.published import Published, printable
-from models.quantize.spec import w_label
+from models.quantize.spec import bits_label
 
 _NEEDED = {"quantizer", "method", "calibration"}
 
@@ -65,4 +65,4 @@ def _bits(number: Published) -> str | None:
     size = number.recipe.get("size_mb")
     if number.w_bits is None or number.a_bits is None or (number.w_bits == "mixed" and not size):
         return None
-    return f"{w_label(number.w_bits, size, None)}A{number.a_bits}"
+    return bits_label(number.w_bits, number.a_bits, {"size_mb": size} if size else {})

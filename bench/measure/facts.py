@@ -54,6 +54,7 @@ def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "ci_low": low,
         "ci_high": high,
         "size_mb": measured.size_mb,
+        "mean_bits": measured.mean_bits,
         "logit_mse": measured.logit_mse,
         "warnings": measured.warnings,
         "weights_sha256": observations.weights_sha256,

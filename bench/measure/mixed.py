@@ -16,18 +16,24 @@ from bench.files.entry import CacheEntry
 from bench.files.whole import write_whole
 from bench.plots.mixed import MIXED_PLOT, plot_mixed
 from methods.base import Progress
+from models.quantize.budget import OF_WEIGHTS
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
 
 # Of a quantizer: what the sensitivity of a layer depends on.
 _OF_WEIGHTS = ("w_scheme", "w_granularity", "w_range", "w_candidates", "fold")
 
 
-def budget_of(cell: Cell, network: nn.Module) -> Budget | None:
-    """Return the budget of a cell with mixed precision; None for another cell.
+def is_searched(cell: Cell) -> bool:
+    """Return whether the bits of `cell` are chosen by the search and not by its method."""
+    return cell.spec.is_mixed and not cell.method.chooses_bits
 
-    Raises BenchError when the budget cannot be met.
+
+def budget_of(cell: Cell, network: nn.Module) -> Budget | None:
+    """Return the budget of a cell whose bits the search chooses; None for another cell.
+
+    Raises BenchError when the budget cannot be met, and when everything meets it.
     """
-    if not cell.spec.is_mixed:
+    if not is_searched(cell):
         return None
     return budget(network, cell.spec, blank_image(cell, network))
 
@@ -88,7 +94,8 @@ def choose(
         {"layer": name, "bits": bits, "sensitivity": sensitivities.get(name)}
         for name, bits in assignment.bits.items()
     ]
-    return assignment, {"budget": asdict(limit), **asdict(assignment), "layers": layers}
+    about = {"budget": asdict(limit), **asdict(assignment), "layers": layers}
+    return assignment, about if limit.name in OF_WEIGHTS else about | {"axis": limit.name}
 
 
 def save_mixed(folder: Path, choice: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ from models.quantize.cost import Cost, cost
 from models.quantize.counting import count, weights_at
 from models.quantize.coverage import Coverage, check_coverage, coverage
 from models.quantize.fuse import fuse_relus
-from models.quantize.mixed import MIB_BITS, Budget, uniform_size_mb
+from models.quantize.mixed import MIB_BITS, Budget, mean_bits, uniform_size_mb
 from models.quantize.network import QuantizedNetwork
 from models.quantize.spec import FLOAT_BITS
 
@@ -50,7 +50,7 @@ class Measurement(NamedTuple):
     outputs: of the network, for an image.
     coverage: what of the network is quantized; None of a float one, and where it is not known.
     cost: None where it is not known.
-    size_mb: of the quantized weights, in MiB.
+    size_mb: of the quantized weights, in MiB. mean_bits: of one of them.
     logit_mse: against the float network; None of a float one.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
@@ -63,6 +63,7 @@ class Measurement(NamedTuple):
     coverage: Coverage | None
     cost: Cost | None
     size_mb: float
+    mean_bits: float | None
     logit_mse: float | None
     mixed: dict[str, Any] | None
     training: dict[str, Any] | None
@@ -108,7 +109,7 @@ class _Phases:
             check_outputs(cell.listing, shown.outputs)
             limit = budget_of(cell, network)  # what cannot be met fails before any long work
             blank = blank_image(cell, network)
-            size = 0.0 if limit else uniform_size_mb(network, cell.spec, blank)
+            size = 0.0 if cell.spec.is_mixed else uniform_size_mb(network, cell.spec, blank)
             price = _float_cost(network, blank) if cell.spec.is_float else None
         images, training_images = self.decode()
         quantized, source = _Quantized(network, size, price), None
@@ -140,6 +141,7 @@ class _Phases:
             indices=source.indices if source else (),
             weights_sha256=sha256,
             weight_bits=quantized.mixed and quantized.mixed["bits"],
+            input_bits=quantized.mixed and quantized.mixed.get("input_bits"),
             evaluated=images.listing,
             calibrated=training_images.listing if training_images else None,
         )
@@ -154,6 +156,7 @@ class _Phases:
             coverage=quantized.coverage,
             cost=quantized.cost,
             size_mb=quantized.size_mb,
+            mean_bits=mean_bits(network, quantized.size_mb),
             logit_mse=moved,
             mixed=quantized.mixed,
             training=quantized.training,

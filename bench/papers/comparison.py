@@ -16,6 +16,7 @@ from bench.statistics.intervals import mean_and_spread
 from bench.tables.delta import REFERENCE, delta_b
 from methods.registry import METHODS
 from models.errors import BenchError
+from models.quantize.budget import limits_of
 from models.quantize.spec import MIXED, w_label
 
 FLOAT = "float"
@@ -95,7 +96,7 @@ def _bits(published: Published) -> dict[str, Any]:
     """Return the bits that are stated, as a cell's columns have them."""
     bits: dict[str, Any] = {"w_bits": published.w_bits, "a_bits": published.a_bits}
     if published.w_bits == MIXED:
-        bits["w_bits"] = w_label(MIXED, published.recipe.get("size_mb"), None).rstrip("/")
+        bits["w_bits"] = w_label(MIXED, limits_of(published.recipe)).rstrip("/")
     return {key: value for key, value in bits.items() if value is not None}
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from bench.cells.result import Result
 from bench.papers.published import Published
 from methods.identity import LATER
-from models.quantize.spec import FLOAT_BITS
+from models.quantize.spec import FLOAT_BITS, OF_BUDGET
 
 IMAGES = {"imagenet": 50_000, "cifar10": 10_000, "cifar100": 10_000}
 """How many images the evaluation sets of the papers have."""
@@ -22,7 +22,7 @@ _TERMS = {"label": "label_weight", "image_prior": "prior_weight"}
 # Of a table's row, not of how a number is made.
 _NO_RECIPE = ("size_mb", "seeds")
 # The bits, and what follows from others.
-_NOT_REQUIRED = ("w_bits", "a_bits", "size_mb", "mean_bits")
+_NOT_REQUIRED = ("w_bits", "a_bits", *OF_BUDGET)
 
 
 class Differences(NamedTuple):

@@ -20,7 +20,7 @@ class Planned(NamedTuple):
     id: str
     name: str
     kind: str
-    bits: tuple[int | str, int]
+    bits: tuple[int | str, int | str]
     shared: Mapping[str, Hashable]
 
 
@@ -108,7 +108,7 @@ def _seconds_alone(result: Result, phases: Iterable[str]) -> float:
     return seconds["total"] - sum(seconds.get(phase, 0.0) for phase in ("float", *phases))
 
 
-def _bits(result: Result) -> tuple[int | str, int]:
+def _bits(result: Result) -> tuple[int | str, int | str]:
     return result.w_bits, result.a_bits
 
 

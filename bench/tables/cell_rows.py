@@ -1,6 +1,6 @@
 """One row a cell: of those an experiment asks for, with their results, or of results alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,19 @@ import pandas as pd
 from bench.cells.differences import leaves, recorded_values
 from bench.cells.lookup import find_results
 from bench.cells.request import Request, reported_name
-from bench.cells.result import Result
+from bench.cells.result import COSTS, Result
 from bench.config.experiments import run_command
 from bench.config.schema import Config
-from models.quantize.spec import MIXED, w_label
+from models.quantize.budget import limits_of
+from models.quantize.spec import MIXED, OF_BUDGET, w_label
 
 _MEASURED = (
     *("id", "reason", "top1", "top5", "ci_low", "ci_high", "correct", "total", "classes"),
-    *("fp32_top1", "fp32_expected", "weights_sha256", "size_mb", "logit_mse"),
-    *("activations_mb", "largest_activation_mb", "macs", "mac_bits", "bops", "bops_percent"),
+    *("fp32_top1", "fp32_expected", "weights_sha256", "logit_mse"),
+    *COSTS,
 )
 _SECONDS = "quantize_seconds"
+_BUDGET = tuple(f"quant.{key}" for key in OF_BUDGET)
 
 _ELSEWHERE = ("name", "label", "root")  # in the columns `method` and `data`, or no part of a cell
 
@@ -59,10 +61,10 @@ def recorded_rows(results: Sequence[Result]) -> pd.DataFrame:
     ordered = sorted(results, key=lambda result: (result.started_at, result.id))
     for result in {result.request_id: result for result in ordered}.values():
         values = recorded_values(result)
-        budget = {key: values.pop(f"quant.{key}", None) for key in ("size_mb", "mean_bits")}
+        values = {k: v for k, v in values.items() if not k.startswith(_BUDGET)}
         values |= {
             "weights": values.pop("model.weights"),
-            "w_bits": _w_text({"w_bits": values.pop("quant.w_bits"), **budget}),
+            "w_bits": _w_text(values.pop("quant.w_bits"), result.recipe.quantizer),
             "a_bits": values.pop("quant.a_bits"),
         }
         row = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
@@ -90,22 +92,21 @@ def _request_values(config: Config) -> dict[str, Any]:
         "weights": config.model.weights,
         "data": reported_name(config.data),
         "method": config.method["name"],
-        "w_bits": _w_text(quant),
+        "w_bits": _w_text(quant.pop("w_bits"), quant),
         "a_bits": quant.pop("a_bits"),
         "seed": config.seed,
         "runtime.precision": config.runtime.precision,
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):
-        rest = {key: value for key, value in values.items() if key not in _ELSEWHERE}
+        rest = {key: value for key, value in values.items() if key not in (*_ELSEWHERE, *OF_BUDGET)}
         pairs = leaves(rest, f"{group}.")
         row |= {key: tuple(value) if isinstance(value, list) else value for key, value in pairs}
     return row
 
 
-def _w_text(quant: dict[str, Any]) -> int | str:
-    """Take the weight bits out of `quant`, and the budget that mixed ones are chosen under."""
-    bits, size, mean = (quant.pop(key) for key in ("w_bits", "size_mb", "mean_bits"))
-    return w_label(bits, size, mean).rstrip("/") if bits == MIXED else bits
+def _w_text(bits: int | str, quantizer: Mapping[str, Any]) -> int | str:
+    """Return weight bits; of mixed ones, the budget that they are chosen under."""
+    return w_label(bits, limits_of(quantizer)).rstrip("/") if bits == MIXED else bits
 
 
 def _result_values(result: Result | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.cells.result import Result
 from bench.statistics.intervals import wilson_interval
-from models.quantize.spec import FLOAT_BITS
+from models.quantize.spec import FLOAT_BITS, OF_BUDGET
 
 _METHOD_WORDS = ("name", "version")
 _MANY = 5
@@ -70,7 +70,7 @@ def _warnings(results: Sequence[Result]) -> list[str]:
 
 def _recipe_lines(result: Result) -> list[str]:
     recipe, weights = result.recipe, result.recipe.weights
-    elsewhere = ("w_bits", "a_bits", "fold", "size_mb", "mean_bits")
+    elsewhere = ("w_bits", "a_bits", "fold", *OF_BUDGET)
     shared = {k: v for k, v in recipe.quantizer.items() if k not in elsewhere and v is not None}
     network = f"{result.model}: {weights.source}" + _sha256(weights.sha256)
     without = [f"{result.data}: {result.left_out:,} images cannot be decoded and are left out"]

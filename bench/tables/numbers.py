@@ -24,12 +24,15 @@ NUMBERS = {
     "top5": Number("top-5", "top-5 in %", ".2f"),
     "logit_mse": Number("logits", "mean squared change of the logits by quantization", ".3g"),
     "size_mb": Number("MiB", "size of the weights in MiB", ".3f"),
+    "mean_bits": Number("bits", "bits of a weight on average", ".2f"),
     "activations_mb": Number("MiB act.", "size of the activations in MiB", ".3f"),
     "largest_activation_mb": Number("MiB max", "size of the largest activation in MiB", ".3f"),
+    "mean_activation_bits": Number("bits act.", "bits of an activation on average", ".2f"),
     "macs": Number("MACs", "multiply-accumulates of an image", ".4g"),
     "mac_bits": Number("MAC bits", "sum of MACs x bits of the weight", ".4g"),
     "bops": Number("BOPs", "bit operations of an image", ".4g"),
     "bops_percent": Number("BOPs, %", "bit operations in % of the float network's", ".3f"),
+    "bops_with_additions": Number("BOPs+", "bit operations with additions (UNIQ)", ".4g"),
     "quantize_seconds": Number("s", "seconds that quantizing takes, without images", ".1f"),
 }
 

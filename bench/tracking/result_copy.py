@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.cells.migrations import migrated
-from bench.cells.result import Result
+from bench.cells.result import COSTS, Result
 from models.errors import BenchError
 
 _NUMBERS = (
     *("status", "reason", "top1", "top5", "correct", "correct_top5", "total", "left_out"),
-    *("classes", "ci_low", "ci_high", "fp32_top1", "fp32_expected", "size_mb"),
-    *("activations_mb", "largest_activation_mb", "macs", "mac_bits", "bops", "bops_percent"),
+    *("classes", "ci_low", "ci_high", "fp32_top1", "fp32_expected"),
+    *COSTS,
     *("logit_mse", "peak_memory_bytes"),
 )
 _AXES = ("model", "weights", "method", "variant", "data", "w_bits", "a_bits", "seed")

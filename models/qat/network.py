@@ -108,10 +108,10 @@ def weights_size_mb(network: nn.Module) -> float:
 def layer_weights(network: nn.Module) -> list[LayerWeight]:
     """Return the weights of all layers as they are used now, with their bits: 32 of float ones."""
     return [
-        LayerWeight(layer.weight, layer.quantized_weight(), layer.bits)
+        LayerWeight(layer.weight, layer.quantized_weight(), layer.bits, name)
         if isinstance(layer, QuantizedLayer)
-        else LayerWeight(layer.weight, layer.weight, FLOAT_BITS)
-        for layer in weighted_layers(network).values()
+        else LayerWeight(layer.weight, layer.weight, FLOAT_BITS, name)
+        for name, layer in weighted_layers(network).items()
     ]
 
 

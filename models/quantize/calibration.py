@@ -15,7 +15,10 @@ def calibrated(
 ) -> dict[str, ActivationQuantizer]:
     """Put activation quantizers into `network` and return them, with the ranges of `images`.
 
-    special: the bits of the first and the last layer.
+    special: the bits of the places that have not those of the spec.
+
+    Raises NotApplicable where there is no place, and BenchError for a place whose bits are open and
+    for a range that is not finite.
     """
     names = sites_of(network, spec.sites)
     if not names and spec.a_bits != FLOAT_BITS:
@@ -24,7 +27,11 @@ def calibrated(
     modules = dict(network.named_modules())
     quantizers = {
         name: ActivationQuantizer(
-            b, spec.a_scheme, spec.a_granularity, spec.a_range, channel_axis(modules[name])
+            _known(name, b),
+            spec.a_scheme,
+            spec.a_granularity,
+            spec.a_range,
+            channel_axis(modules[name]),
         ).to(images.device)
         for name, b in bits.items()
         if b != FLOAT_BITS
@@ -39,3 +46,9 @@ def calibrated(
                 f"the activation range of {name!r} is not finite; look at the calibration images"
             )
     return quantizers
+
+
+def _known(name: str, bits: int | str) -> int:
+    if not isinstance(bits, int):
+        raise BenchError(f"quant.a_bits={bits}: the bits of what {name!r} quantizes are not chosen")
+    return bits

@@ -1,5 +1,7 @@
 """Whether a value of the quantizer is one that it can have."""
 
+from typing import Any
+
 from models.errors import BenchError
 
 FLOAT_BITS = 32
@@ -24,6 +26,11 @@ def check_positive(name: str, value: object) -> None:
     """Raise BenchError unless `value` is a number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise BenchError(f"{name}={value!r}; give a positive number")
+
+
+def whole(value: Any) -> Any:
+    """Return 4 for 4.0; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def check_count(name: str, value: object, least: int = 1) -> None:

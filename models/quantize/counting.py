@@ -38,44 +38,64 @@ _CLAMPS = {aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_}
 _ADDING = {aten.addmm, aten.baddbmm}  # a bias, their first argument, to a product
 
 
+LayerBits = int | float | Sequence[int]
+"""Of the weight of a layer: one number, a mean, or one for each output channel."""
+
+
+def mean_of(bits: LayerBits) -> int | float:
+    """Return the mean over the output channels, an integer where it is one."""
+    if isinstance(bits, Sequence):
+        bits = sum(bits) / len(bits)
+    return int(bits) if float(bits).is_integer() else bits
+
+
 class LayerWeight(NamedTuple):
-    """The weight of a convolution or linear layer, `used` being what it multiplies with."""
+    """The weight of a convolution or linear layer, `used` being what it multiplies with.
+
+    bits: the mean of its output channels.
+    """
 
     parameter: Tensor
     used: Tensor
-    bits: int
+    bits: int | float
+    name: str = ""
 
 
-def weights_at(network: nn.Module, bits: Mapping[str, int]) -> list[LayerWeight]:
+def weights_at(network: nn.Module, bits: Mapping[str, LayerBits]) -> list[LayerWeight]:
     """Return the weights of the layers of `network` that are named in `bits`."""
     layers = weighted_layers(network)
-    return [LayerWeight(layers[n].weight, layers[n].weight, b) for n, b in bits.items()]
+    return [
+        LayerWeight(layers[name].weight, layers[name].weight, mean_of(b), name)
+        for name, b in bits.items()
+    ]
 
 
 class Factor(NamedTuple):
     """What is multiplied: a weight of a convolution or linear layer, or anything else.
 
-    bits: of its values, 32 in float. values: how many it has.
+    bits: of its values, 32 in float, on average where they differ. values: how many it has.
     tensor: one number for each tensor of a pass, the same for what only has another shape.
-    is_image: whether it is the input of the network.
+    is_image: whether it is the input of the network. layer: whose weight it is.
     """
 
     is_weight: bool
-    bits: int
+    bits: int | float
     values: int
     tensor: int
     is_image: bool = False
+    layer: str = ""
 
 
 class Product(NamedTuple):
     """A convolution or a product of matrices; `macs` are its multiply-accumulates.
 
-    place: such as `convolution in 'stem'`.
+    place: such as `convolution in 'stem'`. terms: of the sum that one value of the output is.
     """
 
     place: str
     macs: int
     factors: tuple[Factor, Factor]
+    terms: int = 1
 
 
 class Counts(NamedTuple):
@@ -130,8 +150,8 @@ class _Pass:
         self.quantizers = 0
         self.by_number = {str(number): module for number, module in enumerate(quantizers)}
         self._bits_after = list(quantizers.values())
-        self._weight_bits = {place_of(weight.used): weight.bits for weight in weights}
-        self._copies: dict[int, int] = {}  # bits of what is made of weights, by identity
+        self._weights = {place_of(weight.used): weight for weight in weights}
+        self._copies: dict[int, LayerWeight] = {}  # what is made of weights, by identity
         self._quantized: dict[int, int] = {}  # bits, likewise
         self._same: dict[int, int] = {}  # the identity of what has the same values
         self._image = id(image)
@@ -168,7 +188,8 @@ class _Pass:
             macs = flop_registry[kind](*args, **kwargs, out_val=output) // 2
             first, second = args[1:3] if kind in _ADDING else args[:2]
             factors = self._factor(first), self._factor(second)
-            self.products.append(Product(self._here(kind), macs, factors))
+            terms = macs // max(sum(x.numel() for x in made[:1]), 1)
+            self.products.append(Product(self._here(kind), macs, factors, max(terms, 1)))
         if kind in _MOVED:
             self._same |= {id(x): self._source(given[0]) for x in made}
         if kind in _SAME_VALUES and given:
@@ -180,10 +201,10 @@ class _Pass:
             self.functions |= {id(x): self._here(kind) for x in made}
 
     def _factor(self, x: Tensor) -> Factor:
-        bits = self._bits_of_weight(x)
+        weight = self._weight(x)
         source = self._source(x)
-        if bits is not None:
-            return Factor(True, bits, x.numel(), source)
+        if weight is not None:
+            return Factor(True, weight.bits, x.numel(), source, layer=weight.name)
         bits = self._quantized.get(id(x), FLOAT_BITS)
         return Factor(False, bits, x.numel(), source, source == self._image)
 
@@ -191,15 +212,15 @@ class _Pass:
         return self._same.get(id(x), id(x))
 
     def _hand_on(self, given: Sequence[Tensor], made: Sequence[Tensor]) -> None:
-        bits = self._bits_of_weight(given[0])
-        if bits is not None and len(given) == 1:
-            self._copies |= {id(x): bits for x in made}
+        weight = self._weight(given[0])
+        if weight is not None and len(given) == 1:
+            self._copies |= {id(x): weight for x in made}
         if all(id(x) in self._quantized for x in given):
             widest = max(self._quantized[id(x)] for x in given)
             self._quantized |= {id(x): widest for x in made}
 
-    def _bits_of_weight(self, x: Tensor) -> int | None:
-        return self._copies.get(id(x), self._weight_bits.get(place_of(x)))
+    def _weight(self, x: Tensor) -> LayerWeight | None:
+        return self._copies.get(id(x), self._weights.get(place_of(x)))
 
     def _here(self, kind: Any) -> str:
         name = str(kind).removeprefix("aten.").strip("_")

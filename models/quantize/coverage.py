@@ -51,7 +51,7 @@ def coverage(network: nn.Module, weights: Sequence[LayerWeight], counts: Counts)
     multiplying = max(sum(product.macs for product in counts.products), 1)
     by_weight = of_input = 0
     foreign_macs: Counter[str] = Counter()
-    for place, macs, factors in counts.products:
+    for place, macs, factors, _ in counts.products:
         inputs = [factor for factor in factors if not factor.is_weight]
         by_weight += macs * any(f.is_weight and f.bits < FLOAT_BITS for f in factors)
         of_input += macs * (bool(inputs) and all(f.bits < FLOAT_BITS for f in inputs))

@@ -1,4 +1,8 @@
-"""Mixed precision: the weight bits of each layer, chosen under a budget (ZeroQ, section 3.2)."""
+"""Mixed precision: the weight bits of each layer, chosen under a budget (ZeroQ, section 3.2).
+
+The budget may be of any cost to which every layer adds its own: sizes, as in the paper, or
+operations.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from torch.nn.functional import kl_div
 from models.canonical import canonical_copy
 from models.errors import BenchError
 from models.quantize.activation import weighted_layers
+from models.quantize.budget import OF_PRODUCTS, OF_WEIGHTS
 from models.quantize.fold import fold_batchnorm
 from models.quantize.network import (
     bits_of_weights,
@@ -18,9 +23,10 @@ from models.quantize.network import (
     special_layers,
     weight_formats,
 )
+from models.quantize.prices import prices_of_products
 from models.quantize.ranges import quantize_weight
-from models.quantize.search import Frontier, pareto
-from models.quantize.spec import QuantSpec
+from models.quantize.search import pareto
+from models.quantize.spec import MIXED, QuantSpec
 
 _BATCH = 32
 MIB_BITS = 8 * 2**20
@@ -35,7 +41,8 @@ class Assignment:
 
     bits: of the weights of every convolution and linear layer, by name.
     size_mb: of all those weights, in MiB; cost: sum of the sensitivities of the free layers.
-    frontier: (size_mb, cost) of every choice that no other beats in both, sizes rising.
+    frontier: (price, cost) of every choice that no other beats in both, prices rising; the price
+        is that of the budget, a size in MiB where the budget is `size_mb` or `mean_bits`.
     """
 
     bits: dict[str, int]
@@ -46,17 +53,24 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network's weights may take, and what is open within it.
+    """What a network may cost, and what is open within it.
 
-    free: number of weights of each layer whose bits are to be chosen, by name.
+    name: of the cost. free: what each layer whose bits are to be chosen adds to it at each
+        candidate, by name; a size is in bits.
     fixed: bits of the layers that the spec gives bits of their own, by name.
-    fixed_size, size: of those layers, and of all layers at most, in bits.
+    fixed_price, limit: what all else adds, and what all may come to.
     """
 
-    free: dict[str, int]
+    name: str
+    free: dict[str, dict[int, float]]
     fixed: dict[str, int]
-    fixed_size: int
-    size: float
+    fixed_price: float
+    limit: float
+
+    @property
+    def unit(self) -> int:
+        """How much of the price is one of what is shown: MiB are."""
+        return MIB_BITS if self.name in OF_WEIGHTS else 1
 
 
 def size_mb(network: nn.Module, bits: Mapping[str, int]) -> float:
@@ -70,6 +84,16 @@ def size_mb(network: nn.Module, bits: Mapping[str, int]) -> float:
     return sum(weight.numel() * b for weight, b in of_weights.items()) / MIB_BITS
 
 
+def mean_bits(network: nn.Module, size_mb: float) -> float | None:
+    """Return the bits of a weight where all of them take `size_mb` MiB; None where there is none.
+
+    One that several layers share counts once.
+    """
+    weights = {layer.weight for layer in weighted_layers(network).values()}
+    count = sum(weight.numel() for weight in weights)
+    return size_mb * MIB_BITS / count if count else None
+
+
 def uniform_size_mb(network: nn.Module, spec: QuantSpec, image: Tensor) -> float:
     """Return the size of the weights in MiB where no bits are to be chosen.
 
@@ -80,29 +104,86 @@ def uniform_size_mb(network: nn.Module, spec: QuantSpec, image: Tensor) -> float
     )
 
 
+def free_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> list[str]:
+    """Return the names of the layers that `spec` gives no bits of their own."""
+    fixed = special_layers(network, spec, image)
+    return [name for name in layers_to_quantize(network) if name not in fixed]
+
+
 def budget(network: nn.Module, spec: QuantSpec, image: Tensor) -> Budget:
     """Return the budget that `spec` sets for `network`; image: (1, 3, H, W) normalised input.
 
-    Raises BenchError when even the fewest bits everywhere take more, NotApplicable when there is
-    no layer to quantize.
+    Raises BenchError when even the fewest bits everywhere cost more, or the most bits no more: then
+    there is nothing to choose. Raises NotApplicable when there is no layer to quantize.
     """
-    weights = {name: layer.weight.numel() for name, layer in layers_to_quantize(network).items()}
+    ((name, value),) = spec.limits.items()  # by `check_search`
+    weights = {n: layer.weight.numel() for n, layer in layers_to_quantize(network).items()}
     fixed = special_layers(network, spec, image)
-    free = {name: count for name, count in weights.items() if name not in fixed}
-    fixed_size = sum(weights[name] * bits for name, bits in fixed.items())
-    if spec.size_mb is not None:
-        limit, size = f"size_mb={spec.size_mb}", spec.size_mb * MIB_BITS
+    names = free_layers(network, spec, image)
+    if name in OF_WEIGHTS:
+        unit = MIB_BITS if name == "size_mb" else sum(weights.values())
+        free = {n: {b: float(weights[n] * b) for b in spec.w_candidates} for n in names}
+        fixed_price = float(sum(weights[n] * bits for n, bits in fixed.items()))
+        limit = value * unit
     else:
-        assert spec.mean_bits is not None  # by QuantSpec
-        limit, size = f"mean_bits={spec.mean_bits}", spec.mean_bits * sum(weights.values())
-    least = fixed_size + min(spec.w_candidates) * sum(free.values())
-    if least > size:
+        free, fixed_price = prices_of_products(network, spec, image, names, name)
+        limit = value
+    found = Budget(name, free, fixed, fixed_price, limit)
+    _check_choice(found, spec, value, sum(weights.values()))
+    return found
+
+
+def _check_choice(budget: Budget, spec: QuantSpec, value: float, weights: int) -> None:
+    fewest, most = min(spec.w_candidates), max(spec.w_candidates)
+    least, greatest = (
+        budget.fixed_price + sum(prices[bits] for prices in budget.free.values())
+        for bits in (fewest, most)
+    )
+
+    def take(price: float) -> str:
+        if budget.name in OF_WEIGHTS:
+            return f"take {price / MIB_BITS:.3f} MiB, {price / weights:.2f} bits a weight"
+        return f"come to {price:.6g}"
+
+    if least > budget.limit:
         raise BenchError(
-            f"quant.{limit} is below the smallest possible: {min(spec.w_candidates)} bits "
-            f"everywhere they are free take {least / MIB_BITS:.3f} MiB, "
-            f"{least / sum(weights.values()):.2f} bits a weight"
+            f"quant.{spelled(budget.name, value)} is below the smallest possible: {fewest} bits "
+            f"everywhere they are free {take(least)}"
         )
-    return Budget(free, fixed, fixed_size, size)
+    if greatest <= budget.limit:
+        raise BenchError(
+            f"quant.{spelled(budget.name, value)} leaves nothing to choose: {most} bits "
+            f"everywhere they are free {take(greatest)}"
+        )
+
+
+def check_search(spec: QuantSpec) -> None:
+    """Raise BenchError unless the search can choose what `spec` leaves open.
+
+    That is the bits of weights, within one limit of what they add to.
+    """
+    if spec.a_bits == MIXED:
+        raise BenchError(
+            "quant.a_bits=mixed: the search for mixed precision chooses bits of weights alone; "
+            "give a number, or a method that chooses both, such as method=haq"
+        )
+    limits = spec.limits
+    if len(limits) != 1:
+        raise BenchError(
+            "quant=mixed needs one budget: quant.size_mb=MIB, quant.mean_bits=BITS, or another "
+            "cost, as in quant.budget={bops: 1e9}"
+        )
+    (name,) = limits
+    if name not in (*OF_WEIGHTS, *OF_PRODUCTS):
+        choices = ", ".join((*OF_WEIGHTS, *OF_PRODUCTS))
+        raise BenchError(
+            f"quant.budget.{name}: the bits of weights do not change it; limit one of {choices}"
+        )
+
+
+def spelled(name: str, value: float) -> str:
+    """Return a limit as it is typed after `quant.`."""
+    return f"{name if name in OF_WEIGHTS else f'budget.{name}'}={value:g}"
 
 
 @torch.no_grad()
@@ -123,7 +204,7 @@ def sensitivity(
     base = canonical_copy(network, images[:1])
     if spec.fold:
         fold_batchnorm(base, images[:1])
-    free = budget(base, spec, images[:1]).free
+    free = free_layers(base, spec, images[:1])
     reference = _log_probabilities(base, images)
     for done, name in enumerate(free):
         if name not in known:
@@ -149,28 +230,21 @@ def assign(network: nn.Module, costs: Sensitivity, budget: Budget) -> Assignment
     names = list(budget.free)
     options = [sorted(costs[name]) for name in names]
     frontier = pareto(
-        [
-            [budget.free[name] * bits for bits in of]
-            for name, of in zip(names, options, strict=True)
-        ],
-        [[costs[name][bits] for bits in of] for name, of in zip(names, options, strict=True)],
+        [[budget.free[n][bits] for bits in of] for n, of in zip(names, options, strict=True)],
+        [[costs[n][bits] for bits in of] for n, of in zip(names, options, strict=True)],
     )
-    point = frontier.within(budget.size - budget.fixed_size)
+    point = frontier.within(budget.limit - budget.fixed_price)
     assert point is not None  # by `budget`
     choice = zip(names, options, frontier.choice(point), strict=True)
     chosen = {name: of[option] for name, of, option in choice}
     bits = {name: {**budget.fixed, **chosen}[name] for name in weighted_layers(network)}
+    prices = ((frontier.sizes + budget.fixed_price) / budget.unit).tolist()
     return Assignment(
         bits=bits,
         size_mb=size_mb(network, bits),
         cost=float(frontier.costs[point]),
-        frontier=_points(frontier, budget.fixed_size),
+        frontier=list(zip(prices, frontier.costs.tolist(), strict=True)),
     )
-
-
-def _points(frontier: Frontier, fixed_size: int) -> list[tuple[float, float]]:
-    sizes = ((frontier.sizes + fixed_size) / MIB_BITS).tolist()
-    return list(zip(sizes, frontier.costs.tolist(), strict=True))
 
 
 def _log_probabilities(network: nn.Module, images: Tensor) -> Tensor:

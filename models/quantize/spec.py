@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 
 from models.errors import BenchError
+from models.quantize.budget import OF_WEIGHTS, Limits, budget_items, budget_label, limits_of
 from models.quantize.checks import (
     FLOAT_BITS,
     check_bits,
@@ -15,6 +16,7 @@ from models.quantize.checks import (
     check_share,
     check_switch,
     counts,
+    whole,
 )
 from models.quantize.rounding.registry import (
     PREFIX,
@@ -27,10 +29,13 @@ from models.quantize.rounding.registry import (
 from models.registry import did_you_mean
 
 MIXED: Literal["mixed"] = "mixed"
-"""Stands for weight bits that are chosen layer by layer under a budget."""
+"""Stands for bits that are chosen layer by layer, most often under a budget."""
 
-OF_MIXED = ("w_candidates", "size_mb", "mean_bits")
+OF_MIXED = ("w_candidates", "a_candidates", *OF_WEIGHTS, "budget")
 """Fields of `QuantSpec` that have a meaning with mixed precision only."""
+
+OF_BUDGET = (*OF_WEIGHTS, "budget")
+"""Those of them that set limits."""
 
 _RANGE_VERSIONS = {"mse": 2, "entropy": 2}
 """Raised when a change of a range estimator changes its numbers."""
@@ -58,11 +63,13 @@ _CHOICES = {
 class QuantSpec:
     """Bits, grids and places of a uniform integer quantizer.
 
-    w_bits, a_bits: 2..16, or 32 for float. w_bits may be `mixed`: each layer has those of
-        w_candidates that `models.quantize.mixed` chooses under a budget, which is one of
-        size_mb: of all convolution and linear weights, in MiB (2^20 bytes); what stays float
-            (biases, BatchNorm) is not counted.
-        mean_bits: of a weight.
+    w_bits, a_bits: 2..16, or 32 for float; or `mixed`: each layer has those of w_candidates, or
+        a_candidates, that its method chooses, by itself (`Method.chooses_bits`) or by the search of
+        `models.quantize.mixed`.
+    size_mb, mean_bits, budget: what the choice may cost. size_mb: of all convolution and linear
+        weights, in MiB (2^20 bytes); what stays float (biases, BatchNorm) is not counted.
+        mean_bits: of a weight. budget: the same and other costs by name (`models.quantize.budget`),
+        as items or a mapping; size_mb and mean_bits are moved to their own fields.
     w_scheme, a_scheme: `affine` maps [min, max] to all 2^b levels with a free integer zero point
         (the ZeroQ release); `symmetric` maps [-T, T], T = max |x|, to 2^b - 1 levels with zero
         point 0, and [0, T] to 2^b levels where no value is negative.
@@ -94,7 +101,7 @@ class QuantSpec:
     """
 
     w_bits: int | Literal["mixed"]
-    a_bits: int
+    a_bits: int | Literal["mixed"]
     w_scheme: str = "affine"
     a_scheme: str = "affine"
     w_granularity: str = "channel"
@@ -129,16 +136,15 @@ class QuantSpec:
     w_candidates: tuple[int, ...] = (2, 4, 8)
     size_mb: float | None = None
     mean_bits: float | None = None
+    a_candidates: tuple[int, ...] = (2, 4, 8)
+    budget: tuple[tuple[str, float], ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.w_candidates, list | tuple):
-            raise BenchError(
-                f"quant.w_candidates={self.w_candidates!r}; give a list, as in [2,4,8]"
-            )
-        object.__setattr__(self, "w_candidates", tuple(self.w_candidates))  # YAML has lists
-        if not self.is_mixed:
-            check_bits("quant.w_bits", self.w_bits)
-        check_bits("quant.a_bits", self.a_bits)
+        for name in ("w_bits", "a_bits"):
+            if getattr(self, name) != MIXED:
+                check_bits(f"quant.{name}", getattr(self, name))
+        self._check_candidates("w_candidates")
+        self._check_candidates("a_candidates")
         self._check_budget()
         for name in ("first_bits", "last_bits"):
             if getattr(self, name) is not None:
@@ -162,6 +168,8 @@ class QuantSpec:
             if value not in options:
                 close = did_you_mean(str(value), options)
                 raise BenchError(f"quant.{name}={value} cannot be represented; {close}")
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, whole(value))  # 4.0 is the same budget as 4
 
     def _check_codebook(self) -> None:
         block = self.rounding_block
@@ -175,40 +183,55 @@ class QuantSpec:
         for name in ("rounding_layer_steps", "rounding_network_steps"):
             check_count(f"quant.{name}", getattr(self, name), least=0)
 
+    def _check_candidates(self, name: str) -> None:
+        candidates = getattr(self, name)
+        if not isinstance(candidates, list | tuple):
+            raise BenchError(f"quant.{name}={candidates!r}; give a list, as in [2,4,8]")
+        for bits in candidates:
+            check_bits(f"quant.{name}", bits)
+        if not candidates or len(set(candidates)) < len(candidates):
+            raise BenchError(f"quant.{name}={list(candidates)}; give one or more, each once")
+        object.__setattr__(self, name, tuple(candidates))  # YAML has lists
+
     def _check_budget(self) -> None:
-        for bits in self.w_candidates:
-            check_bits("quant.w_candidates", bits)
-        if not self.w_candidates or len(set(self.w_candidates)) < len(self.w_candidates):
+        items = budget_items(self.budget)
+        own = {name: value for name, value in items if name in OF_WEIGHTS}
+        for name, value in own.items():
+            if getattr(self, name) not in (None, value):
+                raise BenchError(
+                    f"quant.{name}={getattr(self, name)} and quant.budget.{name}={value}: give one"
+                )
+            object.__setattr__(self, name, value)
+        rest = tuple((name, value) for name, value in items if name not in OF_WEIGHTS)
+        object.__setattr__(self, "budget", rest or None)
+        if self.limits and not self.is_mixed:
+            name = next(iter(self.limits))
             raise BenchError(
-                f"quant.w_candidates={list(self.w_candidates)}; give one or more, each once"
+                f"quant.{name if name in OF_WEIGHTS else 'budget'} has a meaning with quant=mixed "
+                "only; leave it out, or add quant=mixed"
             )
-        limits = {k: getattr(self, k) for k in ("size_mb", "mean_bits")}
-        budget = {k: value for k, value in limits.items() if value is not None}
-        if budget and not self.is_mixed:
-            raise BenchError(
-                f"quant.{next(iter(budget))} has a meaning with quant=mixed only; leave it out, "
-                "or add quant=mixed"
-            )
-        if self.is_mixed and len(budget) != 1:
-            raise BenchError(
-                "quant=mixed needs one budget: quant.size_mb=MIB, or quant.mean_bits=BITS"
-            )
-        for name, value in budget.items():
-            check_positive(f"quant.{name}", value)
+        for name in OF_WEIGHTS:
+            if getattr(self, name) is not None:
+                check_positive(f"quant.{name}", getattr(self, name))
 
     @property
     def is_mixed(self) -> bool:
-        return self.w_bits == MIXED
+        return MIXED in (self.w_bits, self.a_bits)
+
+    @property
+    def limits(self) -> Limits:
+        """What the choice of bits may cost; nothing where bits are said, or left to the method."""
+        return limits_of(vars(self))
 
     @property
     def label(self) -> str:
         """Short form such as `W4A8`, or with mixed precision `MP4/A8` or `MP2.5MiB/A8`."""
-        return f"{self.w_label}A{self.a_bits}"
+        return bits_label(self.w_bits, self.a_bits, self.limits)
 
     @property
     def w_label(self) -> str:
         """The weights' part of `label`: `W4`, `MP4/` (mean bits) or `MP2.5MiB/` (size)."""
-        return w_label(self.w_bits, self.size_mb, self.mean_bits)
+        return w_label(self.w_bits, self.limits)
 
     @property
     def is_float(self) -> bool:
@@ -234,7 +257,8 @@ class QuantSpec:
             bits["rounding_version"] = rounding_version
         if effective.a_range in _RANGE_VERSIONS:
             bits["a_range_version"] = _RANGE_VERSIONS[effective.a_range]
-        different = dict(effective.as_dict().items() - _defaults().items())
+        defaults = _defaults()
+        different = {k: v for k, v in effective.as_dict().items() if v != defaults[k]}
         return bits | effective.weights_version() | different
 
     def weights_version(self) -> dict[str, int]:
@@ -243,7 +267,21 @@ class QuantSpec:
         return {} if number is None else {"w_range_version": number}
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return dict(vars(self)) | {"budget": None if self.budget is None else dict(self.budget)}
+
+
+def written(spec: QuantSpec) -> dict[str, Any]:
+    """Return the values of a spec as records have them: without those of mixed precision that mean
+    nothing to it.
+    """
+    values, idle = spec.as_dict(), set[str]()
+    if not spec.is_mixed:
+        idle |= set(OF_MIXED)
+    elif spec.a_bits != MIXED:
+        idle.add("a_candidates")
+    if spec.budget is None:
+        idle.add("budget")
+    return {key: value for key, value in values.items() if key not in idle}
 
 
 @cache
@@ -259,8 +297,9 @@ def _effective(spec: QuantSpec) -> QuantSpec:
     defaults = _defaults()
     special = any(bits != FLOAT_BITS for bits in spec._special_bits)
     idle: dict[str, Any] = {}
-    if not spec.is_mixed:
-        idle["w_candidates"] = defaults["w_candidates"]
+    for kind in ("w", "a"):
+        if getattr(spec, f"{kind}_bits") != MIXED:
+            idle[f"{kind}_candidates"] = defaults[f"{kind}_candidates"]
     if spec.w_bits == FLOAT_BITS and not special:
         idle |= {k: v for k, v in defaults.items() if k.startswith(_OF_WEIGHTS)}
     else:
@@ -273,8 +312,11 @@ def _effective(spec: QuantSpec) -> QuantSpec:
     return replace(spec, **idle)
 
 
-def w_label(w_bits: int | str, size_mb: float | None, mean_bits: float | None) -> str:
+def w_label(w_bits: int | str, limits: Limits) -> str:
     """Return `W4`, or of mixed precision its budget: `MP4/` (mean bits), `MP2.5MiB/` (size)."""
-    if w_bits != MIXED:
-        return f"W{w_bits}"
-    return f"MP{mean_bits:g}/" if mean_bits is not None else f"MP{size_mb:g}MiB/"
+    return f"MP{budget_label(limits)}/" if w_bits == MIXED else f"W{w_bits}"
+
+
+def bits_label(w_bits: int | str, a_bits: int | str, limits: Limits) -> str:
+    """Return such as `W4A8`, `MP4/A8`, or `MP4/AMP` where those of activations are chosen too."""
+    return f"{w_label(w_bits, limits)}A{'MP' if a_bits == MIXED else a_bits}"

@@ -6,6 +6,7 @@ from bench.cells.request import Request
 from bench.cells.result import Result
 from bench.statistics.intervals import wilson_interval
 from methods.identity import identifying
+from models.quantize.spec import written
 
 WEIGHTS = "pytorchcv-0.0.51"
 FLOAT_CORRECT = 35_735  # 71.47 % of 50,000
@@ -14,14 +15,14 @@ FLOAT_CORRECT = 35_735  # 71.47 % of 50,000
 def record(job: Request, correct: int, total: int = 50_000, **changes: Any) -> Result:
     """Return what `bench run` records for `job` when `correct` of `total` images are right."""
     config = job.effective
-    method, quant = config.method, config.quant.as_dict()
+    method, quant = config.method, written(config.quant)
     name = "float" if quant["w_bits"] == quant["a_bits"] == 32 else method["name"]
     low, high = wilson_interval(correct, total)
     calibration: dict[str, Any] = {"images": method.get("images")}
     if name == "real" or "qat" in method:
         calibration |= {"set": f"{config.data['name']}, training side", "fingerprint": "f" * 8}
     left_out = (
-        *("w_cand", "size", "mean", "rounding_epochs", "rounding_variant", "rounding_ratio"),
+        *("rounding_epochs", "rounding_variant", "rounding_ratio"),
         *("rounding_batch", "rounding_penalty", "rounding_loss", "rounding_drop", "rounding_step"),
         *("rounding_block", "rounding_centroids", "rounding_layer", "rounding_network"),
         *("weight_correction", "bias", "reestimate", "equalise"),

@@ -1,5 +1,7 @@
 """What networks cost, worked out by hand."""
 
+from math import log2
+
 import pytest
 import torch
 from torch import nn
@@ -34,6 +36,20 @@ def test_every_input_quantized() -> None:
     assert found.mac_bits == 4 * (STEM + BODY) + 8 * HEAD
     assert found.bops == 12 * (STEM + BODY) + 64 * HEAD
     assert found.bops_percent == pytest.approx(100 * found.bops / 1024 / found.macs)
+    assert found.mean_activation_bits == pytest.approx(sum(maps) / (3 * 64 + 8 * 64 + 16))
+    # Sums of 27 and 72 products at 4 x 3 bits, and of 16 at 8 x 8.
+    added = 7 * (STEM + BODY) + STEM * log2(27) + BODY * log2(72) + HEAD * (16 + 4)
+    assert found.bops_with_additions == pytest.approx(found.bops + added, abs=1)
+
+
+def test_bits_by_channel_count_as_their_mean() -> None:
+    network = Network()
+    bits = {"stem": [2, 4] * 4, "body": [0, 8] * 8, "head": 3.5}
+    weights = weights_at(network, bits)
+    assert [(w.name, w.bits) for w in weights] == [("stem", 3), ("body", 4), ("head", 3.5)]
+    found = cost(count(network, weights, {}, IMAGES[:1]).products)
+    assert found.mac_bits == 3 * STEM + 4 * BODY + HEAD * 7 // 2
+    assert found.bops == 32 * found.mac_bits
 
 
 def test_a_float_image_counts_8_bits_in_percent_only() -> None:

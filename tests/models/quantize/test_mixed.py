@@ -8,7 +8,17 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.quantize.activation import weighted_layers
-from models.quantize.mixed import assign, budget, sensitivity, size_mb, uniform_size_mb
+from models.quantize.cost import cost
+from models.quantize.counting import count, weights_at
+from models.quantize.mixed import (
+    assign,
+    budget,
+    check_search,
+    mean_bits,
+    sensitivity,
+    size_mb,
+    uniform_size_mb,
+)
 from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import QuantSpec
@@ -59,7 +69,7 @@ def test_layers_that_are_known_are_passed_over(tiny_network: nn.Module, images: 
     assert steps == [(done + 1, len(whole)) for done in range(len(whole))]
 
 
-@pytest.mark.parametrize("mean_bits", [2, 2.5, 3.1, 4, 5.7, 8])
+@pytest.mark.parametrize("mean_bits", [2, 2.5, 3.1, 4, 5.7, 7.9])
 def test_no_assignment_within_the_budget_is_better(
     tiny_network: nn.Module, images: Tensor, mean_bits: float
 ) -> None:
@@ -117,6 +127,71 @@ def test_a_budget_below_the_smallest_possible(
 ) -> None:
     with pytest.raises(BenchError, match=r"is below the smallest possible: 2 bits .* 2\.00 bits a"):
         budget(tiny_network, mixed(**how), images[:1])
+
+
+@pytest.mark.parametrize("how", [{"mean_bits": 8}, {"mean_bits": None, "size_mb": 50}])
+def test_a_budget_that_everything_meets(
+    tiny_network: nn.Module, images: Tensor, how: dict[str, float]
+) -> None:
+    with pytest.raises(BenchError, match=r"leaves nothing to choose: 8 bits .* 8\.00 bits a"):
+        budget(tiny_network, mixed(**how), images[:1])
+
+
+COSTS = ("mac_bits", "bops", "bops_percent", "bops_with_additions")
+
+
+@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("special", [{}, {"first_bits": 8, "last_bits": 6, "sites": "all"}])
+def test_the_choice_within_operations_is_the_best(
+    tiny_network: nn.Module, images: Tensor, name: str, special: dict[str, object]
+) -> None:
+    layers = list(weighted_layers(tiny_network))
+
+    def taken(bits: dict[str, int]) -> float:
+        spec = QuantSpec(32, 8, **special)  # type: ignore[arg-type]
+        made = quantize(tiny_network, spec, images)
+        inputs = {quantizer: quantizer.bits for quantizer in made.quantizers.values()}
+        counts = count(made.network, weights_at(made.network, bits), inputs, images[:1])
+        return getattr(cost(counts.products), name)
+
+    fixed = {layers[0]: 8, layers[-1]: 6} if special else {}
+    every = [
+        dict(zip(layers, bits, strict=True)) | fixed for bits in product((2, 4), repeat=len(layers))
+    ]
+    costs = [taken(bits) for bits in every]
+    limit = sorted(costs)[len(costs) // 2]
+    budgeted = {"mean_bits": None, "budget": {name: limit}, "w_candidates": [2, 4]}
+    spec = mixed(**budgeted, **special)
+    omega = found(tiny_network, spec, images)
+    chosen = assign(tiny_network, omega, budget(tiny_network, spec, images[:1]))
+
+    def change(bits: dict[str, int]) -> float:
+        return sum(omega[layer][b] for layer, b in bits.items() if layer in omega)
+
+    best = min(change(b) for b, c in zip(every, costs, strict=True) if c <= limit * (1 + 1e-12))
+    assert change(chosen.bits) == pytest.approx(best, rel=1e-12)
+    assert taken(chosen.bits) <= limit * (1 + 1e-12)
+    at_point = [price for price, of in chosen.frontier if of == chosen.cost]
+    assert at_point == [pytest.approx(taken(chosen.bits), rel=1e-9)]
+
+
+def test_a_budget_that_the_search_cannot_heed() -> None:
+    needs = "quant=mixed needs one budget: quant.size_mb=MIB, quant.mean_bits=BITS, or another"
+    for spec, line in (
+        (QuantSpec("mixed", 8), needs),
+        (QuantSpec("mixed", 8, mean_bits=4, size_mb=1), needs),
+        (QuantSpec("mixed", "mixed", mean_bits=4), "quant.a_bits=mixed: the search"),
+        (mixed(mean_bits=None, budget={"activations_mb": 1}), "quant.budget.activations_mb: the"),
+    ):
+        with pytest.raises(BenchError) as caught:
+            check_search(spec)
+        assert str(caught.value).startswith(line)
+
+
+def test_mean_bits_of_a_size(tiny_network: nn.Module) -> None:
+    bits = dict.fromkeys(weighted_layers(tiny_network), 3)
+    assert mean_bits(tiny_network, size_mb(tiny_network, bits)) == pytest.approx(3)
+    assert mean_bits(nn.ReLU(), 0.0) is None
 
 
 def test_size_of_equal_bits(tiny_network: nn.Module, images: Tensor) -> None:

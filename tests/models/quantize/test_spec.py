@@ -120,10 +120,36 @@ def test_frozen() -> None:
         QuantSpec(4, 4).w_bits = 8  # type: ignore[misc]
 
 
-def test_mixed_precision_needs_one_budget() -> None:
-    message = refusal(w_bits="mixed")
-    assert message == ("quant=mixed needs one budget: quant.size_mb=MIB, or quant.mean_bits=BITS")
-    assert refusal(w_bits="mixed", size_mb=1.0, mean_bits=4) == message
+def test_a_budget_is_the_same_however_it_is_said() -> None:
+    said = QuantSpec("mixed", 8, budget={"size_mb": 2.5})  # type: ignore[arg-type]
+    assert said == QuantSpec("mixed", 8, size_mb=2.5)
+    assert said.identity() == {"w_bits": "mixed", "a_bits": 8, "size_mb": 2.5}
+    both = {"bops": 1e9, "activations_mb": 2}
+    spec = QuantSpec("mixed", "mixed", mean_bits=3, budget=both)  # type: ignore[arg-type]
+    assert spec.limits == {"mean_bits": 3, **both}
+    assert spec.label == "MP3+2activations_mb+1e+09bops/AMP"
+    assert QuantSpec(**spec.as_dict()) == spec
+    assert spec.identity() == {
+        **{"w_bits": "mixed", "a_bits": "mixed", "mean_bits": 3},
+        **{"budget": {"activations_mb": 2, "bops": 1e9}},
+    }
+    assert (
+        refusal(w_bits="mixed", size_mb=1.0, budget={"size_mb": 2})
+        == "quant.size_mb=1.0 and quant.budget.size_mb=2: give one"
+    )
+    assert refusal(w_bits="mixed", budget={"bop": 2}) == (
+        "quant.budget has no cost 'bop'; did you mean 'bops'?"
+    )
+    assert refusal(w_bits="mixed", budget={"bops": 0}) == (
+        "quant.budget.bops=0; give a positive number"
+    )
+    assert refusal(w_bits="mixed", budget=4) == (
+        "quant.budget=4; give a mapping, as in {size_mb: 2.5}"
+    )
+    assert refusal(budget={"bops": 1}).startswith("quant.budget has a meaning with quant=mixed on")
+
+
+def test_a_budget_is_a_positive_number() -> None:
     assert refusal(w_bits="mixed", size_mb=0) == "quant.size_mb=0; give a positive number"
     assert refusal(w_bits="mixed", mean_bits="4") == "quant.mean_bits='4'; give a positive number"
 
@@ -148,6 +174,7 @@ def test_labels() -> None:
     assert QuantSpec(4, 8).label == "W4A8"
     assert QuantSpec("mixed", 8, mean_bits=2.5).label == "MP2.5/A8"
     assert QuantSpec("mixed", 6, size_mb=4).label == "MP4MiB/A6"
+    assert QuantSpec("mixed", 6).label == "MP/A6"
 
 
 def test_a_range_estimator_that_has_changed_is_part_of_the_identity() -> None:
