@@ -12,6 +12,7 @@ from methods.training.base import TrainedMethod
 from methods.training.strategy import Moment, Strategy
 from models.qat.batchnorm import statistics_kept
 from models.qat.network import blocks, quantized_layers, set_bits
+from models.quantize.spec import QuantSpec
 
 
 class Constants(NamedTuple):
@@ -221,6 +222,6 @@ class CoQuant(TrainedMethod):
     def strategy_options(self) -> dict[str, Any]:
         return self.constants._asdict()
 
-    def strategy(self, network: nn.Module, cell_bits: int) -> Strategy:
+    def strategy(self, network: nn.Module, quant: QuantSpec, teacher: nn.Module) -> Strategy:
         smoothing = self.schedule.label_smoothing
-        return self.strategy_class(network, self.together(cell_bits), smoothing, self.constants)
+        return self.strategy_class(network, self.together(quant), smoothing, self.constants)

@@ -13,7 +13,7 @@ from models.qat.network import copy_private, set_bits
 from models.qat.spec import QatSpec
 from models.qat.state import float_state
 from models.quantize.batchnorm import reestimate
-from models.quantize.spec import FLOAT_BITS
+from models.quantize.spec import FLOAT_BITS, QuantSpec
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,23 @@ class DQ(TrainedMethod):
         super().__post_init__()
         self.qat.check_bits((self.source_bits,))
 
-    def together(self, cell_bits: int) -> tuple[int, ...]:
+    def together(self, quant: QuantSpec) -> tuple[int, ...]:
         return (self.source_bits,)
 
-    def training_spec(self, cell_bits: int) -> QatSpec:
+    def training_spec(self, quant: QuantSpec) -> QatSpec:
         return float_spec(self.qat) if self.source_bits == FLOAT_BITS else self.qat
 
     def used_at(
         self,
         network: nn.Module,
         state: StateDict,
-        cell_bits: int,
+        quant: QuantSpec,
         images: Tensor,
         real_images: RealImages,
     ) -> nn.Module:
-        source = super().used_at(network, state, self.source_bits, images, real_images)
+        at_source = QuantSpec(self.source_bits, self.source_bits)
+        source = super().used_at(network, state, at_source, images, real_images)
+        cell_bits = int(quant.w_bits)
         if cell_bits == self.source_bits:
             return source
         float_network = copy.deepcopy(network)
@@ -88,12 +90,12 @@ class DQBN(DQ):
         self,
         network: nn.Module,
         state: StateDict,
-        cell_bits: int,
+        quant: QuantSpec,
         images: Tensor,
         real_images: RealImages,
     ) -> nn.Module:
-        quantizable = super().used_at(network, state, cell_bits, images, real_images)
-        if cell_bits != self.source_bits:
+        quantizable = super().used_at(network, state, quant, images, real_images)
+        if quant.w_bits != self.source_bits:
             whole = real_images(self.batchnorm_images).to(images.device)
             reestimate(quantizable, whole.split(_batch(len(whole))))
         return quantizable

@@ -14,7 +14,7 @@ LATER: Mapping[str, Mapping[str, Any]] = {
         "shortcuts": "quantized",
         "delta_unit": "step",
     },
-    "schedule": {"depthwise_decay": True},
+    "schedule": {"depthwise_decay": True, "quantizer_rate": 1.0},
 }
 """The same of what parameters of methods that train consist of."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from methods.training.base import TrainedMethod
 from methods.training.strategy import HardLabels
+from models.quantize.spec import QuantSpec
 
 
 @dataclass(frozen=True)
@@ -16,5 +17,5 @@ class Individual(TrainedMethod):
     name = "individual"
     strategy_class = HardLabels
 
-    def together(self, cell_bits: int) -> tuple[int, ...]:
-        return (cell_bits,)
+    def together(self, quant: QuantSpec) -> tuple[int, ...]:
+        return (int(quant.w_bits),)

@@ -152,5 +152,8 @@ def _check_training(cell: Cell) -> None:
         )
     if isinstance(method, TrainedMethod) and cell.calibration is not None:
         check_training(
-            cell.calibration, cell.listing, cell.entry.classes, method.schedule.batch_size
+            cell.calibration,
+            cell.listing,
+            cell.entry.classes,
+            max(schedule.batch_size for schedule in method.schedules),
         )

@@ -223,6 +223,7 @@ class _Phases:
             cost(counts.products),
             coverage(done.network, weights, counts),
             training=history,
+            warnings=tuple(done.warnings),
         )
 
 

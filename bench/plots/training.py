@@ -1,4 +1,4 @@
-"""How a training went: loss, which teachers were chosen, how the schedules of CoQuant moved."""
+"""How a training went: loss, what the method tells over time, teachers and schedules of CoQuant."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,6 @@ from bench.plots.draw import draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TRAINING_PLOT = "training.png"
 
@@ -16,21 +15,32 @@ _MARKED = 30  # epochs: of fewer each has a dot, so that one alone is seen too
 
 
 def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
-    """Draw the loss, and where teachers are chosen their shares, lambda and p.
+    """Draw the loss, each curve with its target, and of chosen teachers their shares, lambda and p.
 
     epochs: one value an epoch with `epoch`, `loss` and what the method tells; one or more.
     """
     students = list(epochs[0].get("teachers", ()))
-    width = 4 * _columns(students)
-    draw(lambda figure: _paint(figure, epochs, students), path, (width, 3.2))
+    curves = curve_points(epochs)
+    columns = 1 + (len(students) + 1 if students else 0) + len(curves)
+    size = 4 * columns, 3.2
+    draw(lambda figure: _paint(figure.subplots(1, columns, squeeze=False)[0], epochs), path, size)
 
 
-def _columns(students: list[str]) -> int:
-    return len(students) + 2 if students else 1
+def curve_points(epochs: Sequence[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return the points of each curve of a training: (epoch, value), whole epochs being their ends.
+
+    epochs: as of `plot_training`; what `curves` has in each lies evenly in it.
+    """
+    points: dict[str, list[tuple[float, float]]] = {}
+    for epoch in epochs:
+        for name, values in epoch.get("curves", {}).items():
+            places = [epoch["epoch"] - 1 + (at + 1) / len(values) for at in range(len(values))]
+            points.setdefault(name, []).extend(zip(places, values, strict=True))
+    return points
 
 
-def _paint(figure: "Figure", epochs: list[dict[str, Any]], students: list[str]) -> None:
-    axes = figure.subplots(1, _columns(students), squeeze=False)[0]
+def _paint(axes: Sequence["Axes"], epochs: list[dict[str, Any]]) -> None:
+    students = list(epochs[0].get("teachers", ()))
     x = [epoch["epoch"] for epoch in epochs]
     marker = "o" if len(x) < _MARKED else ""
     axes[0].plot(x, [epoch["loss"] for epoch in epochs], marker=marker, markersize=4)
@@ -39,9 +49,14 @@ def _paint(figure: "Figure", epochs: list[dict[str, Any]], students: list[str]) 
         _teachers(ax, x, [epoch["teachers"][student] for epoch in epochs])
         ax.set_title(f"teacher of {student} bits")
     if students:
-        _schedules(axes[-1], x, epochs, marker)
+        _schedules(axes[1 + len(students)], x, epochs, marker)
     for ax in axes:
         _epochs(ax, x)
+    curves = curve_points(epochs)
+    for ax, (name, points) in zip(axes[len(axes) - len(curves) :], curves.items(), strict=True):
+        targets = [epoch["targets"][name] for epoch in epochs if name in epoch.get("targets", ())]
+        _curve(ax, name, points, {*targets})
+        ax.set(xlim=(x[0] - 1, x[-1]))
 
 
 def _epochs(ax: "Axes", x: Sequence[int]) -> None:
@@ -50,6 +65,16 @@ def _epochs(ax: "Axes", x: Sequence[int]) -> None:
 
     ax.set(xlabel="epoch", xlim=(x[0] - 0.5, x[-1] + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+
+
+def _curve(
+    ax: "Axes", name: str, points: Sequence[tuple[float, float]], targets: set[float]
+) -> None:
+    ax.plot(*zip(*points, strict=True), marker="" if len(points) > _MARKED else "o", markersize=4)
+    for target in targets:
+        ax.axhline(target, color="tab:red", linestyle="--", linewidth=1, label="target")
+        ax.legend(fontsize="small")
+    ax.set(title=name)
 
 
 def _teachers(ax: "Axes", x: Sequence[int], counts: Sequence[dict[Any, int]]) -> None:

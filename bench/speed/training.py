@@ -15,6 +15,7 @@ from methods.training.schedule import optimiser
 from methods.training.strategy import Moment, Strategy
 from models.qat.layers import quantized_weights
 from models.qat.network import project
+from models.quantize.spec import QuantSpec
 from models.zoo import entry
 
 _BITS = (8, 6, 4, 2)
@@ -57,7 +58,8 @@ def steps(network: nn.Module, images: Tensor, place: Workplace) -> dict[str, flo
     targets = torch.arange(len(images), device=images.device) % 10
 
     def trainable(bits: Sequence[int]) -> nn.Module:
-        return AdaBits(bits=tuple(bits)).trainable(network, bits[0], images, torch.Generator())
+        quant = QuantSpec(bits[0], bits[0])
+        return AdaBits(bits=tuple(bits)).trainable(network, quant, images, torch.Generator())
 
     hard, constants = AdaBits().strategy_class, CoQuant().constants
     sides: dict[str, Strategy] = {

@@ -23,7 +23,7 @@ from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, PREVIEW
 from bench.measure.calibration import read_curve
 from bench.plots.mixed import MIXED_PLOT
-from bench.plots.training import TRAINING_PLOT
+from bench.plots.training import TRAINING_PLOT, curve_points
 from bench.tracking.artifacts import attach
 from bench.tracking.offline import offline_run, warn_once
 from bench.tracking.result_copy import summary, to_config
@@ -153,8 +153,13 @@ def _log_course(run: "wandb.Run", file: Path) -> None:
         return
     run.define_metric("training/epoch")
     run.define_metric("training/*", step_metric="training/epoch")
-    for epoch in json.loads(file.read_bytes())["epochs"]:
-        run.log(dict(_scalars(epoch, "training")))
+    epochs = json.loads(file.read_bytes())["epochs"]
+    for epoch in epochs:
+        plain = {key: value for key, value in epoch.items() if key != "curves"}
+        run.log(dict(_scalars(plain, "training")))
+    for name, points in curve_points(epochs).items():
+        for place, value in points:
+            run.log({"training/epoch": place, f"training/{name}": value})
 
 
 def _scalars(value: Any, name: str) -> Iterator[tuple[str, float]]:

@@ -29,12 +29,13 @@ class TrainedNetwork(NamedTuple):
     """A trained network at the bits of a cell, and how it came about.
 
     key: of the training; cells with the same key look at the same weights.
-    history: one record an epoch.
+    history: one record an epoch. warnings: as of a result.
     """
 
     network: nn.Module
     key: str
     history: History
+    warnings: list[str]
 
 
 def training_key(cell: Cell, method: TrainedMethod) -> str:
@@ -44,7 +45,7 @@ def training_key(cell: Cell, method: TrainedMethod) -> str:
 
 def training_identity(cell: Cell, method: TrainedMethod) -> dict[str, Any]:
     """Return all that the weights behind `cell` depend on: not the cell's own bits as such."""
-    return cell.source | {"method": method.identity_of_training(int(cell.spec.w_bits))}
+    return cell.source | {"method": method.identity_of_training(cell.spec)}
 
 
 def trained(
@@ -76,10 +77,10 @@ def trained(
         pixels = torch.from_numpy(np.ascontiguousarray(training_set.pixels(indices)))
         return cell.weights.preprocessing.normalise(pixels)
 
-    bits = int(cell.spec.w_bits)
-    network = method.used_at(task.network, state, bits, images, real_images)
+    network = method.used_at(task.network, state, cell.spec, images, real_images)
     network = freeze(network).requires_grad_(False)
-    return TrainedNetwork(network, training_key(cell, method), history)
+    warnings = method.warnings(network, cell.spec, history)
+    return TrainedNetwork(network, training_key(cell, method), history, warnings)
 
 
 def _read_or_train(entry: CacheEntry, task: Task, run: Callable[[Path], Trained]) -> Trained:

@@ -55,7 +55,7 @@ def train(
         images=held(torch.tensor(data.images, device=device)),
         targets=torch.tensor(data.labels, device=device),
         normalise=preprocessing.normalise,
-        schedule=schedule,
+        schedules=(schedule,),
         generator=generator,
         progress=progress,
     ).run()

@@ -109,7 +109,7 @@ def check_shareable(task: Task) -> None:
     processes = task.runtime.processes
     if processes == 1:
         return
-    spec = task.method.training_spec(int(task.cell.spec.w_bits))
+    spec = task.method.training_spec(task.cell.spec)
     limited = ("step_range",) if spec.learned else ()
     local = [
         f"{key}={value}"
@@ -152,21 +152,22 @@ def _train(
     checkpoint: Path | None,
     progress: Progress,
 ) -> Trained:
-    cell, method, bits = task.cell, task.method, int(task.cell.spec.w_bits)
+    cell, method, quant = task.cell, task.method, task.cell.spec
     images_of = task.training_set
     training_set = images_of.open() if isinstance(images_of, _DecodedImages) else images_of
     generator = torch_generator(cell.seed, "training")
     images = task.images.to(device).contiguous(memory_format=torch.channels_last)
-    network = method.trainable(task.network.to(device), bits, images, generator)
+    teacher = task.network.to(device)
+    network = method.trainable(teacher, quant, images, generator)
     if workers.count > 1:
         synced(network)
     training = Training(
         network=network,
-        strategy=method.strategy(network, bits),
+        strategy=method.strategy(network, quant, teacher),
         images=feed_training(training_set, device, task.here),
         targets=torch.tensor(training_set.labels, device=device),
         normalise=cell.weights.preprocessing.normalise,
-        schedule=method.schedule,
+        schedules=method.schedules,
         generator=generator,
         checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, workers),
         workers=workers,

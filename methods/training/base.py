@@ -85,12 +85,17 @@ class TrainedMethod(Method):
     def usable_bits(self) -> tuple[int, ...]:
         return self.bits
 
-    def together(self, cell_bits: int) -> tuple[int, ...]:
-        """Return the bit-widths of the training that a cell at `cell_bits` looks at."""
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """The phases of the training, one after the other; most methods have one."""
+        return (self.schedule,)
+
+    def together(self, quant: QuantSpec) -> tuple[int, ...]:
+        """Return the bit-widths of the training that a cell with `quant` looks at."""
         return self.bits
 
-    def training_spec(self, cell_bits: int) -> QatSpec:
-        """Return the quantizers of the training that a cell at `cell_bits` looks at."""
+    def training_spec(self, quant: QuantSpec) -> QatSpec:
+        """Return the quantizers of the training that a cell with `quant` looks at."""
         return self.qat
 
     @property
@@ -98,8 +103,8 @@ class TrainedMethod(Method):
         """What `strategy` depends on besides the network, the bits and the schedule."""
         return {}
 
-    def identity_of_training(self, cell_bits: int) -> dict[str, Any]:
-        """Return what the training behind a cell at `cell_bits` depends on, of the method.
+    def identity_of_training(self, quant: QuantSpec) -> dict[str, Any]:
+        """Return what the training behind a cell with `quant` depends on, of the method.
 
         Methods whose trainings are equal here share them; one from outside this project shares with
         none but its own class. The version is that of `Method.version`, where it is not the first.
@@ -111,8 +116,8 @@ class TrainedMethod(Method):
             **({} if self.version == 1 else {"version": self.version}),
             "strategy": self.strategy_class.__name__,
             **self.strategy_options,
-            "bits": list(self.together(cell_bits)),
-            "qat": asdict(self.training_spec(cell_bits)),
+            "bits": list(self.together(quant)),
+            "qat": asdict(self.training_spec(quant)),
             "schedule": asdict(self.schedule),
             "images": self.images,
             "init": self.init,
@@ -123,24 +128,27 @@ class TrainedMethod(Method):
     @abstractmethod
     def strategy_class(self) -> type[Strategy]: ...
 
-    def strategy(self, network: nn.Module, cell_bits: int) -> Strategy:
-        """Return how a step treats the bit-widths of `network`, what `trainable` returned."""
+    def strategy(self, network: nn.Module, quant: QuantSpec, teacher: nn.Module) -> Strategy:
+        """Return how a step treats the bit-widths of `network`, what `trainable` returned.
+
+        teacher: the float network that it was made of; not to be changed.
+        """
         smoothing = self.schedule.label_smoothing
         return self.strategy_class(
-            network, self.together(cell_bits), smoothing, **self.strategy_options
+            network, self.together(quant), smoothing, **self.strategy_options
         )
 
     def trainable(
-        self, network: nn.Module, cell_bits: int, images: Tensor, generator: torch.Generator
+        self, network: nn.Module, quant: QuantSpec, images: Tensor, generator: torch.Generator
     ) -> nn.Module:
-        """Return what is trained for a cell at `cell_bits`: a copy of `network`, quantizable.
+        """Return what is trained for a cell with `quant`: a copy of `network`, quantizable.
 
         images: (N, C, H, W) normalised, what `calibrate` returned. generator: for new weights.
         """
         if self.init == "scratch":
             network = drawn_anew(network, generator)
         quantizable = make_quantizable(
-            network, self.together(cell_bits), self.training_spec(cell_bits), images
+            network, self.together(quant), self.training_spec(quant), images
         )
         return quantizable.to(memory_format=torch.channels_last).train()
 
@@ -148,21 +156,30 @@ class TrainedMethod(Method):
         self,
         network: nn.Module,
         state: StateDict,
-        cell_bits: int,
+        quant: QuantSpec,
         images: Tensor,
         real_images: RealImages,
     ) -> nn.Module:
-        """Return a quantizable network with the trained `state`, set to `cell_bits`, for use.
+        """Return a quantizable network with the trained `state`, at the bits of `quant`, for use.
 
         network: the float network that training started from. images: as for `trainable`.
         real_images: gives n more training images.
         """
         quantizable = make_quantizable(
-            network, self.together(cell_bits), self.training_spec(cell_bits), images
+            network, self.together(quant), self.training_spec(quant), images
         )
         quantizable.load_state_dict(dict(state))
-        set_bits(quantizable, cell_bits)
+        set_bits(quantizable, int(quant.w_bits))
         return quantizable.to(memory_format=torch.channels_last).eval()
+
+    def warnings(
+        self, network: nn.Module, quant: QuantSpec, history: list[dict[str, Any]]
+    ) -> list[str]:
+        """Return a line on each thing that a reader must know of a training.
+
+        network: what `used_at` returned. history: one record an epoch.
+        """
+        return []
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         return Calibration(context.real_images(self.images))

@@ -1,7 +1,7 @@
 """The training loop of all methods: epochs, checkpoints, and what to say when it diverges."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -31,6 +31,25 @@ from models.qat.network import project
 from models.tracing import traced
 
 
+class _Phase(NamedTuple):
+    """What of a training has one schedule.
+
+    first, last: the numbers of epochs that are done before it and after it. batches: of an epoch.
+    step: that are done before it.
+    """
+
+    number: int
+    schedule: Schedule
+    first: int
+    last: int
+    batches: int
+    step: int
+
+    @property
+    def steps(self) -> int:
+        return (self.last - self.first) * self.batches
+
+
 class _Part(NamedTuple):
     """An epoch that is under way.
 
@@ -50,6 +69,7 @@ class Training:
     images: gives those of some indices. targets: (N,) int64. normalise: pixels 0..255 as float32 to
     the input of the network. generator: CPU; orders and changes the images and is what strategies
     draw from.
+    schedules: phases, one after the other, each with an optimiser and a learning rate of its own.
     """
 
     network: nn.Module
@@ -57,7 +77,7 @@ class Training:
     images: Images
     targets: Tensor
     normalise: Callable[[Tensor], Tensor]
-    schedule: Schedule
+    schedules: Sequence[Schedule]
     generator: torch.Generator
     checkpoints: Checkpoints = field(default_factory=InMemory)
     workers: Workers = field(default_factory=Alone)
@@ -70,48 +90,67 @@ class Training:
         Raises BenchError when there are fewer images than one batch, and when the loss is no longer
         finite; it then names the step, the layer and the last good checkpoint.
         """
-        size, count = self.schedule.batch_size, self.workers.count
-        if len(self.targets) < size:
-            raise BenchError(
-                f"{len(self.targets)} training images do not fill one batch of {size}; lower "
-                "batch_size"
-            )
-        if size % count:
-            raise BenchError(f"batch_size={size} cannot be shared by {count} processes equally")
-        self.batches = len(self.targets) // size
+        phases = self._phases()
+        self.steps = phases[-1].step + phases[-1].steps
         self.strategy.average = self.workers.average
-        self.optimiser = optimiser(self.network, self.schedule)
-        decay = self.schedule.ema
+        self.history: list[dict[str, Any]] = []
+        self.part: _Part | None = None
+        with _repeatable():
+            state = self.checkpoints.load()
+            at = 0 if state is None else _phase_of(state, phases)
+            for phase in phases[at:]:
+                self._begin(phase)
+                if state is not None:
+                    self._restore(state)
+                elif phase is phases[0]:
+                    # For layers that draw by themselves, such as dropout.
+                    torch.manual_seed(self.generator.initial_seed())
+                    self.checkpoints.save(self._state())
+                state = None
+                while len(self.history) < phase.last:
+                    self._epoch()
+                    self.checkpoints.save(self._state())
+                    self.interrupts.deliver()
+                if self.averaged is not None:
+                    self.network.load_state_dict(self.averaged.module.state_dict())
+        return self.history
+
+    def _phases(self) -> list[_Phase]:
+        count, phases = self.workers.count, list[_Phase]()
+        first = step = 0
+        for number, schedule in enumerate(self.schedules):
+            size = schedule.batch_size
+            if len(self.targets) < size:
+                raise BenchError(
+                    f"{len(self.targets)} training images do not fill one batch of {size}; lower "
+                    "batch_size"
+                )
+            if size % count:
+                raise BenchError(f"batch_size={size} cannot be shared by {count} processes equally")
+            last, batches = first + schedule.epochs, len(self.targets) // size
+            phases.append(_Phase(number, schedule, first, last, batches, step))
+            first, step = last, step + phases[-1].steps
+        return phases
+
+    def _begin(self, phase: _Phase) -> None:
+        self.phase = phase
+        self.strategy.begin(phase.number)
+        self.optimiser = optimiser(self.network, phase.schedule)
+        decay = phase.schedule.ema
         self.averaged = (
             AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
             if decay
             else None
         )
-        self.history: list[dict[str, Any]] = []
-        self.part: _Part | None = None
-        with _repeatable():
-            state = self.checkpoints.load()
-            if state is None:
-                # For layers that draw by themselves, such as dropout.
-                torch.manual_seed(self.generator.initial_seed())
-                self.checkpoints.save(self._state())
-            else:
-                self._restore(state)
-            while len(self.history) < self.schedule.epochs:
-                self._epoch()
-                self.checkpoints.save(self._state())
-                self.interrupts.deliver()
-        if self.averaged is not None:
-            self.network.load_state_dict(self.averaged.module.state_dict())
-        return self.history
 
     def _epoch(self) -> None:
-        epoch = len(self.history)
+        epoch, batches = len(self.history), self.phase.batches
+        before = self.phase.step + (epoch - self.phase.first) * batches
         order, losses, done = self.part or self._new_part()
-        for batch in range(done, self.batches):
+        for batch in range(done, batches):
             losses[batch] = self._step(order, batch)
-            self.progress(epoch * self.batches + batch + 1, self._steps)
-            if self.interrupts.waiting and batch + 1 < self.batches:
+            self.progress(before + batch + 1, self.steps)
+            if self.interrupts.waiting and batch + 1 < batches:
                 self._keep(_Part(order, losses, batch + 1))
                 self.interrupts.deliver()
         self.part = None
@@ -120,43 +159,45 @@ class Training:
         if not math.isfinite(mean):
             step = int(torch.isfinite(losses).logical_not().nonzero()[0])
             raise BenchError(self._diverged(epoch, step, float(losses[step])))
-        self.history.append({"epoch": epoch + 1, "loss": mean, **self.strategy.record()})
-        self.progress((epoch + 1) * self.batches, self._steps, mean)
+        several = {"phase": self.phase.number + 1} if len(self.schedules) > 1 else {}
+        record = self.strategy.record()
+        self.history.append({"epoch": epoch + 1, **several, "loss": mean, **record})
+        self.progress(before + batches, self.steps, mean)
 
     def _new_part(self) -> _Part:
         order = torch.randperm(len(self.targets), generator=self.generator)
-        return _Part(order, torch.zeros(self.batches, device=self.targets.device), 0)
+        return _Part(order, torch.zeros(self.phase.batches, device=self.targets.device), 0)
 
     def _keep(self, part: _Part) -> None:
         """Keep the state within an epoch, unless it has diverged: then the epoch's start stays."""
         if bool(torch.isfinite(part.losses).all()):
             self.checkpoints.save(self._state(part))
 
-    @property
-    def _steps(self) -> int:
-        return self.schedule.epochs * self.batches
-
     def _step(self, order: Tensor, batch: int) -> Tensor:
-        size, workers = self.schedule.batch_size, self.workers
+        schedule, phase, workers = self.phase.schedule, self.phase, self.workers
+        size = schedule.batch_size
         device = self.targets.device
         chosen = order[batch * size :][:size]
-        changed = augment(self.images(chosen).float(), self.schedule, self.generator)
+        changed = augment(self.images(chosen).float(), schedule, self.generator)
         mine = slice(workers.rank, None, workers.count)
         inputs = self.normalise(changed[mine]).to(memory_format=torch.channels_last)
-        step = len(self.history) * self.batches + batch
+        step = (len(self.history) - phase.first) * phase.batches + batch
+        rate = learning_rate(schedule, step, phase.steps)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.schedule, step, self._steps)
+            group["lr"] = rate * group.get("factor", 1.0)
         self.optimiser.zero_grad(set_to_none=True)
         with (
             quantized_weights(self.network),
-            torch.autocast(device.type, torch.bfloat16, enabled=self.schedule.amp),
+            torch.autocast(device.type, torch.bfloat16, enabled=schedule.amp),
         ):
-            moment = Moment(step, self._steps, self.generator)
+            moment = Moment(step, phase.steps, self.generator, phase.number)
             loss = self.strategy.step(inputs, self.targets[to_device(chosen[mine], device)], moment)
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         workers.average(gradients)
+        self.strategy.before_update(moment)
         self.optimiser.step()
         project(self.network)
+        self.strategy.after_update(moment)
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
         return loss
@@ -195,7 +236,7 @@ class Training:
     def _diverged(self, epoch: int, step: int, loss: float) -> str:
         """Return what to say: the epoch is run again from its checkpoint to find the layer."""
         message = (
-            f"training diverged: the loss of step {step + 1} of {self.batches} in epoch "
+            f"training diverged: the loss of step {step + 1} of {self.phase.batches} in epoch "
             f"{epoch + 1} is {loss}"
         )
         state = self.checkpoints.load()
@@ -209,8 +250,14 @@ class Training:
         within = f" and {self.part.done} steps" if self.part else ""
         return (
             f"{message}; the last good checkpoint is that of epoch {epoch}{within}, in "
-            f"{self.checkpoints.place}; lower the learning rate (now {self.schedule.lr})"
+            f"{self.checkpoints.place}; lower the learning rate (now {self.phase.schedule.lr})"
         )
+
+
+def _phase_of(state: State, phases: Sequence[_Phase]) -> int:
+    """Return the number of the phase that `state` is within, or at the end of."""
+    done, begun = len(state["history"]), state.get("part") is not None
+    return next(p.number for p in phases if done < p.last or (done == p.last and not begun))
 
 
 def _first_not_finite(network: nn.Module, step: Callable[[], object]) -> str | None:

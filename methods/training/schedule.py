@@ -27,6 +27,7 @@ class Schedule:
         1) of all steps by half a cosine from zero and falls to zero by the other half; `step`:
         after the same rise it is multiplied by `gamma` at each of `milestones` (fractions of all
         steps).
+    quantizer_rate: factor on the learning rate of what quantizers learn.
     weight_decay: on weights, not on BatchNorm, biases and what quantizers learn.
     depthwise_decay: whether it is on the weights of depthwise convolutions too.
     label_smoothing: 0..1, the share of the target spread over all classes.
@@ -56,6 +57,7 @@ class Schedule:
     ema: float = 0.0
     amp: bool = False
     depthwise_decay: bool = True
+    quantizer_rate: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises BenchError naming the field that is out of range."""
@@ -80,6 +82,7 @@ class Schedule:
             "max_rotation": (0 <= self.max_rotation <= 180, "0 to 180"),
             "max_scale": (0 <= self.max_scale < 1, "0 or more and below 1"),
             "ema": (0 <= self.ema < 1, "0 or more and below 1"),
+            "quantizer_rate": (0 < self.quantizer_rate < math.inf, "a number above 0"),
         }
         for field, (fine, limits) in accepted.items():
             if not fine:
@@ -104,12 +107,19 @@ def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
 
 def optimiser(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """Return the optimiser of all parameters of `network`; only weights decay."""
-    spared: set[Tensor] = set(quantizer_parameters(network))
+    learned = set[Tensor](quantizer_parameters(network))
+    spared = set(learned)
     if not schedule.depthwise_decay:
         spared |= {m.weight for m in network.modules() if is_depthwise(m)}
     decayed = [p for p in network.parameters() if p.ndim > 1 and p not in spared]
     others = [p for p in network.parameters() if p.ndim <= 1 or p in spared]
     groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    if schedule.quantizer_rate != 1:  # else two groups, as in earlier checkpoints
+        groups[1]["params"] = [p for p in others if p not in learned]
+        of_quantizers = [p for p in others if p in learned]
+        groups.append(
+            {"params": of_quantizers, "weight_decay": 0.0, "factor": schedule.quantizer_rate}
+        )
     shared: dict[str, Any] = {"lr": schedule.lr, "weight_decay": schedule.weight_decay}
     if schedule.optimizer == "adam":
         return torch.optim.Adam(groups, **shared)

@@ -11,15 +11,19 @@ from models.qat.network import set_bits
 
 
 class Moment(NamedTuple):
-    """When a step happens: `step` of 0..`steps`-1, and a seeded CPU generator for its draws."""
+    """When a step happens: `step` of 0..`steps`-1 of a phase.
+
+    generator: on the CPU, seeded, for the draws of the step. phase: its number, from 0.
+    """
 
     step: int
     steps: int
     generator: torch.Generator
+    phase: int = 0
 
     @property
     def fraction(self) -> float:
-        """How much of the training has passed, 0..1."""
+        """How much of the phase has passed, 0..1."""
         return self.step / max(1, self.steps - 1)
 
 
@@ -44,6 +48,19 @@ class Strategy(ABC):
         `models.qat.layers.quantized_weights`, and nothing in it waits for the device.
         """
 
+    def begin(self, phase: int) -> None:  # noqa: B027 - most have one phase
+        """Make the network ready for a phase, 0 being the first.
+
+        Also called where a training is taken up within the phase, or at its end, before the state
+        is restored; the optimiser is made behind it.
+        """
+
+    def before_update(self, moment: Moment) -> None:  # noqa: B027 - most leave gradients alone
+        """Change gradients, averaged over the processes, before the optimiser sees them."""
+
+    def after_update(self, moment: Moment) -> None:  # noqa: B027 - most leave the update alone
+        """Change what the optimiser has made, after what is learned is back in its bounds."""
+
     def state(self) -> dict[str, Any]:
         """Return what is remembered between steps: tensors, and numbers in dicts and lists."""
         return {}
@@ -52,7 +69,11 @@ class Strategy(ABC):
         """Remember `state` again."""
 
     def record(self) -> dict[str, Any]:
-        """Return what is worth knowing of the epoch that ends, as JSON, and begin a new one."""
+        """Return what is worth knowing of the epoch that ends, as JSON, and begin a new one.
+
+        `curves` has values over the epoch by name (`methods.training.curves`), and `targets` what
+        those of the same name are to come to.
+        """
         return {}
 
 

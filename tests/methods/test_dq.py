@@ -11,6 +11,7 @@ from methods.individual import Individual
 from models.qat.network import quantized_layers
 from models.qat.spec import QatSpec
 from models.qat.state import float_state
+from models.quantize.spec import QuantSpec
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def images() -> Tensor:
 
 
 def state(method: DQ | Individual, network: nn.Module, wanted: int, images: Tensor) -> dict:
-    made = method.trainable(network, wanted, images, torch.Generator())
+    made = method.trainable(network, QuantSpec(wanted, wanted), images, torch.Generator())
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(1.5)
@@ -35,7 +36,7 @@ def test_from_float_the_weights_are_those_and_the_steps_new(
 ) -> None:
     method = DQ()
     trained = state(method, tiny_network, 4, images)
-    used = method.used_at(tiny_network, trained, 4, images, none)
+    used = method.used_at(tiny_network, trained, QuantSpec(4, 4), images, none)
     layers = quantized_layers(used)
     assert [layer.bits for layer in layers.values()] == [8, 4, 4, 8]
     weight = tiny_network.get_parameter("convs.1.weight") * 1.5
@@ -48,7 +49,7 @@ def test_from_float_the_weights_are_those_and_the_steps_new(
 def test_from_a_bit_width_the_range_stays(tiny_network: nn.Module, images: Tensor) -> None:
     method = DQ(source_bits=8)
     trained = state(method, tiny_network, 4, images)
-    used = method.used_at(tiny_network, trained, 4, images, none)
+    used = method.used_at(tiny_network, trained, QuantSpec(4, 4), images, none)
     layer = quantized_layers(used)["convs.1"]
     assert layer.bits == 4
     source = trained["convs.1.weight_quantizer.step.8"]
@@ -61,8 +62,8 @@ def test_from_a_bit_width_the_range_stays(tiny_network: nn.Module, images: Tenso
 
 def test_at_its_own_bits_it_is_the_trained_network(tiny_network: nn.Module, images: Tensor) -> None:
     trained = state(DQ(source_bits=8), tiny_network, 8, images)
-    alone = Individual().used_at(tiny_network, trained, 8, images, none)
-    same = DQ(source_bits=8).used_at(tiny_network, trained, 8, images, none)
+    alone = Individual().used_at(tiny_network, trained, QuantSpec(8, 8), images, none)
+    same = DQ(source_bits=8).used_at(tiny_network, trained, QuantSpec(8, 8), images, none)
     assert torch.equal(alone(images), same(images))
 
 
@@ -77,7 +78,7 @@ def test_statistics_are_estimated_from_training_images(
 
     method = DQBN(source_bits=8, batchnorm_images=16)
     trained = state(method, tiny_network, 4, images)
-    used = method.used_at(tiny_network, trained, 4, images, real_images)
+    used = method.used_at(tiny_network, trained, QuantSpec(4, 4), images, real_images)
     assert asked == [16]
     first = quantized_layers(used)["convs.0"](real_images(16))
     assert torch.allclose(
@@ -93,7 +94,7 @@ def test_the_float_state_of_one_bit_width(
     tiny_network: nn.Module, images: Tensor, batchnorm: str
 ) -> None:
     method = replace(Individual(), bits=(8, 4), qat=QatSpec(batchnorm=batchnorm))
-    made = method.trainable(tiny_network, 8, images, torch.Generator())
+    made = method.trainable(tiny_network, QuantSpec(8, 8), images, torch.Generator())
     found = float_state(made, 8)
     assert found.keys() == tiny_network.state_dict().keys()
     assert all(torch.equal(found[k], v) for k, v in tiny_network.state_dict().items())

@@ -8,6 +8,7 @@ from methods.individual import Individual
 from methods.training.schedule import Schedule
 from methods.zeroq import ZeroQ
 from models.qat.spec import QatSpec
+from models.quantize.spec import QuantSpec
 
 
 def test_what_earlier_versions_did_is_the_default() -> None:
@@ -31,6 +32,6 @@ def test_only_other_values_are_part_of_a_name() -> None:
     assert plain["images"] == 256
     other = Individual(qat=QatSpec(shortcuts="float"), schedule=Schedule(depthwise_decay=False))
     assert identifying(asdict(other))["qat"]["shortcuts"] == "float"
-    trained = other.identity_of_training(4)
+    trained = other.identity_of_training(QuantSpec(4, 4))
     assert trained["qat"].keys() - plain["qat"].keys() == {"shortcuts"}
     assert trained["schedule"]["depthwise_decay"] is False

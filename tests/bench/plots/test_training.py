@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.plots.training import plot_training
+from bench.plots.training import curve_points, plot_training
 
 
 def epochs(count: int) -> list[dict[str, Any]]:
@@ -39,3 +39,16 @@ def test_a_training_without_teachers_is_its_loss(tmp_path: Path) -> None:
     path = tmp_path / "training.png"
     plot_training([{"epoch": 1, "loss": 0.5}], path)
     assert coloured(path, panels=1)[0] > 10
+
+
+def test_curves_have_their_place_in_the_epochs_and_a_panel_each(tmp_path: Path) -> None:
+    epochs: list[dict[str, Any]] = [
+        {"epoch": 1, "loss": 2.0},
+        {"epoch": 2, "loss": 1.0, "curves": {"size": [4.0, 3.0]}, "targets": {"size": 3.5}},
+        {"epoch": 3, "loss": 1.0, "curves": {"size": [2.0], "gate": [0.5, 0.6]}},
+    ]
+    points = {"size": [(1.5, 4.0), (2.0, 3.0), (3.0, 2.0)], "gate": [(2.5, 0.5), (3.0, 0.6)]}
+    assert curve_points(epochs) == points
+    path = tmp_path / "training.png"
+    plot_training(epochs, path)
+    assert all(pixels > 10 for pixels in coloured(path, panels=3))

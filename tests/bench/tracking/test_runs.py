@@ -190,6 +190,7 @@ def test_each_epoch_of_a_training_is_a_step(measured: tuple[Result, Config], out
         {"epoch": epoch, "loss": 2.0 - epoch, "teachers": {"2": {"8": 3 - epoch}}, "keep": [0.5]}
         for epoch in range(2)
     ]
+    epochs[1]["curves"] = {"size": [3.0, 2.0]}
     course = Store(outputs).folder(result.id) / "training.json"
     course.write_text(json.dumps({"key": "a", "epochs": epochs}))
     run = track(result, config, "offline")
@@ -197,6 +198,9 @@ def test_each_epoch_of_a_training_is_a_step(measured: tuple[Result, Config], out
     lines = [json.loads(line) for line in read_run(run, "--json").splitlines()]
     logged = [line["history"]["item"] for line in lines if line["type"] == "history"]
     courses = [item for item in logged if "training/epoch" in item]
+    points = [(i["training/epoch"], i["training/size"]) for i in courses if "training/size" in i]
+    assert points == [(0.5, 3), (1, 2)]
+    courses = [item for item in courses if "training/loss" in item]
     assert [item["training/loss"] for item in courses] == [2, 1]
     assert [item["training/teachers/2/8"] for item in courses] == [3, 2]
     assert [item["training/keep/0"] for item in courses] == [0.5, 0.5]

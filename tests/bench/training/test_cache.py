@@ -20,6 +20,7 @@ from methods.coquant import CoQuant
 from methods.training.base import TrainedMethod
 from methods.training.loop import Training
 from models.errors import BenchError
+from models.quantize.spec import QuantSpec
 from tests.bench.cells_of import plan, run_cell
 from tests.spy import calls_of
 
@@ -53,7 +54,8 @@ def test_a_method_from_elsewhere_shares_with_none_but_itself() -> None:
     class Own(CoQuant):
         pass
 
-    ours, own = CoQuant().identity_of_training(4), Own().identity_of_training(4)
+    quant = QuantSpec(4, 4)
+    ours, own = CoQuant().identity_of_training(quant), Own().identity_of_training(quant)
     assert own == {"class": f"{__name__}:{Own.__qualname__}", **ours}
 
 

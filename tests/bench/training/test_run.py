@@ -9,12 +9,13 @@ from bench.training.run import Task, check_shareable
 from methods.individual import Individual
 from models.errors import BenchError
 from models.qat.spec import QatSpec
+from models.quantize.spec import QuantSpec
 
 
 def task(**qat: Any) -> Task:
     """Return as much of a task of two processes as is looked at."""
     method = Individual(qat=QatSpec(**qat))
-    cell = SimpleNamespace(spec=SimpleNamespace(w_bits=4))
+    cell = SimpleNamespace(spec=QuantSpec(4, 4))
     made = SimpleNamespace(method=method, cell=cell, runtime=SimpleNamespace(processes=2))
     return cast("Task", made)
 

@@ -59,6 +59,15 @@ def test_only_weights_decay(tiny_network: nn.Module) -> None:
     assert [group["weight_decay"] for group in adam.param_groups] == [0.1, 0]
 
 
+def test_what_quantizers_learn_may_have_a_rate_of_its_own(tiny_network: nn.Module) -> None:
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    made = make_quantizable(tiny_network, (4, 2), QatSpec(), images)
+    decayed, others, learned = optimiser(made, Schedule(quantizer_rate=10.0)).param_groups
+    assert [group.get("factor") for group in (decayed, others, learned)] == [None, None, 10.0]
+    assert {*learned["params"]} == {*quantizer_parameters(made)}
+    assert not {*others["params"]} & {*learned["params"]}
+
+
 def test_depthwise_weights_may_be_spared() -> None:
     network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 1), nn.Conv2d(1, 4, 1))
     weights = [network[i].weight for i in range(3)]

@@ -20,6 +20,7 @@ from models.qat.conversion import make_quantizable
 from models.qat.layers import quantized_weights
 from models.qat.network import quantized_layers, set_bits
 from models.qat.spec import QatSpec
+from models.quantize.spec import QuantSpec
 
 BITS = (8, 4, 2)
 FREE = QatSpec(first_bits=None, last_bits=None)
@@ -129,7 +130,7 @@ def test_bit_mixer_draws_in_stages(tiny_network: nn.Module, batch: tuple[Tensor,
     spec = QatSpec(first_bits=None, last_bits=None, batchnorm="transitional")
     network = make_quantizable(tiny_network, BITS, spec, batch[0]).train()
     method = BitMixer(bits=BITS, stages=(0.5, 0.75))
-    strategy = method.strategy(network, 2)
+    strategy = method.strategy(network, QuantSpec(2, 2), tiny_network)
     early = [bits for step in range(5) for bits in passes(network, strategy, moment(step), batch)]
     assert len(early) == 5 * len(BITS)
     assert all(len(set(bits)) == 1 for bits in early)
