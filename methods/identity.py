@@ -13,6 +13,7 @@ LATER: Mapping[str, Mapping[str, Any]] = {
         "fix_last_input": True,
         "shortcuts": "quantized",
         "delta_unit": "step",
+        "image_bits": None,
     },
     "schedule": {"depthwise_decay": True, "quantizer_rate": 1.0},
 }

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.qat.learned import ACTIVATION_STEP_BOUNDS, LearnedStep, LearnedStepRange
+from models.qat.mixed import MixedStepRange
 from models.qat.quantizer import Quantizer, fake_quantize_learnable
 from models.qat.spec import QatSpec
 from models.qat.static import UniformStatic
@@ -30,23 +31,26 @@ class Inputs(NamedTuple):
     """What the input of a layer was like on some images.
 
     signed: whether any value was negative. magnitude: mean |x|. high: the 99.9th percentile of |x|.
+    values: of one image.
     """
 
     signed: bool
     magnitude: float
     high: float
+    values: int = 0
 
     def joined(self, other: "Inputs") -> "Inputs":
         """Return what holds for both: of a layer that is called more than once."""
         magnitude = max(self.magnitude, other.magnitude)
-        return Inputs(self.signed or other.signed, magnitude, max(self.high, other.high))
+        high, values = max(self.high, other.high), self.values + other.values
+        return Inputs(self.signed or other.signed, magnitude, high, values)
 
 
 def describe(x: Tensor) -> Inputs:
     """Return what the quantizers of activations start from."""
     size = x.detach().abs()
     high = float(np.percentile(size.cpu().numpy(), _PERCENTILE))
-    return Inputs(bool((x < 0).any()), float(size.mean()), high)
+    return Inputs(bool((x < 0).any()), float(size.mean()), high, x[0].numel())
 
 
 class PactActivation(Quantizer):
@@ -127,6 +131,14 @@ class StepRangeActivation(LearnedStepRange):
         super().__init__(bits, surrogate, inputs.signed, xmax, ACTIVATION_STEP_BOUNDS)
 
 
+class MixedStepRangeActivation(MixedStepRange):
+    """`MixedStepRange` on activations, started as `StepRangeActivation`."""
+
+    def __init__(self, bits: Sequence[int], surrogate: Surrogate, inputs: Inputs) -> None:
+        xmax = torch.tensor(inputs.high)
+        super().__init__(bits, surrogate, inputs.signed, xmax, ACTIVATION_STEP_BOUNDS)
+
+
 class UniformStaticActivation(UniformStatic):
     """`UniformStatic` on activations, its range that which `StepRangeActivation` starts from.
 
@@ -155,6 +167,7 @@ def make_activation_quantizer(
 
 _OF_INPUTS: dict[str, Callable[[Sequence[int], Surrogate, Inputs], Quantizer]] = {
     "lsq": LsqActivation,
+    "mixed_step_range": MixedStepRangeActivation,
     "step_range": StepRangeActivation,
     "uniform_static": UniformStaticActivation,
 }

@@ -78,7 +78,9 @@ def make_quantizable(
     new: dict[nn.Module, nn.Module] = {}
     for name in order:
         layer = copied.get_submodule(name)
-        new[layer] = _quantized(name, layer, bits, spec, _plan(name, layer, inputs_of, spec))
+        made_of = _quantized(name, layer, bits, spec, _plan(name, layer, inputs_of, spec))
+        made_of.input_values = inputs_of[name].values
+        new[layer] = made_of
     for name, norm in copied.named_modules():
         if not isinstance(norm, nn.BatchNorm2d) or spec.batchnorm == "shared":
             continue
@@ -106,7 +108,8 @@ def _plan(name: str, layer: nn.Module, inputs_of: Mapping[str, Inputs], spec: Qa
     elif spec.signed_inputs == "depthwise" and is_depthwise(layer):
         inputs = inputs._replace(signed=True)
     if name == first:  # a single layer is the first
-        return _Layer(spec.first_bits, spec.first_bits, inputs if spec.quantize_images else None)
+        of_images = spec.first_bits if spec.image_bits is None else spec.image_bits
+        return _Layer(spec.first_bits, of_images, inputs if spec.quantize_images else None)
     if name == last:
         return _Layer(spec.last_bits, spec.last_bits if spec.fix_last_input else None, inputs)
     if spec.shortcuts != "quantized" and _on_shortcut(name):
@@ -161,7 +164,7 @@ def _inputs_of_layers(
     def note_layer(name: str, args: Any) -> None:
         nonlocal latest
         latest, inputs = name, describe(args[0])
-        inputs_of[name] = inputs.joined(inputs_of.get(name, inputs))
+        inputs_of[name] = inputs_of[name].joined(inputs) if name in inputs_of else inputs
 
     def note_norm(name: str, args: Any) -> None:
         if latest:

@@ -43,6 +43,7 @@ class QuantizedLayer(Switchable):
     fixed_bits: the bit-width of a layer that has one whatever is chosen; else None.
     fixed_input_bits: likewise of its input.
     input_quantizer: None where the input is left as it comes.
+    input_values: how many values the layer reads for an image, 0 where it is not known.
     """
 
     weight: nn.Parameter
@@ -51,6 +52,7 @@ class QuantizedLayer(Switchable):
     input_quantizer: Quantizer | None
     fixed_bits: int | None
     fixed_input_bits: int | None
+    input_values: int = 0
     cache: dict[int, _CachedWeight] | None
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.qat.bits import bits_of_ratio
 from models.qat.quantizer import (
     SMALLEST_STEP,
     Quantizer,
@@ -106,6 +107,14 @@ class LearnedStepRange(Quantizer):
         step, xmax = self._learned(bits)
         surrogate = self.surrogate.over(grid_steps(bits, self.signed))
         return surrogate.round(clip(x, xmax, self.signed) / step) * step
+
+    @torch.no_grad()
+    def bits_in_use(self, bits: int) -> int | list[int]:
+        if bits not in self.bits:
+            return bits
+        found = bits_of_ratio(self.step[str(bits)], self.xmax[str(bits)], self.signed)
+        each = [int(value) for value in found.flatten().tolist()]
+        return each[0] if len({*each}) == 1 else each
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:

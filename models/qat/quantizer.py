@@ -83,6 +83,13 @@ class Quantizer(nn.Module):
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         raise NotImplementedError
 
+    def bits_in_use(self, bits: int) -> int | list[int]:
+        """Return the bits of the grid in the place of `bits`, or those of each output channel.
+
+        They are others where they are learned.
+        """
+        return bits
+
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
         """Give every bit-width the range that `source` has. Without effect where it has none."""

@@ -17,11 +17,13 @@ RESCALES = ("constant", "stddev", "mean", "none")
 
 _BITS = (1, 16)
 _CHOICES = {
-    "weight_quantizer": ("dorefa", "lsq", "step_range", "uniform_static"),
+    "weight_quantizer": ("dorefa", "lsq", "step_range", "uniform_static", "mixed_step_range"),
     "scheme": SCHEMES,
     "rescale": RESCALES,
     "granularity": ("tensor", "channel"),
-    "activation_quantizer": ("pact", "lsq", "step_range", "uniform_static", "dorefa"),
+    "activation_quantizer": (
+        *("pact", "lsq", "step_range", "uniform_static", "dorefa", "mixed_step_range"),
+    ),
     "weight_surrogate": SURROGATES,
     "activation_surrogate": SURROGATES,
     "variant": VARIANTS,
@@ -34,7 +36,7 @@ _CHOICES = {
 _SWITCHES = ("quantize_images", "shared_clip", "learned", "fix_last_input")
 
 _NO_POSITIVE_LEVEL = "at 1 bit it has no positive level"
-_TWO_BIT_WEIGHTS = ("lsq", "step_range", "uniform_static", "modified")
+_TWO_BIT_WEIGHTS = ("lsq", "step_range", "uniform_static", "mixed_step_range", "modified")
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,16 @@ class QatSpec:
     A bit-width is that of the weights and of the inputs of a layer alike; 32 leaves both in float.
 
     weight_quantizer: `dorefa` (tanh-normalised weights), `lsq` (learned step), `step_range`
-        (learned step and range) or `uniform_static` (a range that stays where it starts); see
-        `models.qat.weights`.
+        (learned step and range), `uniform_static` (a range that stays where it starts) or
+        `mixed_step_range` (learned step and range, and with them the bits; of the method of this
+        name alone); see `models.qat.weights`.
     scheme: of `dorefa`, the grid: `modified`, `original` or `centered`.
     rescale: of `dorefa`, the factor on the quantized weights: `constant` (to the standard deviation
         1 / sqrt(out k k)), `stddev` (to that of the float weights), `mean` (times the mean of their
         absolute values) or `none`.
     granularity: of weights but `dorefa`, one grid a `tensor` or one an output `channel`.
-    activation_quantizer: `pact`, `lsq`, `step_range`, `uniform_static` or `dorefa` (clamp to
-        [0, 1]); see `models.qat.activations`. Always one grid a tensor.
+    activation_quantizer: `pact`, `lsq`, `step_range`, `uniform_static`, `mixed_step_range` or
+        `dorefa` (clamp to [0, 1]); see `models.qat.activations`. Always one grid a tensor.
     weight_surrogate, activation_surrogate: what stands for the derivative of rounding; see
         `models.qat.surrogate`, which delta (>= 0), delta_unit (`step`, `range`) and variant
         (`release`, `slides`) are of too.
@@ -69,6 +72,7 @@ class QatSpec:
         They are known by the name of a module they are in; see `models.qat.conversion.SHORTCUTS`.
     quantize_images: whether the input of the first layer is quantized. Images are integers of 8
         bits before they are normalised, so by default they are left as they come.
+    image_bits: of the images where they are quantized; None: first_bits.
     batchnorm: `shared` by all bit-widths, `private` to each, or `transitional`: one for each pair
         of bit-widths, of a layer and of the one before it.
     clip_start: where the clip of `pact` starts: at the 99.9th `percentile` of |x| seen before
@@ -98,6 +102,7 @@ class QatSpec:
     fix_last_input: bool = True
     shortcuts: str = "quantized"
     delta_unit: str = "step"
+    image_bits: int | None = None
 
     def __post_init__(self) -> None:
         for name, options in _CHOICES.items():
@@ -121,7 +126,7 @@ class QatSpec:
                 f"qat.shared_clip has no meaning with qat.activation_quantizer="
                 f"{self.activation_quantizer}, which has no clip; use pact"
             )
-        for name in ("first_bits", "last_bits"):
+        for name in ("first_bits", "last_bits", "image_bits"):
             if getattr(self, name) is not None:
                 self._check(f"qat.{name}", getattr(self, name))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.qat.learned import STEP_BOUNDS, LearnedStep, LearnedStepRange
+from models.qat.mixed import MixedStepRange
 from models.qat.quantizer import Quantizer
 from models.qat.spec import QatSpec, lowest_weight_bits
 from models.qat.static import UniformStatic
@@ -99,6 +100,16 @@ class StepRangeWeight(LearnedStepRange):
         super().__init__(bits, surrogate, True, xmax, STEP_BOUNDS)
 
 
+class MixedStepRangeWeight(MixedStepRange):
+    """`MixedStepRange` on a weight, started as `StepRangeWeight`."""
+
+    def __init__(
+        self, bits: Sequence[int], surrogate: Surrogate, granularity: str, weight: Tensor
+    ) -> None:
+        xmax = _three_sigma(weight.detach(), granularity)
+        super().__init__(bits, surrogate, True, xmax, STEP_BOUNDS)
+
+
 class UniformStaticWeight(UniformStatic):
     """`UniformStatic` on a weight, its range that which `StepRangeWeight` starts from."""
 
@@ -121,6 +132,7 @@ def make_weight_quantizer(spec: QatSpec, bits: Sequence[int], weight: Tensor) ->
 
 _OF_TENSORS: dict[str, Callable[[Sequence[int], Surrogate, str, Tensor], Quantizer]] = {
     "lsq": LsqWeight,
+    "mixed_step_range": MixedStepRangeWeight,
     "step_range": StepRangeWeight,
     "uniform_static": UniformStaticWeight,
 }

@@ -34,7 +34,7 @@ def test_what_is_seen_of_an_input() -> None:
     assert seen.signed
     assert seen.magnitude == pytest.approx(2.5 / 3, abs=1e-3)
     assert seen.high == pytest.approx(1.997, abs=1e-5)
-    assert seen.joined(Inputs(False, 9.0, 0.1)) == Inputs(True, 9.0, seen.high)
+    assert seen.joined(Inputs(False, 9.0, 0.1, 5)) == Inputs(True, 9.0, seen.high, 6)
     assert not describe(x.abs()).signed
 
 
