@@ -43,11 +43,13 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
     "model": {
         "efficientnet_lite": ("tan2019efficientnet", "efficientnetlite"),
         "inceptionv3": ("szegedy2016rethinking",),
+        "lenet": ("lecun1998gradient",),
         "mobilenetv2": ("sandler2018mobilenetv2",),
         "resnet": ("he2016deep",),
         "shufflenet": ("zhang2018shufflenet",),
         "squeezenext": ("gholami2018squeezenext",),
         "timm/": ("wightman2019timm",),
+        "vgg": ("simonyan2015very",),
     },
     "weights": {"pytorchcv": ("pytorchcv",), "timm/": ("wightman2019timm",)},
     "data": {

@@ -102,7 +102,7 @@ def zoo() -> dict[str, ZooEntry]:
 @cache
 def _entries() -> dict[str, ZooEntry]:
     lites = (_efficientnet_lite(variant) for variant in range(3))
-    small = (_resnet20(), _resnet18_cifar(), _mobilenetv2_cifar())
+    small = (_resnet20(), _lenet5(), _resnet18_cifar(), _mobilenetv2_cifar(), _vgg_cifar())
     entries = (*small, *lites, *pytorchcv_entries())
     return {entry.name: entry for entry in entries}
 
@@ -155,6 +155,46 @@ def _resnet20() -> ZooEntry:
         weights={weights.tag: weights},
         preprocessing=weights.preprocessing,
         summary="ResNet-20 for 32x32 images (He et al., 2016), 0.27 M parameters, 5,000 digits",
+    )
+
+
+def _lenet5() -> ZooEntry:
+    weights = Weights(
+        tag="mnist5k",
+        source="shipped with this project",
+        locate="models.networks.lenet:locate_lenet5",
+        sha256="bfddce4f60af6d7696af851fe36c1ce4ccc61a6ec361adf1e44fe3e722de85ea",
+        # What the digits have without the border that they are padded with.
+        preprocessing=Preprocessing(
+            size=28, resize=32, interpolation="bilinear", mean=(0.1307,) * 3, std=(0.3081,) * 3
+        ),
+        published=PublishedAccuracy(
+            top1=99.3,
+            top5=None,
+            data="mnist5k",
+            images=1000,
+            source="this project's recipe, bench train model=lenet5 data=mnist5k train.lr=0.05, "
+            "seed 0",
+        ),
+    )
+    return ZooEntry(
+        name="lenet5",
+        build="models.networks.lenet:LeNet5",
+        classes=10,
+        weights={weights.tag: weights},
+        preprocessing=weights.preprocessing,
+        summary="LeNet-5 for 28x28 digits, 0.58 M parameters, 5,000 digits",
+    )
+
+
+def _vgg_cifar() -> ZooEntry:
+    return ZooEntry(
+        name="vgg_cifar",
+        build="models.networks.vgg_cifar:vgg",
+        classes=10,
+        weights={},
+        preprocessing=CIFAR10,
+        summary="VGG of eight layers for 32x32 images, 13.0 M parameters, no weights",
     )
 
 

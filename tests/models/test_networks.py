@@ -10,6 +10,7 @@ from torch.nn import functional
 from bench.data.mnist5k import read_digits, split
 from models.errors import BenchError
 from models.networks.efficientnet_lite import convert
+from models.quantize.activation import weighted_layers
 from models.registry import import_attribute
 from models.zoo import choose_weights, entry, sha256_of
 from models.zoo.weights import load, read_state
@@ -101,13 +102,33 @@ def test_strides_of_small_images(name: str, sides: list[int]) -> None:
     assert not any(isinstance(module, nn.MaxPool2d) for module in network.modules())
 
 
-def test_shipped_resnet20_reproduces_its_published_accuracy() -> None:
-    weights = choose_weights(entry("resnet20"), "default")
+def test_vgg_is_the_one_of_bayesian_bits() -> None:
+    pairs = [(3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
+    counted = weights_of(*((i, o, 3, 1) for i, o in pairs), (512, 1024, 4, 1))
+    network = entry("vgg_cifar").network().eval()
+    assert sum(p.numel() for p in network.parameters()) == counted + 1024 * 10 + 10
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_lenet5_is_the_one_of_bayesian_bits() -> None:
+    """Its layers have the multiply-accumulates that the release's have."""
+    network = entry("lenet5").network().eval()
+    sizes = []
+    for layer in weighted_layers(network).values():
+        layer.register_forward_hook(lambda module, _, out: sizes.append((module, out[0])))
+    network(torch.zeros(1, 3, 28, 28))
+    macs = [out.numel() * module.weight[0].numel() for module, out in sizes]
+    assert macs == [460_800, 3_276_800, 524_288, 5_120]
+
+
+@pytest.mark.parametrize(("name", "border"), [("resnet20", 2), ("lenet5", 0)])
+def test_shipped_weights_reproduce_their_published_accuracy(name: str, border: int) -> None:
+    weights = choose_weights(entry(name), "default")
     assert sha256_of(weights.path()) == weights.sha256
-    network = load(entry("resnet20"), weights).network
+    network = load(entry(name), weights).network
     pixels, digits = read_digits()
     chosen = split(digits, "eval")
-    images = np.pad(pixels[chosen, None], ((0, 0), (0, 0), (2, 2), (2, 2)))
+    images = np.pad(pixels[chosen, None], ((0, 0), (0, 0), (border, border), (border, border)))
     inputs = torch.from_numpy(images).expand(-1, 3, -1, -1)
     with torch.inference_mode():
         predicted = network(weights.preprocessing.normalise(inputs)).argmax(dim=1).numpy()
