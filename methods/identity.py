@@ -15,7 +15,7 @@ LATER: Mapping[str, Mapping[str, Any]] = {
         "delta_unit": "step",
         "image_bits": None,
     },
-    "schedule": {"depthwise_decay": True, "quantizer_rate": 1.0},
+    "schedule": {"depthwise_decay": True, "quantizer_rate": 1.0, "rise": "cosine"},
 }
 """The same of what parameters of methods that train consist of."""
 

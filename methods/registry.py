@@ -29,6 +29,7 @@ METHODS: "Registry[type[Method]]" = Registry(
         "gaussian": "methods.gaussian:Gaussian",
         "individual": "methods.individual:Individual",
         "joint": "methods.joint:Joint",
+        "mixed_step_range": "methods.mixed_step_range:MixedStepRange",
         "real": "methods.real:Real",
         "switchable_bn": "methods.switchable_bn:SwitchableBN",
         "synthetic": "methods.synthetic:Synthetic",

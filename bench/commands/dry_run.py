@@ -134,7 +134,7 @@ def _shared(cell: Cell, caches: Path, earlier: Sequence[Result]) -> dict[str, st
     if cell.method.cached:
         kept = CacheEntry(caches, CALIBRATION, images).is_whole
         shared["synthesise"] = None if kept else images
-    if cell.spec.is_mixed:
+    if cell.spec.is_mixed and not cell.method.chooses_bits:
         kept = any(r.calibration_key == images and r.w_bits == "mixed" for r in earlier)
         shared["sensitivity"] = None if kept else images
     if isinstance(cell.method, TrainedMethod):

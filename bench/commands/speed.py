@@ -20,6 +20,7 @@ from bench.speed import (
     evaluation,
     gpu,
     history,
+    mixed,
     reconstruction,
     rounding,
     training,
@@ -32,7 +33,7 @@ from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
-_PARTS = (distillation, cells, evaluation, training, reconstruction, rounding, waiting)
+_PARTS = (distillation, cells, evaluation, training, mixed, reconstruction, rounding, waiting)
 
 MEASURES: list[Measure] = [measure for part in _PARTS for measure in part.MEASURES]
 """In the order in which they are measured and shown."""

@@ -16,7 +16,9 @@ from bench.files.entry import CacheEntry
 from bench.files.whole import write_whole
 from bench.plots.mixed import MIXED_PLOT, plot_mixed
 from methods.base import Progress
+from models.qat.network import LayerInUse, layers_in_use
 from models.quantize.budget import OF_WEIGHTS
+from models.quantize.counting import mean_of
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
 
 # Of a quantizer: what the sensitivity of a layer depends on.
@@ -96,6 +98,22 @@ def choose(
     ]
     about = {"budget": asdict(limit), **asdict(assignment), "layers": layers}
     return assignment, about if limit.name in OF_WEIGHTS else about | {"axis": limit.name}
+
+
+def learned(network: nn.Module) -> dict[str, Any]:
+    """Return all there is to say of the bits that a trained `network` has come to, as JSON."""
+    layers = layers_in_use(network)
+    return {
+        "bits": {each.layer: mean_of(each.bits) for each in layers},
+        "input_bits": {each.layer: each.input_bits for each in layers},
+        "layers": [
+            each._asdict() | {"bits": mean_of(each.bits)} | _channels(each) for each in layers
+        ],
+    }
+
+
+def _channels(layer: LayerInUse) -> dict[str, Any]:
+    return {} if isinstance(layer.bits, int | float) else {"channel_bits": list(layer.bits)}
 
 
 def save_mixed(folder: Path, choice: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from bench.measure.mixed import (
     blank_image,
     budget_of,
     choose,
+    learned,
     measured_sensitivity,
     sensitivity_key,
 )
@@ -222,6 +223,7 @@ class _Phases:
             weights_size_mb(done.network),
             cost(counts.products),
             coverage(done.network, weights, counts),
+            mixed=learned(done.network) if task.cell.spec.is_mixed else None,
             training=history,
             warnings=tuple(done.warnings),
         )

@@ -13,8 +13,39 @@ MIXED_PLOT = "mixed.png"
 
 
 def plot_mixed(choice: dict[str, Any], path: Path) -> None:
-    """Draw the frontier with the chosen point, and each layer's bits and sensitivities."""
-    draw(lambda figure: _paint(figure, choice), path, (12, 4.5))
+    """Draw the bits of each layer, and of a search its frontier and sensitivities.
+
+    choice: as `mixed.json` has it. Bits that differ by output channel are drawn from the fewest to
+    the most.
+    """
+    if "frontier" in choice:
+        draw(lambda figure: _paint(figure, choice), path, (12, 4.5))
+    else:
+        size = max(6, 2 + 0.16 * len(choice["layers"])), 4.5
+        draw(lambda figure: _paint_bits(figure, choice["layers"]), path, size)
+
+
+def _paint_bits(figure: "Figure", layers: list[dict[str, Any]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax = figure.subplots()
+    places = range(len(layers))
+    ax.bar(places, [each["bits"] for each in layers], color="tab:red", alpha=0.35, label="weights")
+    several = [(x, each["channel_bits"]) for x, each in enumerate(layers) if "channel_bits" in each]
+    if several:
+        ends = [(min(bits), max(bits)) for _, bits in several]
+        ax.vlines(
+            [x for x, _ in several], *zip(*ends, strict=True), color="tab:red", label="channels"
+        )
+    inputs = [
+        (x, bits) for x, each in enumerate(layers) if (bits := each.get("input_bits")) and bits < 32
+    ]
+    if inputs:
+        ax.plot(*zip(*inputs, strict=True), "_", color="tab:blue", markersize=9, label="inputs")
+    ax.set(xlabel="layer", ylabel="bits", ylim=(0, None))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.legend(fontsize="small")
 
 
 def _paint(figure: "Figure", choice: dict[str, Any]) -> None:

@@ -54,7 +54,8 @@ class TrainedMethod(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.qat.check_bits(self.bits)
+        if self.bits or self.least_bits:
+            self.qat.check_bits(self.bits)
         if len(self.bits) < self.least_bits:
             raise ValueError(
                 f"bits={list(self.bits)}; {self.name} needs {self.least_bits} bit-widths or more: "

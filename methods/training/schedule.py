@@ -27,6 +27,8 @@ class Schedule:
         1) of all steps by half a cosine from zero and falls to zero by the other half; `step`:
         after the same rise it is multiplied by `gamma` at each of `milestones` (fractions of all
         steps).
+    rise: whether the learning rate rises by half a cosine, or from 0 in equal steps; then time is
+        that before a step and not in its middle, as in Optax.
     quantizer_rate: factor on the learning rate of what quantizers learn.
     weight_decay: on weights, not on BatchNorm, biases and what quantizers learn.
     depthwise_decay: whether it is on the weights of depthwise convolutions too.
@@ -58,6 +60,7 @@ class Schedule:
     amp: bool = False
     depthwise_decay: bool = True
     quantizer_rate: float = 1.0
+    rise: Literal["cosine", "linear"] = "cosine"
 
     def __post_init__(self) -> None:
         """Raises BenchError naming the field that is out of range."""
@@ -96,7 +99,9 @@ def learning_rate(schedule: Schedule, step: int, steps: int) -> float:
     """Return the learning rate of `step` (0..steps-1)."""
     peak = schedule.warmup * steps
     # The middle of the step, so that neither the first nor the last has a rate of zero.
-    time = step + 0.5
+    time = step + (0.5 if schedule.rise == "cosine" else 0)
+    if time < peak and schedule.rise == "linear":
+        return schedule.lr * time / peak
     if time < peak:
         return schedule.lr * 0.5 * (1 - math.cos(math.pi * time / peak))
     if schedule.decay == "step":

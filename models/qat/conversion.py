@@ -48,7 +48,11 @@ class _Layer(NamedTuple):
 
 
 def make_quantizable(
-    network: nn.Module, bits: Sequence[int], spec: QatSpec, images: Tensor
+    network: nn.Module,
+    bits: Sequence[int],
+    spec: QatSpec,
+    images: Tensor,
+    input_bits: int | None = None,
 ) -> nn.Module:
     """Return a copy of `network` that is trained quantized, at the first of `bits`.
 
@@ -61,6 +65,7 @@ def make_quantizable(
     bits: that share the weights, descending, 1..16 or 32. images: (N, C, H, W) normalised input,
     seen once by the float network in eval mode: which layer is called first and last, whether an
     input is ever negative, and where learned steps and ranges of activations start.
+    input_bits: of the inputs of layers, whatever is chosen for weights; None: the same.
 
     Raises BenchError for bits that `spec` has no grid for and for an empty batch, and
     NotApplicable when there is nothing to quantize or a layer computes in its own way.
@@ -78,7 +83,10 @@ def make_quantizable(
     new: dict[nn.Module, nn.Module] = {}
     for name in order:
         layer = copied.get_submodule(name)
-        made_of = _quantized(name, layer, bits, spec, _plan(name, layer, inputs_of, spec))
+        plan = _plan(name, layer, inputs_of, spec)
+        if plan.input_bits is None:
+            plan = plan._replace(input_bits=input_bits)
+        made_of = _quantized(name, layer, bits, spec, plan)
         made_of.input_values = inputs_of[name].values
         new[layer] = made_of
     for name, norm in copied.named_modules():

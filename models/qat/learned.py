@@ -116,6 +116,9 @@ class LearnedStepRange(Quantizer):
         each = [int(value) for value in found.flatten().tolist()]
         return each[0] if len({*each}) == 1 else each
 
+    def ranges(self, bits: int) -> list[float]:
+        return self.xmax[str(bits)].flatten().tolist() if bits in self.bits else []
+
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
         if source in self.bits:

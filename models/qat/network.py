@@ -5,6 +5,7 @@ set_bits(network, {"": 2, "features.stage1": 8})
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from torch import nn
 
@@ -13,7 +14,7 @@ from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
 from models.qat.layers import QuantizedLayer, Switchable
 from models.qat.quantizer import Quantizer
 from models.quantize.activation import weighted_layers
-from models.quantize.counting import LayerWeight
+from models.quantize.counting import LayerBits, LayerWeight, mean_of
 from models.quantize.spec import FLOAT_BITS
 from models.registry import did_you_mean
 
@@ -102,13 +103,13 @@ def freeze(network: nn.Module) -> nn.Module:
 def weights_size_mb(network: nn.Module) -> float:
     """Return the size of the weights of the quantized layers at their current bits, in MiB."""
     layers = quantized_layers(network).values()
-    return sum(layer.weight.numel() * layer.bits for layer in layers) / 8 / 2**20
+    return sum(layer.weight.numel() * mean_of(_weight_bits(layer)) for layer in layers) / 8 / 2**20
 
 
 def layer_weights(network: nn.Module) -> list[LayerWeight]:
     """Return the weights of all layers as they are used now, with their bits: 32 of float ones."""
     return [
-        LayerWeight(layer.weight, layer.quantized_weight(), layer.bits, name)
+        LayerWeight(layer.weight, layer.quantized_weight(), mean_of(_weight_bits(layer)), name)
         if isinstance(layer, QuantizedLayer)
         else LayerWeight(layer.weight, layer.weight, FLOAT_BITS, name)
         for name, layer in weighted_layers(network).items()
@@ -118,10 +119,50 @@ def layer_weights(network: nn.Module) -> list[LayerWeight]:
 def input_quantizers(network: nn.Module) -> dict[nn.Module, int]:
     """Return the quantizers of the inputs that are not at 32 bits, and their bits."""
     return {
-        layer.input_quantizer: layer.input_bits
+        layer.input_quantizer: _input_bits(layer)
         for layer in quantized_layers(network).values()
         if layer.input_quantizer is not None and layer.input_bits != FLOAT_BITS
     }
+
+
+class LayerInUse(NamedTuple):
+    """A quantized layer as it is used now.
+
+    bits: of its weight, or of each of its output channels. input_bits: 32 where it is left as it
+    comes. ranges, input_ranges: learned, one for each grid; none where they are not.
+    """
+
+    layer: str
+    bits: LayerBits
+    input_bits: int
+    ranges: list[float]
+    input_ranges: list[float]
+
+
+def layers_in_use(network: nn.Module) -> list[LayerInUse]:
+    """Return the quantized layers with the bits that they have, learned ones where they are."""
+    return [
+        LayerInUse(
+            name,
+            _weight_bits(layer),
+            _input_bits(layer),
+            layer.weight_quantizer.ranges(layer.bits),
+            layer.input_quantizer.ranges(layer.input_bits) if layer.input_quantizer else [],
+        )
+        for name, layer in quantized_layers(network).items()
+    ]
+
+
+def _weight_bits(layer: QuantizedLayer) -> LayerBits:
+    return layer.weight_quantizer.bits_in_use(layer.bits)
+
+
+def _input_bits(layer: QuantizedLayer) -> int:
+    if layer.input_quantizer is None:
+        return FLOAT_BITS
+    bits = layer.input_quantizer.bits_in_use(layer.input_bits)
+    assert isinstance(bits, int)  # one grid a tensor
+    return bits
 
 
 def project(network: nn.Module) -> None:

@@ -90,6 +90,10 @@ class Quantizer(nn.Module):
         """
         return bits
 
+    def ranges(self, bits: int) -> list[float]:
+        """Return the learned range of each grid used at `bits`; of other quantizers nothing."""
+        return []
+
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
         """Give every bit-width the range that `source` has. Without effect where it has none."""

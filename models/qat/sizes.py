@@ -4,14 +4,15 @@ Source: the released code of Schaefer et al. (WACV 2024; examples/train_utils.py
 with the mean bits of their grids, activations with the values of one image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from models.qat.bits import bits_of_ratio
 from models.qat.layers import QuantizedLayer
-from models.qat.mixed import MARGIN, MixedStepRange, bits_of_ratio
+from models.qat.mixed import MARGIN, MixedStepRange
 from models.qat.network import quantized_layers
 from models.quantize.spec import FLOAT_BITS
 
@@ -39,12 +40,15 @@ class Part(NamedTuple):
 class Sizes:
     """The size in bits of some parts of a network, and of what else there is beside them.
 
-    parts: one or more. others: the size in bits of each tensor of the kind whose bits are fixed.
+    parts: one or more. others: of each tensor whose bits are fixed, how many values it has, and
+        the bits of one.
     """
 
-    def __init__(self, parts: Sequence[Part], others: Sequence[int]) -> None:
+    def __init__(self, parts: Sequence[Part], others: Sequence[tuple[int, int]]) -> None:
         self.parts = list(parts)
-        self.fixed, self.largest_fixed = sum(others), max(others, default=0)
+        self.values = sum(part.values for part in parts) + sum(values for values, _ in others)
+        fixed = [values * bits for values, bits in others]
+        self.fixed, self.largest_fixed = sum(fixed), max(fixed, default=0)
         device = parts[0].step.device
         counts = [part.step.numel() for part in parts]
         signs = [float(part.quantizer.signed) for part in parts]
@@ -53,15 +57,13 @@ class Sizes:
         self.signed = torch.tensor(signs, device=device).repeat_interleave(repeats)
         self.share = torch.tensor(shares, device=device).repeat_interleave(repeats)
 
-    @property
-    def least(self) -> int:
-        """The size with the fewest bits that each grid can have."""
-        return self.fixed + sum(part.values * part.quantizer.lowest_bits for part in self.parts)
+    def total_at(self, bits: Callable[[Part], int]) -> int:
+        """Return the size of all with `bits` for each part."""
+        return self.fixed + sum(part.values * bits(part) for part in self.parts)
 
-    @property
-    def values(self) -> int:
-        """How many values the parts have."""
-        return sum(part.values for part in self.parts)
+    def largest_at(self, bits: Callable[[Part], int]) -> int:
+        """Return the size of the largest tensor with `bits` for each part."""
+        return max(self.largest_fixed, *(part.values * bits(part) for part in self.parts))
 
     def bits(self) -> Tensor:
         """Return the bits of each grid, part by part, with a gradient."""
@@ -93,25 +95,25 @@ class Sizes:
 
 def weight_sizes(network: nn.Module) -> Sizes | None:
     """Return the sizes of the weights of a quantizable `network`; None where none is learned."""
-    parts, others = list[Part](), list[int]()
+    parts, others = list[Part](), list[tuple[int, int]]()
     for name, layer in quantized_layers(network).items():
         quantizer, count = layer.weight_quantizer, layer.weight.numel()
         if isinstance(quantizer, MixedStepRange) and layer.fixed_bits is None:
             parts.append(Part(name, quantizer, layer.bits, count))
         else:
-            others.append(count * layer.bits)
+            others.append((count, layer.bits))
     return Sizes(parts, others) if parts else None
 
 
 def input_sizes(network: nn.Module) -> Sizes | None:
     """Return the sizes of what the layers of `network` read for an image; None as above."""
-    parts, others = list[Part](), list[int]()
+    parts, others = list[Part](), list[tuple[int, int]]()
     for name, layer in quantized_layers(network).items():
         quantizer, count = layer.input_quantizer, layer.input_values
         if isinstance(quantizer, MixedStepRange) and layer.fixed_input_bits is None:
             parts.append(Part(name, quantizer, layer.input_bits, count))
         else:
-            others.append(count * (FLOAT_BITS if quantizer is None else layer.input_bits))
+            others.append((count, FLOAT_BITS if quantizer is None else layer.input_bits))
     return Sizes(parts, others) if parts else None
 
 

@@ -18,6 +18,7 @@ from bench.speed import (
     distillation,
     evaluation,
     gpu,
+    mixed,
     reconstruction,
     rounding,
     training,
@@ -45,6 +46,8 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_IMAGES", 2)
+    monkeypatch.setattr(mixed, "_SECONDS", 0.0)
+    monkeypatch.setattr(mixed, "_IMAGES", 2)
     monkeypatch.setattr(reconstruction, "_SECONDS", 0.0)
     monkeypatch.setattr(reconstruction, "_IMAGES", 2)
     monkeypatch.setattr(reconstruction, "_STEPS", 1)
@@ -92,6 +95,15 @@ def test_training(place: Workplace) -> None:
     assert (several.target, choice.target) == ("<= 1.1", "<= 1.03")
     assert several.details == {"images": 2, "pixels": 32, "bits": [8, 6, 4, 2]}
     assert all(side.seconds > 0 for r in (several, choice) for side in (r.above, r.below))
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_steps_that_learn_bits(place: Workplace) -> None:
+    tensor, channel = mixed.of_network("resnet20", place)
+    assert (tensor.target, channel.target) == ("<= 1.25", "<= 1.25")
+    assert tensor.details == {"images": 2, "pixels": 32, "granularity": "tensor"}
+    assert tensor.below == channel.below
+    assert min(side.seconds for side in (tensor.above, channel.above, tensor.below)) > 0
 
 
 @pytest.mark.usefixtures("_in_no_time")
@@ -182,6 +194,8 @@ def test_a_cell_that_fails_is_said(
     caplog.set_level(logging.DEBUG, logger="bench")
     monkeypatch.setattr(training, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_IMAGES", 2)
+    monkeypatch.setattr(mixed, "_SECONDS", 0.0)
+    monkeypatch.setattr(mixed, "_IMAGES", 2)
     monkeypatch.setattr(waiting, "_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY, "method.learning_rate=1e30"))
