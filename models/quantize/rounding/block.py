@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models.errors import BenchError, NotApplicable
 from models.quantize.activation import ActivationQuantizer
 from models.quantize.ranges import WeightFormat
+from models.quantize.rounding.dropped import kept
 from models.quantize.rounding.soft import SoftWeights, annealed_beta
 from models.quantize.rounding.steps import LearnedSteps
 from models.tracing import replaced
@@ -177,8 +178,8 @@ def _draw(task: Task, course: Course) -> tuple[Tensor, Tensor, Tensor | None]:
         examples = examples.of(order)
     inputs = examples.inputs
     if course.drop > 0:
-        kept = torch.empty_like(inputs).bernoulli_(1 - course.drop, generator=task.draws)
-        inputs = torch.lerp(examples.float_inputs, inputs, kept)
+        quantized = kept(inputs, course.drop, task.draws)
+        inputs = torch.lerp(examples.float_inputs, inputs, quantized)
     return inputs, examples.target, examples.importance
 
 

@@ -23,6 +23,7 @@ class QDrop(BlockRounding):
     """
 
     name = "qdrop"
+    version = 2
     joint = True
 
     drop: float = 0.5

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from models.quantize.activation import ActivationQuantizer
+from models.quantize.rounding.dropped import kept
 
 _SMALLEST = 1e-8
 
@@ -46,10 +47,8 @@ class LearnedSteps:
         step, (n_min, n_max) = self.steps[place], self._bounds[place]
 
         def quantize(x: Tensor) -> Tensor:
-            kept = None
-            if self._drop > 0:
-                kept = torch.empty_like(x).bernoulli_(1 - self._drop, generator=self._draws)
-            quantized: Tensor = _Quantize.apply(x, step, n_min, n_max, kept)
+            mask = kept(x, self._drop, self._draws) if self._drop > 0 else None
+            quantized: Tensor = _Quantize.apply(x, step, n_min, n_max, mask)
             return quantized
 
         return quantize
