@@ -6,13 +6,14 @@ through one.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from models.quantize.bits import ChosenBits
 from models.quantize.mixed import check_search
 from models.quantize.network import QuantizedNetwork, quantize
 from models.quantize.spec import QuantSpec
@@ -120,7 +121,7 @@ class Method(ABC):
         images: Tensor,
         generator: torch.Generator,
         progress: Progress = no_progress,
-        weight_bits: Mapping[str, int] | None = None,
+        chosen: ChosenBits | None = None,
     ) -> QuantizedNetwork:
         """Return a quantized copy of `network`, calibrated on `images`, what `calibrate` returned.
 
@@ -128,4 +129,4 @@ class Method(ABC):
         Only a method that changes more than the images, such as the weights, has one of its own.
         See `models.quantize.network.quantize`.
         """
-        return quantize(network, spec, images, progress, weight_bits, generator)
+        return quantize(network, spec, images, progress, chosen, generator)

@@ -1,6 +1,5 @@
 """DFQ (Nagel et al., ICCV 2019): equalised weights, corrected biases, ranges from BatchNorm."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from methods.distillation.batchnorm import batchnorms, check_statistics
 from models.canonical import canonical_copy
 from models.errors import NotApplicable
 from models.quantize.bias import correct_bias
+from models.quantize.bits import ChosenBits
 from models.quantize.equalise import absorb_bias, equalise, find_pairs, replace_relu6
 from models.quantize.fold import fold_batchnorm
 from models.quantize.moments import Activations, batchnorm_outputs, propagate, union
@@ -72,7 +72,7 @@ class DFQ(Method):
         images: Tensor,
         generator: torch.Generator,
         progress: Progress = no_progress,
-        weight_bits: Mapping[str, int] | None = None,
+        chosen: ChosenBits | None = None,
     ) -> QuantizedNetwork:
         """Return a quantized copy of `network`; see `models.quantize.network.quantize`.
 
@@ -83,7 +83,7 @@ class DFQ(Method):
         check_statistics(network)
         prepared = canonical_copy(network, images[:1])
         activations = self._prepare(prepared, images, generator, progress)
-        quantized = quantize(prepared, spec, images[:1], weight_bits=weight_bits)
+        quantized = quantize(prepared, spec, images[:1], chosen=chosen)
         if self.correct_bias:
             correct_bias(quantized.network, prepared, activations.means)
         ranges = activations.relus if spec.sites == "relu" else activations.inputs

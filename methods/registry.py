@@ -18,6 +18,7 @@ METHODS: "Registry[type[Method]]" = Registry(
     "method",
     {
         "adabits": "methods.adabits:AdaBits",
+        "autoq": "methods.autoq:AutoQ",
         "any_precision": "methods.any_precision:AnyPrecision",
         "bit_mixer": "methods.bit_mixer:BitMixer",
         "coquant": "methods.coquant:CoQuant",
@@ -26,6 +27,7 @@ METHODS: "Registry[type[Method]]" = Registry(
         "dq_bn": "methods.dq:DQBN",
         "dsg": "methods.dsg:DSG",
         "float": "methods.float_reference:FloatReference",
+        "haq": "methods.haq:HAQ",
         "gaussian": "methods.gaussian:Gaussian",
         "individual": "methods.individual:Individual",
         "joint": "methods.joint:Joint",

@@ -181,6 +181,8 @@ def _quantizer(cell: "Cell") -> dict[str, Any]:
         budget = {k: v for k, v in written(cell.spec).items() if k in OF_BUDGET and v is not None}
         return {"w_bits": cell.spec.w_bits, "a_bits": cell.spec.a_bits, **budget, **qat}
     values = written(cell.spec)
+    if cell.spec.latency_table is not None:
+        values["latency_table"] = cell.request.latency_digest
     for key in _LATER:
         if values[key] in ("none", False):  # as before there was a choice
             del values[key]

@@ -12,6 +12,7 @@ from bench.config.experiments import experiment_jobs
 from bench.config.schema import Config
 from methods.identity import identifying
 from methods.registry import method_class, needs_real_images
+from models.errors import BenchError
 from models.paths import expanded
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry, zoo
@@ -86,7 +87,19 @@ class Request:
         spec = self.effective.quant
         by_last = spec.a_granularity == "channel" and spec.sites == "all"
         axis = {"a_channel_axis": "last"} if by_last and self.entry.name not in zoo() else {}
-        return spec.identity() | axis
+        table = {} if spec.latency_table is None else {"latency_table": self.latency_digest}
+        return spec.identity() | table | axis
+
+    @cached_property
+    def latency_digest(self) -> str:
+        """The beginning of the sha256 of the table of latencies."""
+        path = expanded(self.effective.quant.latency_table or "")
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest()[:_HASH_LENGTH]
+        except OSError as error:
+            raise BenchError(
+                f"quant.latency_table={path} cannot be read: {error.strerror}"
+            ) from error
 
     def unusual_precision(self) -> dict[str, str]:
         """Return what the precision adds to an identity: nothing for fp32, so that old ids stay."""

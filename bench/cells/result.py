@@ -17,6 +17,7 @@ Percent = float
 COSTS = (
     *("size_mb", "mean_bits", "activations_mb", "largest_activation_mb", "mean_activation_bits"),
     *("macs", "mac_bits", "bops", "bops_percent", "bops_with_additions"),
+    "latency_ms",
 )
 """Fields of `Result` that say what the network costs."""
 
@@ -101,6 +102,10 @@ class Result(BaseModel):
         None,
         description="Bit operations as UNIQ counts them: for each multiply-accumulate also the "
         "addition in an accumulator of w + a + log2(terms) bits.",
+    )
+    latency_ms: float | None = Field(
+        None,
+        description="Of all layers, by the table quant.latency_table; null without one.",
     )
     logit_mse: float | None = Field(
         None,

@@ -17,7 +17,7 @@ _GROUPS = (*_CHOSEN_ONE, "experiment", "tracking")
 # Keys whose value is a text whatever it looks like: a folder may be called `2024` or `epoch=9`.
 _TEXTS = (
     *("model.name", "model.weights", "data.root", "data.label", "paths.outputs", "group"),
-    *("tracking.project", "tracking.entity"),
+    *("tracking.project", "tracking.entity", "quant.latency_table"),
 )
 _PLAIN_TEXT = re.compile(r"(?!(true|false|nan|inf)$)[\w/.-]*[A-Za-z_/][\w/.:-]*", re.ASCII | re.I)
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?")

@@ -9,7 +9,8 @@ _POINTS = 120
 
 
 def layer_choice(content: dict[str, Any] | None, sensitivities: Pool) -> dict[str, Any] | None:
-    """Return what a page shows of `mixed.json`: size in MiB, cost in nats, frontier, layers.
+    """Return what a page shows of `mixed.json`: size in MiB, bits of the layers, and how they were
+    chosen.
 
     sensitivities: takes the names of the layers and their sensitivities, which all budgets share.
 
@@ -19,13 +20,31 @@ def layer_choice(content: dict[str, Any] | None, sensitivities: Pool) -> dict[st
         return None
     try:
         layers = content["layers"]
-        names = [[layer["layer"], layer["sensitivity"]] for layer in layers]
+        names = [[layer["layer"], layer.get("sensitivity")] for layer in layers]
         return {
-            "size_mb": float(content["size_mb"]),
-            "cost": float(content["cost"]),
-            "frontier": thinned([[float(s), float(c)] for s, c in content["frontier"]], _POINTS),
-            "bits": [int(layer["bits"]) for layer in layers],
+            **({"size_mb": float(content["size_mb"])} if "size_mb" in content else {}),
+            **_searched(content),
+            "bits": [_number(layer["bits"]) for layer in layers],
             "sensitivities": sensitivities.add(names),
         }
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _searched(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the frontier of a search over sensitivities, or the rewards of one by trying."""
+    if "episodes" in content:
+        rewards = [[int(e["episode"]), float(e["reward"])] for e in content["episodes"]]
+        return {"rewards": thinned(rewards, _POINTS)}
+    if not {"cost", "frontier"} & content.keys():
+        return {}
+    points = [[float(price), float(cost)] for price, cost in content["frontier"]]
+    found = {"cost": float(content["cost"]), "frontier": thinned(points, _POINTS)}
+    if "axis" in content:  # of a budget that is no size
+        found |= {"axis": str(content["axis"]), "price": float(content["price"])}
+    return found
+
+
+def _number(value: Any) -> int | float:
+    number = float(value)
+    return int(number) if number.is_integer() else round(number, 2)

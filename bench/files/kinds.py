@@ -5,6 +5,7 @@ data/<key>/               decoded images, memory-mapped by who evaluates; lock: 
 calibration/<key>/        images, curve, preview; lock: inside
 grams/<key>/              Gram matrices of what enters the layers; lock: inside
 sensitivity/<key>.json    of each layer; lock: sensitivity/<key>.lock
+search/<key>/             chosen bits, state of the agents; lock: inside
 training/<key>/           trained weights, history; lock: inside
 """
 
@@ -30,6 +31,9 @@ WEIGHTS = "trained.safetensors"
 HISTORY = "history.json"
 IDENTITY = "identity.json"
 CHECKPOINT = "checkpoint.pt"
+
+FOUND = "found.json"
+AGENTS = "agents.pt"
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,15 @@ SENSITIVITY = Kind(
     lock="{key}.lock",
     damaged="the sensitivities in %s are damaged; measured again",
 )
+SEARCH = Kind(
+    name="search",
+    path="{key}",
+    whole=f"{{key}}/{FOUND}",
+    lock="{key}/lock",
+    damaged="the bits found in %s are damaged; searched again",
+    files=(FOUND, AGENTS),
+    lasting=(AGENTS,),
+)
 TRAINING = Kind(
     name="training",
     path="{key}",
@@ -113,7 +126,7 @@ TRAINING = Kind(
     lasting=(IDENTITY, CHECKPOINT),
     copied="whole",
 )
-KINDS = (CONTENTS, DATA, CALIBRATION, GRAM, SENSITIVITY, TRAINING)
+KINDS = (CONTENTS, DATA, CALIBRATION, GRAM, SENSITIVITY, SEARCH, TRAINING)
 
 
 def is_key(text: str) -> bool:

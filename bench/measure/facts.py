@@ -77,6 +77,8 @@ def portable(config: Config) -> dict[str, Any]:
     plain = config.model_dump(mode="json")
     if plain["data"].get("root"):
         plain["data"]["root"] = str(expanded(plain["data"]["root"]).resolve())
+    if plain["quant"].get("latency_table"):
+        plain["quant"]["latency_table"] = str(expanded(plain["quant"]["latency_table"]).resolve())
     weights = expanded(config.model.weights)
     if weights.is_file():
         plain["model"]["weights"] = str(weights.resolve())

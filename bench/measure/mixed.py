@@ -16,9 +16,11 @@ from bench.files.entry import CacheEntry
 from bench.files.whole import write_whole
 from bench.plots.mixed import MIXED_PLOT, plot_mixed
 from methods.base import Progress
+from models.paths import expanded
 from models.qat.network import LayerInUse, layers_in_use
+from models.quantize.bits import mean_of
 from models.quantize.budget import OF_WEIGHTS
-from models.quantize.counting import mean_of
+from models.quantize.latency import LatencyTable, read_latency_table
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
 
 # Of a quantizer: what the sensitivity of a layer depends on.
@@ -37,7 +39,16 @@ def budget_of(cell: Cell, network: nn.Module) -> Budget | None:
     """
     if not is_searched(cell):
         return None
-    return budget(network, cell.spec, blank_image(cell, network))
+    return budget(network, cell.spec, blank_image(cell, network), latency_table(cell))
+
+
+def latency_table(cell: Cell) -> LatencyTable | None:
+    """Return the table of latencies that `cell` is given.
+
+    Raises BenchError for one that cannot be read.
+    """
+    path = cell.request.config.quant.latency_table
+    return None if path is None else read_latency_table(expanded(path))
 
 
 def blank_image(cell: Cell, network: nn.Module) -> Tensor:

@@ -12,7 +12,7 @@ from bench.cells.seeds import torch_generator
 from bench.data import ImageCache, ImageSet, Listing, check_outputs, decode, with_whole_images
 from bench.data.feed import feed
 from bench.files.entry import CacheEntry
-from bench.files.kinds import CALIBRATION, GRAM, SENSITIVITY, TRAINING, Kind
+from bench.files.kinds import CALIBRATION, GRAM, SEARCH, SENSITIVITY, TRAINING, Kind
 from bench.machine.device import prepare_device
 from bench.measure.calibration import calibrate
 from bench.measure.clipping import clipping_warnings
@@ -24,23 +24,35 @@ from bench.measure.mixed import (
     blank_image,
     budget_of,
     choose,
+    latency_table,
     learned,
     measured_sensitivity,
     sensitivity_key,
 )
 from bench.measure.resources import Resources
+from bench.measure.search import (
+    about_search,
+    check_search_budget,
+    problem_of,
+    search_key,
+    searched,
+)
 from bench.measure.warnings import of_behaviour, of_coverage
 from bench.training.cache import trained, training_key
 from bench.training.run import Task
+from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.quantize.activation import weighted_layers
+from models.quantize.bits import ChosenBits
 from models.quantize.cost import Cost, cost
-from models.quantize.counting import count, weights_at
+from models.quantize.counting import Counts, count, weights_at
 from models.quantize.coverage import Coverage, check_coverage, coverage
 from models.quantize.fuse import fuse_relus
+from models.quantize.latency import LatencyTable
 from models.quantize.mixed import MIB_BITS, Budget, mean_bits, uniform_size_mb
 from models.quantize.network import QuantizedNetwork
+from models.quantize.prices import layer_of
 from models.quantize.spec import FLOAT_BITS
 
 
@@ -109,6 +121,8 @@ class _Phases:
             network, sha256, shown = loaded
             check_outputs(cell.listing, shown.outputs)
             limit = budget_of(cell, network)  # what cannot be met fails before any long work
+            if isinstance(cell.method, SearchMethod):
+                check_search_budget(cell, cell.method, network)
             blank = blank_image(cell, network)
             size = 0.0 if cell.spec.is_mixed else uniform_size_mb(network, cell.spec, blank)
             price = _float_cost(network, blank) if cell.spec.is_float else None
@@ -123,6 +137,8 @@ class _Phases:
             if isinstance(cell.method, TrainedMethod) and training_images is not None:
                 task = Task(cell, cell.method, network, batch, training_images, runtime)
                 quantized = self.train(task)
+            elif isinstance(cell.method, SearchMethod) and training_images is not None:
+                quantized = self.search(cell.method, network, batch, training_images)
             else:
                 quantized = self.quantize(network, batch, limit, size)
         with self.clock.phase("evaluate") as progress:
@@ -191,20 +207,52 @@ class _Phases:
 
         size_mb: of its weights where all layers have the bits of the cell.
         """
-        cell, bits, mixed = self.cell, None, None
+        cell, mixed, bits = self.cell, None, None
         if limit is not None:
             with self.clock.phase("sensitivity") as progress:
                 entry = self.entry(SENSITIVITY, sensitivity_key(cell))
                 sensitivities = measured_sensitivity(cell, network, batch, entry, progress)
                 assignment, mixed = choose(network, sensitivities, limit)
-                bits, size_mb = assignment.bits, assignment.size_mb
+                bits, size_mb = ChosenBits(assignment.bits), assignment.size_mb
+        made = self.quantize_at(network, batch, bits)
+        return self.examine(made, batch, size_mb, mixed)
+
+    def search(
+        self, method: SearchMethod, network: nn.Module, batch: Tensor, training: ImageSet
+    ) -> _Quantized:
+        """Quantize `network` at the bits that its method finds."""
+        cell = self.cell
+        with self.clock.phase("search") as progress:
+            problem = problem_of(cell, method, network, batch, training)
+            found = searched(method, problem, self.entry(SEARCH, search_key(cell)), progress)
+        made = self.quantize_at(network, batch, found.bits)
+        with self.clock.phase("quantize"):
+            generator = torch_generator(cell.seed, "finetune")
+            method.finish(problem, made, found.bits, generator)
+        mixed = about_search(found, problem)
+        return self.examine(made, batch, mixed["size_mb"], mixed)
+
+    def quantize_at(
+        self, network: nn.Module, batch: Tensor, bits: ChosenBits | None
+    ) -> QuantizedNetwork:
+        cell = self.cell
         with self.clock.phase("quantize") as progress:
             generator = torch_generator(cell.seed, "rounding")
             entry = self.entry(GRAM, grams_key(cell, batch)) if uses_grams(cell) else None
             quantize = cell.method.quantize
             with kept_grams(entry, batch.device):
-                made = quantize(network, cell.spec, batch, generator, progress, bits)
-            found = _examined(made, batch[:1])
+                return quantize(network, cell.spec, batch, generator, progress, bits)
+
+    def examine(
+        self, made: QuantizedNetwork, batch: Tensor, size_mb: float, mixed: dict[str, Any] | None
+    ) -> _Quantized:
+        """Return what is evaluated, and what there is to say of it.
+
+        size_mb: of the weights at their bits alone.
+        """
+        cell = self.cell
+        with self.clock.phase("quantize"):
+            found = _examined(made, batch[:1], latency_table(cell))
             warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
             fuse_relus(made.network, batch[:1])
         size_mb += made.more_bits / MIB_BITS
@@ -221,7 +269,7 @@ class _Phases:
         return _Quantized(
             done.network,
             weights_size_mb(done.network),
-            cost(counts.products),
+            cost(counts.products, _named(latency_table(task.cell), counts)),
             coverage(done.network, weights, counts),
             mixed=learned(done.network) if task.cell.spec.is_mixed else None,
             training=history,
@@ -229,7 +277,9 @@ class _Phases:
         )
 
 
-def _examined(made: QuantizedNetwork, image: Tensor) -> tuple[Cost | None, Coverage | None]:
+def _examined(
+    made: QuantizedNetwork, image: Tensor, table: LatencyTable | None
+) -> tuple[Cost | None, Coverage | None]:
     """Return what a network costs and what of it is quantized, where its bits are known."""
     if made.weight_bits is None:
         return None, None
@@ -241,7 +291,15 @@ def _examined(made: QuantizedNetwork, image: Tensor) -> tuple[Cost | None, Cover
     found = coverage(made.network, weights, counts)
     asked = any(bits != FLOAT_BITS for bits in made.weight_bits.values())
     check_coverage(found, weights=asked, activations=bool(made.quantizers))
-    return cost(counts.products), found
+    return cost(counts.products, _named(table, counts)), found
+
+
+def _named(table: LatencyTable | None, counts: Counts) -> LatencyTable | None:
+    """Return the table with the names of the layers that `counts` has."""
+    if table is None:
+        return None
+    called = dict.fromkeys(layer_of(product) for product in counts.products)
+    return table.named([name for name in called if name])
 
 
 def _float_cost(network: nn.Module, image: Tensor) -> Cost:

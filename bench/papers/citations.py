@@ -130,7 +130,7 @@ def _parts(config: Config) -> list[tuple[str, str]]:
     trained = config.method.get("qat")
     techniques = [config.quant.rounding, *(trained.values() if trained else ())]
     methods = [] if config.quant.is_float else [config.method["name"]]
-    if config.quant.is_mixed:
+    if config.quant.is_mixed and not method_class(config.method["name"]).chooses_bits:
         methods.append("zeroq")  # the paper that the choice of bits is from
     return [
         *(("method", name) for name in methods),

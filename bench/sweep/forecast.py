@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bench.cells.recipe import Recipe
 from bench.cells.result import Result
+from models.quantize.spec import MIXED
 
 
 class Planned(NamedTuple):
@@ -58,7 +59,7 @@ def kind_of(model: str, recipe: Recipe) -> str:
         "precision": recipe.calibration.synthesis_precision,
         "matrix_products": recipe.matrix_products,
         "rounding": recipe.quantizer.get("rounding"),
-        "searched": recipe.quantizer.get("w_bits") == "mixed",
+        "searched": MIXED in map(recipe.quantizer.get, ("w_bits", "a_bits")),
     }
     return json.dumps(common, sort_keys=True)
 

@@ -33,6 +33,7 @@ NUMBERS = {
     "bops": Number("BOPs", "bit operations of an image", ".4g"),
     "bops_percent": Number("BOPs, %", "bit operations in % of the float network's", ".3f"),
     "bops_with_additions": Number("BOPs+", "bit operations with additions (UNIQ)", ".4g"),
+    "latency_ms": Number("ms", "latency in ms by quant.latency_table", ".3g"),
     "quantize_seconds": Number("s", "seconds that quantizing takes, without images", ".1f"),
 }
 

@@ -22,7 +22,17 @@ _NUMBERS = (
 )
 _AXES = ("model", "weights", "method", "variant", "data", "w_bits", "a_bits", "seed")
 _PHASES = (
-    *("float", "load", "decode", "synthesise", "sensitivity", "train", "quantize", "evaluate"),
+    *(
+        "float",
+        "load",
+        "decode",
+        "synthesise",
+        "sensitivity",
+        "search",
+        "train",
+        "quantize",
+        "evaluate",
+    ),
     "total",
 )
 # A traceback has paths of the machine, and the checksum is that of a file.

@@ -112,6 +112,8 @@ def _write_run_into(
             _log_calibration(run, result, store)
         with _optional("course of the training"):
             _log_course(run, store.folder(result.id) / "training.json")
+        with _optional("course of the search"):
+            _log_search(run, store.folder(result.id) / "mixed.json")
         with _optional("pictures"):
             _log_pictures(run, store.folder(result.id))
         with _optional("artifacts"):
@@ -160,6 +162,18 @@ def _log_course(run: "wandb.Run", file: Path) -> None:
     for name, points in curve_points(epochs).items():
         for place, value in points:
             run.log({"training/epoch": place, f"training/{name}": value})
+
+
+def _log_search(run: "wandb.Run", file: Path) -> None:
+    """Log reward and costs of each episode, where the bits of a cell were searched for so."""
+    episodes = json.loads(file.read_bytes()).get("episodes", ()) if file.exists() else ()
+    if not episodes:
+        return
+    run.define_metric("search/episode")
+    run.define_metric("search/*", step_metric="search/episode")
+    run.define_metric("search/reward", step_metric="search/episode", summary="max")
+    for episode in episodes:
+        run.log(dict(_scalars(episode, "search")))
 
 
 def _scalars(value: Any, name: str) -> Iterator[tuple[str, float]]:

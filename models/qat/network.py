@@ -14,7 +14,8 @@ from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
 from models.qat.layers import QuantizedLayer, Switchable
 from models.qat.quantizer import Quantizer
 from models.quantize.activation import weighted_layers
-from models.quantize.counting import LayerBits, LayerWeight, mean_of
+from models.quantize.bits import LayerBits, mean_of
+from models.quantize.counting import LayerWeight
 from models.quantize.spec import FLOAT_BITS
 from models.registry import did_you_mean
 

@@ -12,7 +12,10 @@ OF_WEIGHTS = ("size_mb", "mean_bits")
 
 OF_ACTIVATIONS = ("activations_mb", "largest_activation_mb", "mean_activation_bits")
 
-OF_PRODUCTS = ("mac_bits", "bops", "bops_percent", "bops_with_additions")
+LATENCY = "latency_ms"
+"""By a table of the user's, `quant.latency_table`."""
+
+OF_PRODUCTS = ("mac_bits", "bops", "bops_percent", "bops_with_additions", LATENCY)
 
 COSTS = (*OF_WEIGHTS, *OF_ACTIVATIONS, *OF_PRODUCTS)
 """What can be limited; all but `size_mb` and `mean_bits`, of the weights, as in `Cost`."""
@@ -49,3 +52,8 @@ def budget_label(limits: Limits) -> str:
     """Return `4` (mean bits), `2.5MiB` (size), `1e+09bops`, or several joined by `+`."""
     units = {"mean_bits": "", "size_mb": "MiB"}
     return "+".join(f"{value:g}{units.get(name, name)}" for name, value in limits.items())
+
+
+def spelled(name: str, value: float) -> str:
+    """Return a limit as it is typed after `quant.`."""
+    return f"{name if name in OF_WEIGHTS else f'budget.{name}'}={value:g}"

@@ -5,6 +5,7 @@ from math import log2
 from typing import NamedTuple
 
 from models.quantize.counting import Product
+from models.quantize.latency import LatencyTable
 from models.quantize.spec import FLOAT_BITS
 
 _MIB_BITS = 8 * 2**20
@@ -25,6 +26,7 @@ class Cost(NamedTuple):
     bops_with_additions: bit operations as UNIQ (Baskin et al., 2018, section 4.2) and most after it
         count them: macs x (b_w b_a + b_w + b_a + log2 n), n being the terms of a sum, for
         multiplying and for adding in an accumulator of b_w + b_a + log2 n bits.
+    latency_ms: of all layers, by a table of latencies; None without one.
     """
 
     activations_mb: float
@@ -35,10 +37,14 @@ class Cost(NamedTuple):
     bops: int
     bops_percent: float
     bops_with_additions: int
+    latency_ms: float | None = None
 
 
-def cost(products: Sequence[Product]) -> Cost:
-    """Return what `products`, those of `count`, cost."""
+def cost(products: Sequence[Product], table: LatencyTable | None = None) -> Cost:
+    """Return what `products`, those of `count`, cost.
+
+    table: with the names of all layers in them. Raises BenchError for an entry that it lacks.
+    """
     maps: dict[int, tuple[float, int]] = {}
     macs = 0
     mac_bits = bops = with_image = with_additions = 0.0
@@ -67,4 +73,17 @@ def cost(products: Sequence[Product]) -> Cost:
         bops=round(bops),
         bops_percent=100 * with_image / max(macs * FLOAT_BITS**2, 1),
         bops_with_additions=round(with_additions),
+        latency_ms=None if table is None else _latency(products, table),
     )
+
+
+def _latency(products: Sequence[Product], table: LatencyTable) -> float:
+    """Return the sum over the layers; one whose image is not quantized has it at 8 bits."""
+    total = 0.0
+    for product in products:
+        first, second = product.factors
+        weight, other = (first, second) if first.is_weight else (second, first)
+        if weight.is_weight and weight.layer:
+            image = other.is_image and other.bits == FLOAT_BITS
+            total += table.ms(weight.layer, weight.bits, _IMAGE_BITS if image else other.bits)
+    return total

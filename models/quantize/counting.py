@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from models.quantize.activation import weighted_layers
+from models.quantize.bits import LayerBits, mean_of
 from models.quantize.spec import FLOAT_BITS
 from models.tracing import place_of, traced, watched
 
@@ -36,17 +37,6 @@ _ACTIVATIONS = {
 }
 _CLAMPS = {aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_}
 _ADDING = {aten.addmm, aten.baddbmm}  # a bias, their first argument, to a product
-
-
-LayerBits = int | float | Sequence[int]
-"""Of the weight of a layer: one number, a mean, or one for each output channel."""
-
-
-def mean_of(bits: LayerBits) -> int | float:
-    """Return the mean over the output channels, an integer where it is one."""
-    if isinstance(bits, Sequence):
-        bits = sum(bits) / len(bits)
-    return int(bits) if float(bits).is_integer() else bits
 
 
 class LayerWeight(NamedTuple):
@@ -76,6 +66,7 @@ class Factor(NamedTuple):
     bits: of its values, 32 in float, on average where they differ. values: how many it has.
     tensor: one number for each tensor of a pass, the same for what only has another shape.
     is_image: whether it is the input of the network. layer: whose weight it is.
+    quantizers: which of the quantizers its values come out of, by number; of a weight none.
     """
 
     is_weight: bool
@@ -84,6 +75,7 @@ class Factor(NamedTuple):
     tensor: int
     is_image: bool = False
     layer: str = ""
+    quantizers: frozenset[int] = frozenset()
 
 
 class Product(NamedTuple):
@@ -152,7 +144,7 @@ class _Pass:
         self._bits_after = list(quantizers.values())
         self._weights = {place_of(weight.used): weight for weight in weights}
         self._copies: dict[int, LayerWeight] = {}  # what is made of weights, by identity
-        self._quantized: dict[int, int] = {}  # bits, likewise
+        self._quantized: dict[int, frozenset[int]] = {}  # numbers of quantizers, likewise
         self._same: dict[int, int] = {}  # the identity of what has the same values
         self._image = id(image)
         self._alive: list[Tensor] = [image]  # so that no identity is used twice
@@ -172,7 +164,7 @@ class _Pass:
     def leave_quantizer(self, name: str, args: Any, output: Any) -> None:
         self._within -= 1
         self.quantizers += 1
-        self._quantized[id(output)] = self._bits_after[int(name)]
+        self._quantized[id(output)] = frozenset([int(name)])
         if self._source(args[0]) == self._image:
             self._same[id(output)] = self._image
         self._alive.append(output)
@@ -205,8 +197,10 @@ class _Pass:
         source = self._source(x)
         if weight is not None:
             return Factor(True, weight.bits, x.numel(), source, layer=weight.name)
-        bits = self._quantized.get(id(x), FLOAT_BITS)
-        return Factor(False, bits, x.numel(), source, source == self._image)
+        passed = self._quantized.get(id(x), frozenset[int]())
+        bits = max((self._bits_after[number] for number in passed), default=FLOAT_BITS)
+        is_image = source == self._image
+        return Factor(False, bits, x.numel(), source, is_image, quantizers=passed)
 
     def _source(self, x: Tensor) -> int:
         return self._same.get(id(x), id(x))
@@ -216,8 +210,8 @@ class _Pass:
         if weight is not None and len(given) == 1:
             self._copies |= {id(x): weight for x in made}
         if all(id(x) in self._quantized for x in given):
-            widest = max(self._quantized[id(x)] for x in given)
-            self._quantized |= {id(x): widest for x in made}
+            passed = frozenset[int]().union(*(self._quantized[id(x)] for x in given))
+            self._quantized |= {id(x): passed for x in made}
 
     def _weight(self, x: Tensor) -> LayerWeight | None:
         return self._copies.get(id(x), self._weights.get(place_of(x)))

@@ -15,15 +15,17 @@ from torch.nn.functional import kl_div
 from models.canonical import canonical_copy
 from models.errors import BenchError
 from models.quantize.activation import weighted_layers
-from models.quantize.budget import OF_PRODUCTS, OF_WEIGHTS
+from models.quantize.bits import LayerBits, mean_of
+from models.quantize.budget import OF_PRODUCTS, OF_WEIGHTS, spelled
 from models.quantize.fold import fold_batchnorm
+from models.quantize.latency import LatencyTable
 from models.quantize.network import (
     bits_of_weights,
     layers_to_quantize,
     special_layers,
     weight_formats,
 )
-from models.quantize.prices import prices_of_products
+from models.quantize.prices import prices_of, prices_of_layers
 from models.quantize.ranges import quantize_weight
 from models.quantize.search import pareto
 from models.quantize.spec import MIXED, QuantSpec
@@ -43,12 +45,14 @@ class Assignment:
     size_mb: of all those weights, in MiB; cost: sum of the sensitivities of the free layers.
     frontier: (price, cost) of every choice that no other beats in both, prices rising; the price
         is that of the budget, a size in MiB where the budget is `size_mb` or `mean_bits`.
+    price: of the choice.
     """
 
     bits: dict[str, int]
     size_mb: float
     cost: float
     frontier: list[tuple[float, float]]
+    price: float
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,15 @@ class Budget:
         return MIB_BITS if self.name in OF_WEIGHTS else 1
 
 
-def size_mb(network: nn.Module, bits: Mapping[str, int]) -> float:
+def size_mb(network: nn.Module, bits: Mapping[str, LayerBits]) -> float:
     """Return the size of the convolution and linear weights in MiB, at the given bits by name.
 
     Parameters x bits / 8 / 2^20, as the ZeroQ paper counts, without biases and BatchNorm.
     """
     layers = weighted_layers(network)
     # One that several layers share is kept once.
-    of_weights = {layers[name].weight: b for name, b in bits.items()}
-    return sum(weight.numel() * b for weight, b in of_weights.items()) / MIB_BITS
+    of_weights = {layers[name].weight: mean_of(b) for name, b in bits.items()}
+    return sum(round(weight.numel() * b) for weight, b in of_weights.items()) / MIB_BITS
 
 
 def mean_bits(network: nn.Module, size_mb: float) -> float | None:
@@ -110,8 +114,12 @@ def free_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> list[str]
     return [name for name in layers_to_quantize(network) if name not in fixed]
 
 
-def budget(network: nn.Module, spec: QuantSpec, image: Tensor) -> Budget:
+def budget(
+    network: nn.Module, spec: QuantSpec, image: Tensor, table: LatencyTable | None = None
+) -> Budget:
     """Return the budget that `spec` sets for `network`; image: (1, 3, H, W) normalised input.
+
+    table: for a limit of latency.
 
     Raises BenchError when even the fewest bits everywhere cost more, or the most bits no more: then
     there is nothing to choose. Raises NotApplicable when there is no layer to quantize.
@@ -126,7 +134,8 @@ def budget(network: nn.Module, spec: QuantSpec, image: Tensor) -> Budget:
         fixed_price = float(sum(weights[n] * bits for n, bits in fixed.items()))
         limit = value * unit
     else:
-        free, fixed_price = prices_of_products(network, spec, image, names, name)
+        prices = prices_of(network, spec, image, table)
+        free, fixed_price = prices_of_layers(prices, names, spec.w_candidates, name)
         limit = value
     found = Budget(name, free, fixed, fixed_price, limit)
     _check_choice(found, spec, value, sum(weights.values()))
@@ -179,11 +188,6 @@ def check_search(spec: QuantSpec) -> None:
         raise BenchError(
             f"quant.budget.{name}: the bits of weights do not change it; limit one of {choices}"
         )
-
-
-def spelled(name: str, value: float) -> str:
-    """Return a limit as it is typed after `quant.`."""
-    return f"{name if name in OF_WEIGHTS else f'budget.{name}'}={value:g}"
 
 
 @torch.no_grad()
@@ -244,6 +248,7 @@ def assign(network: nn.Module, costs: Sensitivity, budget: Budget) -> Assignment
         size_mb=size_mb(network, bits),
         cost=float(frontier.costs[point]),
         frontier=list(zip(prices, frontier.costs.tolist(), strict=True)),
+        price=prices[point],
     )
 
 

@@ -1,7 +1,7 @@
 """Quantize a whole network: weights once, activation ranges from one calibration pass."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from models.errors import BenchError, NotApplicable
 from models.quantize.activation import ActivationQuantizer, weighted_layers
 from models.quantize.batchnorm import check_batchnorm, reestimate_on
 from models.quantize.bias import correct_bias, correct_bias_on
+from models.quantize.bits import ChosenBits, LayerBits, mean_of
 from models.quantize.calibration import calibrated
 from models.quantize.factorise import check_equalise, factorise
 from models.quantize.fold import fold_batchnorm
@@ -22,7 +23,7 @@ from models.quantize.rounding.by_block import BlockByBlock
 from models.quantize.rounding.corrected import Corrected
 from models.quantize.rounding.registry import make_rounding
 from models.quantize.rounding.weights import round_weights
-from models.quantize.spec import FLOAT_BITS, QuantSpec
+from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
 from models.tracing import call_names
 
 
@@ -30,8 +31,8 @@ class QuantizedNetwork(NamedTuple):
     """A fake-quantized copy of a network.
 
     quantizers: by the name of the module they sit at, with the ranges they were calibrated to.
-    weight_bits: of each convolution and linear layer by name, 32 for one left in float; None where
-        whoever made the network does not say.
+    weight_bits: of each convolution and linear layer by name, 32 for one left in float, or of each
+        of its output channels; None where whoever made the network does not say.
     more_bits: what storing the weights takes beyond these, in all: codebooks, indices, values of
         more bits. Below 0 where it takes less.
     warnings: what a reader of its numbers must know, a line each.
@@ -39,7 +40,7 @@ class QuantizedNetwork(NamedTuple):
 
     network: nn.Module
     quantizers: dict[str, ActivationQuantizer]
-    weight_bits: dict[str, int] | None = None
+    weight_bits: dict[str, LayerBits] | None = None
     more_bits: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -54,7 +55,7 @@ def quantize(
     spec: QuantSpec,
     images: Tensor,
     progress: Callable[[int, int], None] = no_progress,
-    weight_bits: Mapping[str, int] | None = None,
+    chosen: ChosenBits | None = None,
     generator: torch.Generator | None = None,
 ) -> QuantizedNetwork:
     """Return a quantized copy of `network` in eval mode; `network` itself is not touched.
@@ -63,12 +64,13 @@ def quantize(
     already quantized network, so ranges further on are those of quantized activations (ZeroQ
     release, uniform_test.py).
     progress: called with the layers, or steps of blocks, that are learned and their number.
-    weight_bits: of each convolution and linear layer, by name, where they are not all the spec's
-    (`w_bits`, `first_bits`, `last_bits`); a layer that is missing has the spec's.
+    chosen: bits where they are not all the spec's (`w_bits`, `a_bits`, `first_bits`, `last_bits`);
+    a layer or quantizer that is missing has the spec's.
     generator: a seeded CPU random generator, for stochastic rounding and for bias correction
     without data. None: one whose seed is 0.
 
     Raises NotApplicable when the network has no layer to quantize or no site of the kind asked for,
+    and for bits by channel with a rounding that cannot have them;
     and BenchError when there are no images, a range is not finite, or layers that share a weight
     have different bits.
     """
@@ -88,7 +90,9 @@ def quantize(
         check_batchnorm(quantized)
     reference = copy.deepcopy(quantized) if spec.bias_correction != "none" else None
     special = special_layers(quantized, spec, images[:1])
-    of_weights = bits_of_weights(quantized, spec, special, weight_bits or {})
+    chosen = chosen or ChosenBits({})
+    of_weights = bits_of_weights(quantized, spec, special, chosen.weights)
+    special = {**special, **chosen.inputs}
     are_low = any(bits != FLOAT_BITS for bits in of_weights.values())
     rounding = make_rounding(spec.rounding if are_low else "nearest", spec.as_dict())
     if spec.weight_correction != "none":
@@ -105,6 +109,11 @@ def quantize(
     blocks = None
     quantizers: dict[str, ActivationQuantizer] = {}
     if isinstance(rounding, BlockRounding):
+        if any(each.channel_bits is not None for each in formats.values()):
+            raise NotApplicable(
+                "bits are chosen by output channel, and whole layers are learned by "
+                f"quant.rounding={rounding.name}; use nearest"
+            )
         if spec.a_bits != FLOAT_BITS:
             rounding.check(spec.a_granularity)
         blocks = BlockByBlock(quantized, rounding, images, generator, progress)
@@ -124,7 +133,7 @@ def quantize(
     if blocks is not None:
         blocks.steps(quantizers)
     more_bits = sum(
-        r.size_bits - r.weight.numel() * of_weights[name]
+        r.size_bits - round(r.weight.numel() * mean_of(of_weights[name]))
         for name, r in rounded.items()
         if r.size_bits is not None
     )
@@ -144,21 +153,24 @@ def _each_weight_once(
     return {name: formats[name] for name in first.values()}
 
 
-def weight_formats(bits: Mapping[str, int], spec: QuantSpec) -> dict[str, WeightFormat]:
+def weight_formats(bits: Mapping[str, LayerBits], spec: QuantSpec) -> dict[str, WeightFormat]:
     """Return what each layer's weight is quantized to; layers left in float are not among them."""
-    return {
-        name: WeightFormat(b, spec.w_scheme, spec.w_granularity, spec.w_range)
-        for name, b in bits.items()
-        if b != FLOAT_BITS
-    }
+    how = spec.w_scheme, spec.w_granularity, spec.w_range
+    formats = {}
+    for name, b in bits.items():
+        if isinstance(b, Sequence):
+            formats[name] = WeightFormat(max(b), *how, tuple(b))
+        elif b != FLOAT_BITS:
+            formats[name] = WeightFormat(int(b), *how)
+    return formats
 
 
 def bits_of_weights(
     network: nn.Module,
     spec: QuantSpec,
     special: Mapping[str, int],
-    chosen: Mapping[str, int],
-) -> dict[str, int]:
+    chosen: Mapping[str, LayerBits],
+) -> dict[str, LayerBits]:
     """Return the weight bits of every convolution and linear layer, by name.
 
     special: of the first and last layer. chosen: of the layers that have bits of their own.
@@ -166,13 +178,13 @@ def bits_of_weights(
     where layers that share a weight would have different ones. Raises NotApplicable when there is
     no such layer and weights are to be quantized.
     """
-    exceptions = {**special, **chosen}
-    bits_of: dict[str, int] = {}
+    exceptions: dict[str, LayerBits] = {**special, **chosen}
+    bits_of: dict[str, LayerBits] = {}
     layers = weighted_layers(network) if spec.w_bits == FLOAT_BITS else layers_to_quantize(network)
-    of_weight: dict[Tensor, int] = {}
+    of_weight: dict[Tensor, LayerBits] = {}
     for name, layer in layers.items():
         bits = exceptions.get(name, spec.w_bits)
-        if not isinstance(bits, int):
+        if bits == MIXED or isinstance(bits, str):
             raise BenchError(f"quant.w_bits={bits}: the bits of the layer {name!r} are not chosen")
         if of_weight.setdefault(layer.weight, bits) != bits:
             raise BenchError(

@@ -1,44 +1,101 @@
-"""What each layer adds to the operations of a quantized network, at any bits of its weight."""
+"""What a network costs at bits that are not decided yet."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from models.canonical import canonical_copy
 from models.quantize.activation import weighted_layers
+from models.quantize.bits import LayerBits, mean_of
+from models.quantize.budget import OF_WEIGHTS, Limits
 from models.quantize.calibration import calibrated
-from models.quantize.cost import Cost, cost
-from models.quantize.counting import Product, count, weights_at
+from models.quantize.cost import cost
+from models.quantize.counting import Factor, Product, count, weights_at
 from models.quantize.fold import fold_batchnorm
+from models.quantize.latency import LatencyTable
 from models.quantize.network import bits_of_weights, special_layers
-from models.quantize.spec import FLOAT_BITS, QuantSpec
+from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
+
+_MIB_BITS = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What one image makes a network multiply, to be priced at any bits.
+
+    products: as of `count`. sizes: numbers of weights of the layers, by name, each weight once.
+    owners: of each layer, the one of these whose weight it has.
+    quantizers: names of the places whose numbers are in the products.
+    table: with the names of the layers.
+    """
+
+    products: tuple[Product, ...]
+    sizes: Mapping[str, int]
+    owners: Mapping[str, str]
+    quantizers: tuple[str, ...]
+    table: LatencyTable | None = None
+
+    def totals(
+        self, names: Sequence[str], weights: Mapping[str, LayerBits], inputs: Mapping[str, int]
+    ) -> dict[str, float]:
+        """Return the costs called `names` at bits by layer and by place.
+
+        What is not among them has the bits that it was counted with.
+        """
+        means = {layer: mean_of(bits) for layer, bits in weights.items()}
+        totals: dict[str, float] = {}
+        if set(names) & set(OF_WEIGHTS):
+            size = sum(round(self.sizes[n] * b) for n, b in means.items() if n in self.sizes)
+            totals |= {"size_mb": size / _MIB_BITS, "mean_bits": size / sum(self.sizes.values())}
+        if set(names) - set(OF_WEIGHTS):
+            by_number = [inputs.get(name) for name in self.quantizers]
+            totals |= cost([_at(p, means, by_number) for p in self.products], self.table)._asdict()
+        return {name: totals[name] for name in names}
+
+    def fit(
+        self, limits: Limits, weights: Mapping[str, LayerBits], inputs: Mapping[str, int]
+    ) -> bool:
+        """Return whether a network at these bits costs no more than `limits`."""
+        totals = self.totals(list(limits), weights, inputs)
+        return all(totals[name] <= limit for name, limit in limits.items())
 
 
 @torch.no_grad()
-def products_of(network: nn.Module, spec: QuantSpec, image: Tensor) -> list[Product]:
-    """Return what `network` multiplies with activations at the bits of `spec`.
+def prices_of(
+    network: nn.Module, spec: QuantSpec, image: Tensor, table: LatencyTable | None = None
+) -> Prices:
+    """Return the prices of `network` with the quantizers of `spec`.
 
-    Weights whose bits `spec` leaves open are counted as float ones. image: (1, 3, H, W)
-    normalised input.
+    Bits that `spec` leaves open are counted as 32, or 8 for activations.
+    image: (1, 3, H, W) normalised input. Raises BenchError where the table lacks a layer.
     """
-    spec = replace(spec, a_range="minmax", a_granularity="tensor")  # ranges have no part in it
+    open_inputs = spec.a_bits == MIXED
+    how = replace(
+        spec,
+        a_bits=8 if open_inputs else spec.a_bits,
+        a_range="minmax",  # ranges have no part in it
+        a_granularity="tensor",
+    )
     base = canonical_copy(network, image)
     if spec.fold:
         fold_batchnorm(base, image)
     special = special_layers(base, spec, image)
-    open_ = dict.fromkeys(weighted_layers(base), FLOAT_BITS) | special
-    quantizers = calibrated(base, spec, special, image)
-    weights = weights_at(base, bits_of_weights(base, spec, special, open_))
+    layers = weighted_layers(base)
+    weights = bits_of_weights(base, spec, special, dict.fromkeys(layers, FLOAT_BITS) | special)
+    quantizers = calibrated(base, how, special, image)
     bits: dict[nn.Module, int] = {each: each.bits for each in quantizers.values()}
-    return list(count(base, weights, bits, image).products)
-
-
-def with_bits(product: Product, bits: float) -> Product:
-    """Return `product` with the weight in it at `bits`."""
-    first, second = (f._replace(bits=bits) if f.is_weight else f for f in product.factors)
-    return product._replace(factors=(first, second))
+    products = count(base, weights_at(base, weights), bits, image).products
+    first = {layer.weight: name for name, layer in reversed(list(layers.items()))}
+    called = list(dict.fromkeys(filter(None, map(layer_of, products))))
+    return Prices(
+        products,
+        {name: weight.numel() for weight, name in first.items()},
+        {name: first[layer.weight] for name, layer in layers.items()},
+        tuple(quantizers),
+        None if table is None else table.named(called),
+    )
 
 
 def layer_of(product: Product) -> str:
@@ -46,26 +103,37 @@ def layer_of(product: Product) -> str:
     return next((f.layer for f in product.factors if f.is_weight), "")
 
 
-def prices_of_products(
-    network: nn.Module, spec: QuantSpec, image: Tensor, free: Sequence[str], name: str
+def prices_of_layers(
+    prices: Prices, free: Sequence[str], candidates: Sequence[int], name: str
 ) -> tuple[dict[str, dict[int, float]], float]:
     """Return what each layer in `free` adds to a cost at each candidate, and what all else adds.
 
-    name: of a cost that is a sum over products. image: (1, 3, H, W) normalised input.
+    name: of a cost that is a sum over products.
     """
-    products = products_of(network, spec, image)
     of_layer: dict[str, list[Product]] = {layer: [] for layer in free}
     rest: list[Product] = []
-    for product in products:
+    for product in prices.products:
         of_layer.get(layer_of(product), rest).append(product)
-    macs = sum(product.macs for product in products)
+    macs = sum(product.macs for product in prices.products)
 
-    def price(part: Sequence[Product]) -> float:
-        found: Cost = cost(part)
+    def price(part: Sequence[Product], bits: Mapping[str, float]) -> float:
+        found = cost([_at(p, bits, ()) for p in part], prices.table)
         # A share of all operations, where the cost is one.
         return getattr(found, name) * (found.macs / macs if name == "bops_percent" else 1)
 
     return {
-        layer: {b: price([with_bits(p, b) for p in part]) for b in spec.w_candidates}
-        for layer, part in of_layer.items()
-    }, price(rest)
+        layer: {b: price(part, {layer: b}) for b in candidates} for layer, part in of_layer.items()
+    }, price(rest, {})
+
+
+def _at(product: Product, weights: Mapping[str, float], inputs: Sequence[int | None]) -> Product:
+    """Return `product` at bits by layer, and by the number of a quantizer."""
+
+    def bits(factor: Factor) -> float:
+        if factor.is_weight:
+            return weights.get(factor.layer, factor.bits)
+        known = [inputs[number] for number in factor.quantizers if number < len(inputs)]
+        return max((b for b in known if b is not None), default=factor.bits)
+
+    first, second = (f._replace(bits=bits(f)) for f in product.factors)
+    return product._replace(factors=(first, second))

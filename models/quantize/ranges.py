@@ -164,18 +164,22 @@ ESTIMATORS: dict[str, Callable[[Tensor, Target], Range]] = {
 
 
 class WeightFormat(NamedTuple):
-    """What one layer's weight is quantized to: see `models.quantize.spec.QuantSpec`."""
+    """What one layer's weight is quantized to: see `models.quantize.spec.QuantSpec`.
+
+    channel_bits: of each output channel, where they differ; bits are then the most.
+    """
 
     bits: int
     scheme: str
     granularity: str
     range_estimator: str = "minmax"
+    channel_bits: tuple[int, ...] | None = None
 
 
 def weight_grid(weight: Tensor, weight_format: WeightFormat) -> Grid:
     """Return the grid of `weight` (out, in[, kh, kw])."""
     channel_dim = 0 if weight_format.granularity == "channel" else None
-    bits, scheme, _, name = weight_format
+    bits, scheme, _, name, _ = weight_format
     low, high = estimate(weight, name, bits, channel_dim, scheme)
     return GRIDS[scheme](low, high, bits)
 

@@ -5,7 +5,14 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 
 from models.errors import BenchError
-from models.quantize.budget import OF_WEIGHTS, Limits, budget_items, budget_label, limits_of
+from models.quantize.budget import (
+    LATENCY,
+    OF_WEIGHTS,
+    Limits,
+    budget_items,
+    budget_label,
+    limits_of,
+)
 from models.quantize.checks import (
     FLOAT_BITS,
     check_bits,
@@ -70,6 +77,7 @@ class QuantSpec:
         weights, in MiB (2^20 bytes); what stays float (biases, BatchNorm) is not counted.
         mean_bits: of a weight. budget: the same and other costs by name (`models.quantize.budget`),
         as items or a mapping; size_mb and mean_bits are moved to their own fields.
+    latency_table: a file of `models.quantize.latency`, for the cost and the limit `latency_ms`.
     w_scheme, a_scheme: `affine` maps [min, max] to all 2^b levels with a free integer zero point
         (the ZeroQ release); `symmetric` maps [-T, T], T = max |x|, to 2^b - 1 levels with zero
         point 0, and [0, T] to 2^b levels where no value is negative.
@@ -138,6 +146,7 @@ class QuantSpec:
     mean_bits: float | None = None
     a_candidates: tuple[int, ...] = (2, 4, 8)
     budget: tuple[tuple[str, float], ...] | None = None
+    latency_table: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("w_bits", "a_bits"):
@@ -213,6 +222,10 @@ class QuantSpec:
         for name in OF_WEIGHTS:
             if getattr(self, name) is not None:
                 check_positive(f"quant.{name}", getattr(self, name))
+        if LATENCY in self.limits and self.latency_table is None:
+            raise BenchError(
+                f"quant.budget.{LATENCY} needs a table of the layers: quant.latency_table=FILE"
+            )
 
     @property
     def is_mixed(self) -> bool:
@@ -279,8 +292,7 @@ def written(spec: QuantSpec) -> dict[str, Any]:
         idle |= set(OF_MIXED)
     elif spec.a_bits != MIXED:
         idle.add("a_candidates")
-    if spec.budget is None:
-        idle.add("budget")
+    idle |= {name for name in ("budget", "latency_table") if getattr(spec, name) is None}
     return {key: value for key, value in values.items() if key not in idle}
 
 
@@ -297,6 +309,8 @@ def _effective(spec: QuantSpec) -> QuantSpec:
     defaults = _defaults()
     special = any(bits != FLOAT_BITS for bits in spec._special_bits)
     idle: dict[str, Any] = {}
+    if LATENCY not in spec.limits:
+        idle["latency_table"] = None  # it changes no number
     for kind in ("w", "a"):
         if getattr(spec, f"{kind}_bits") != MIXED:
             idle[f"{kind}_candidates"] = defaults[f"{kind}_candidates"]

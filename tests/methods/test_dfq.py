@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from methods.base import Context
 from methods.registry import make_method
 from models.errors import BenchError, NotApplicable
+from models.quantize.bits import ChosenBits
 from models.quantize.network import QuantizedNetwork, quantize
 from models.quantize.spec import QuantSpec
 
@@ -25,7 +26,9 @@ def dfq(network: nn.Module, spec: QuantSpec, images: Tensor, **settings: Any) ->
     weight_bits = settings.pop("weight_bits", None)
     method = make_method({"name": "dfq", **settings})
     generator = torch.Generator().manual_seed(0)
-    return method.quantize(network, spec, images, generator, weight_bits=weight_bits)
+    return method.quantize(
+        network, spec, images, generator, chosen=weight_bits and ChosenBits(weight_bits)
+    )
 
 
 def badly_scaled(activation: type[nn.Module]) -> nn.Module:

@@ -93,10 +93,15 @@ function layersPanel(cell) {
     const bits = "weight_bits" in cell.card && card(cell, "weight_bits");
     return bits ? panel("Bits of each layer", disclosure("As chosen", () => facts(Object.entries(bits)))) : null;
   }
-  const [frontier, layers] = [el("div", { class: "holder" }), el("div", { class: "holder" })];
-  whenLaidOut(frontier, () => draw(frontier, frontierSpec(cell.layers)));
-  whenLaidOut(layers, () => draw(layers, layersSpec(layerRows(cell.layers), layers.clientWidth)));
-  return panel("Bits of each layer", frontier, layers, disclosure("The same as a table", () => tableOf(CHARTS.layers.columns, layerRows(cell.layers))));
+  const [course, layers] = [el("div", { class: "holder" }), el("div", { class: "holder" })];
+  const { frontier, rewards } = cell.layers;
+  if (frontier) whenLaidOut(course, () => draw(course, frontierSpec(cell.layers)));
+  else if (rewards) whenLaidOut(course, () => draw(course, rewardsSpec(cell.layers)));
+  whenLaidOut(layers, () => {
+    const rows = layerRows(cell.layers);
+    draw(layers, (frontier ? layersSpec : bitsSpec)(rows, layers.clientWidth));
+  });
+  return panel("Bits of each layer", ...(frontier || rewards ? [course] : []), layers, disclosure("The same as a table", () => tableOf(CHARTS.layers.columns, layerRows(cell.layers))));
 }
 
 function verdict(cell) {

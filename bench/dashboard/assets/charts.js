@@ -51,18 +51,18 @@ const CHARTS = {
   },
   size: {
     title: "Accuracy against size",
-    empty: "No cell that is shown records its size; measure one again with force=true.",
+    empty: "No cell that is shown records this cost; measure one again with force=true.",
     values: () => {
-      const groups = scope.groups.filter((group) => group.size_mb !== null && visible(group)).sort((a, b) => a.size_mb - b.size_mb);
+      const groups = scope.groups.filter((group) => costOf(group) !== null && visible(group)).sort((a, b) => costOf(a) - costOf(b));
       markFront(groups);
       return groups;
     },
     spec: (groups, width) => sizeSpec(groups, width),
-    columns: [...GROUP_COLUMNS, ["Pareto front", (g) => (g.front ? "yes" : "")]],
+    columns: [...GROUP_COLUMNS, ["cost on the axis", (g) => costOf(g)], ["Pareto front", (g) => (g.front ? "yes" : "")]],
     legend: (groups) => groups,
     note: () => {
-      const without = scope.groups.filter((group) => group.size_mb === null && visible(group)).length;
-      return without ? `${count(without, "group")} of cells without a recorded size ${without === 1 ? "is" : "are"} not drawn.` : "";
+      const without = scope.groups.filter((group) => costOf(group) === null && visible(group)).length;
+      return without ? `${count(without, "group")} of cells without a recorded cost ${without === 1 ? "is" : "are"} not drawn.` : "";
     },
   },
   curves: {
@@ -77,7 +77,7 @@ const CHARTS = {
     title: "Sensitivity of each layer",
     empty: "No cell with mixed precision is shown here: measure one with quant=mixed quant.mean_bits=4.",
     values: () => layerRows(CELLS.get(scope.layers)?.layers),
-    spec: (rows, width) => layersSpec(rows, width),
+    spec: (rows, width) => (rows.some(({ cost }) => cost !== null) ? layersSpec : bitsSpec)(rows, width),
     columns: [["layer", (r) => r.layer], ["chosen bits", (r) => r.bits], ["at bits", (r) => r.at], ["sensitivity, nats", (r) => r.cost]],
   },
 };
@@ -171,6 +171,7 @@ function setUpCharts() {
     choose("Along the axis", "along", [["bits", "bits"], ["recipe", "recipe"], ["method", "method"]]),
     choose("A panel each", "panels", [["", "all in one"], ["recipe", "recipe"], ["bits", "bits"], ["method", "method"]]),
     choose("Scale of top-1", "axis", [["fit", "fits what is shown"], ["whole", "0 to 100 %"], ["errors", "errors, logarithmic"]]));
+  byId("size-choices").append(choose("Against", "cost", COSTS.map(([key, title]) => [key, title])));
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth === width) return; // a phone's address bar comes and goes

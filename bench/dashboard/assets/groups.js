@@ -24,6 +24,26 @@ const average = (cells, of) => {
   return values.some((value) => value === null || value === undefined) ? null : mean(values);
 };
 
+// What a network may be set against: key, name on an axis, and above a column.
+const COSTS = [
+  ["size_mb", "size of the weights, MiB", "Size, MiB"],
+  ["mean_bits", "bits of a weight", "Bits of a weight"],
+  ["bops", "bit operations", "BOPs"],
+  ["bops_percent", "bit operations, % of the float network's", "BOPs, %"],
+  ["bops_with_additions", "bit operations with additions", "BOPs with additions"],
+  ["mac_bits", "multiply-accumulates x bits of the weight", "MACs x bits"],
+  ["activations_mb", "size of the activations, MiB", "Activations, MiB"],
+  ["largest_activation_mb", "largest activation, MiB", "Largest activation, MiB"],
+  ["mean_activation_bits", "bits of an activation", "Bits of an activation"],
+  ["latency_ms", "latency, ms", "Latency, ms"],
+];
+const costNamed = () => COSTS.find(([key]) => key === state.cost) ?? COSTS[0];
+const costOf = (group) => group.costs[costNamed()[0]];
+const costText = (group) => {
+  const cost = costOf(group);
+  return cost === null || Math.abs(cost) < 1000 ? fixed(cost) : cost.toPrecision(4);
+};
+
 // Cells of one group as one row: mean, deviation and interval over its seeds.
 function groupOf(cells, place = null) {
   const [first] = cells;
@@ -32,7 +52,7 @@ function groupOf(cells, place = null) {
     place, cells, cell: first.id, method: first.method_label, recipe: first.recipe, bits: first.bits, bits_order: first.bits_order,
     context: first.context, float: first.method === FLOAT, status: first.status, mean: done(first) ? mean(values) : null,
     spread: null, low: null, high: null, interval: "", size_mb: average(cells, (cell) => cell.size_mb),
-    drop: average(cells, drop), time: average(cells, (cell) => cell.seconds.total), front: false,
+    costs: Object.fromEntries(COSTS.map(([key]) => [key, average(cells, (cell) => cell[key])])), drop: average(cells, drop), time: average(cells, (cell) => cell.seconds.total), front: false,
     experiments: [...new Set(cells.map((cell) => cell.group))].join(", "),
   };
   if (!done(first)) return group;
@@ -55,11 +75,11 @@ function seedGroups(cells) {
   return [...groups, ...cells.filter((cell) => !done(cell)).map((cell) => groupOf([cell]))];
 }
 
-// The groups of a network that no group of at most their size surpasses.
+// The groups of a network that no group of at most their cost surpasses.
 function markFront(groups) {
   let best = -Infinity;
-  const sized = groups.filter((group) => group.size_mb !== null);
-  for (const group of sized.sort((a, b) => a.size_mb - b.size_mb || b.mean - a.mean)) {
+  const known = groups.filter((group) => costOf(group) !== null);
+  for (const group of known.sort((a, b) => costOf(a) - costOf(b) || b.mean - a.mean)) {
     group.front = group.mean > best;
     if (group.front) best = group.mean;
   }

@@ -9,7 +9,7 @@ const COLUMNS = [
   { key: "seed", title: "Seeds", text: seedsText, sort: (g) => g.cells[0].seed, number: true },
   { key: "top1", title: "Top-1, %", text: (g) => fixed(g.mean), sort: (g) => g.mean, number: true, show: accuracyOf },
   { key: "drop", title: "vs float", text: (g) => signed(g.drop), sort: (g) => g.drop, number: true },
-  { key: "size", title: "Size, MiB", text: (g) => fixed(g.size_mb), sort: (g) => g.size_mb, number: true },
+  { key: "size", get title() { return costNamed()[2]; }, text: costText, sort: costOf, number: true },
   { key: "time", title: "Time", text: (g) => seconds(g.time), sort: (g) => g.time, number: true },
   { key: "group", title: "Experiment", text: (g) => g.experiments, show: (g) => breakable(g.experiments) },
 ];
@@ -175,6 +175,7 @@ function drawHeaders() {
   for (const header of byId("board").tHead.querySelectorAll("th")) {
     const current = header.dataset.key === column.key;
     header.setAttribute("aria-sort", current ? (down ? "descending" : "ascending") : "none");
+    if (header.dataset.key === "size") header.querySelector("button").textContent = costNamed()[2];
   }
   const scale = byId("board").tHead.querySelector(".scale-ends");
   scale.replaceChildren(...boardScale.map((end) => el("span", {}, fixed(end, boardScale[1] - boardScale[0] < 5 ? 1 : 0))));

@@ -70,7 +70,7 @@ function steps([from, to]) {
 function pointOf(group, at) {
   const [low, high] = [fixed(group.low), fixed(group.high)];
   return {
-    method: group.method, recipe: group.recipe, bits: group.bits, bits_order: group.bits_order, size_mb: group.size_mb,
+    method: group.method, recipe: group.recipe, bits: group.bits, bits_order: group.bits_order, size_mb: group.size_mb, cost_of: costOf(group),
     front: group.front, cell: group.cell, lane: `${group.method}\n${group.recipe}`,
     top1: `${fixed(group.mean)}${group.spread === null ? "" : ` \u00b1 ${fixed(group.spread)}`}`,
     said: low ? `${low} to ${high} (${group.interval})` : group.interval,
@@ -158,18 +158,20 @@ function spaced(points, place) {
 function sizeSpec(groups, width) {
   const { at, channel } = top1Scale(groups);
   const values = groups.map((group) => pointOf(group, at));
-  const sizes = values.map((value) => value.size_mb);
+  const sizes = values.map((value) => value.cost_of);
   const ends = [Math.min(...sizes) / 1.15, Math.max(...sizes) * 1.15];
   const wide = ends[1] / ends[0] > 4;
   // Marks of one size stand side by side, a lane a method: of all methods within 5 % of the axis.
   const methods = methodsOf(values);
   const aside = (method) => 0.05 * ((methods.indexOf(method) + 0.5) / methods.length - 0.5);
-  for (const value of values) value.place = wide ? value.size_mb * (ends[1] / ends[0]) ** aside(value.method) : value.size_mb + (ends[1] - ends[0]) * aside(value.method);
+  for (const value of values) value.place = wide ? value.cost_of * (ends[1] / ends[0]) ** aside(value.method) : value.cost_of + (ends[1] - ends[0]) * aside(value.method);
   const scale = { ...(wide ? { type: "log", base: 2 } : { zero: false }), domain: ends, nice: false };
-  const doubled = Array.from({ length: 24 }, (_, i) => 2 ** (i - 8)).filter((tick) => tick > ends[0] && tick < ends[1]);
+  const doubled = Array.from({ length: 60 }, (_, i) => 2 ** (i - 8)).filter((tick) => tick > ends[0] && tick < ends[1]);
   const every = Math.ceil(doubled.length / Math.max(2, Math.floor(width / 70)));
-  const axis = { grid: false, ...(wide ? { values: doubled.filter((_, i) => i % every === 0), format: "~g" } : { tickCount: width < NARROW ? 4 : 10 }) };
-  const x = { field: "size_mb", type: "quantitative", title: "size of the weights, MiB", scale, axis };
+  const axis = { grid: false, ...(wide ? { values: doubled.filter((_, i) => i % every === 0), format: ends[1] < 1e4 ? "~g" : ".3~s" } : { tickCount: width < NARROW ? 4 : 10 }) };
+  const [key, title] = costNamed();
+  const x = { field: "cost_of", type: "quantitative", title, scale, axis };
+  const tip = key === "size_mb" ? pointTip : [...pointTip, { field: "cost_of", title, format: ".4~g" }];
   const beside = { ...x, field: "place" };
   const y = { field: "y", type: "quantitative", ...channel };
   const front = values.filter((value) => value.front).sort((a, b) => a.place - b.place);
@@ -177,14 +179,14 @@ function sizeSpec(groups, width) {
   const share = (value, [from, to], log) => (log ? Math.log(value / from) / Math.log(to / from) : (value - from) / (to - from));
   const place = (point) => [share(point.place, ends, wide) * (width - 70), (1 - share(point.y, channel.scale.domain, channel.scale.type === "log")) * height];
   const named = [...new Map(front.map((value) => [value.bits, value])).values()]; // the best of each
-  return chart(values, "Top-1 in percent against the size of the weights in MiB, with the Pareto front", {
+  return chart(values, `Top-1 in percent against ${title}, with the Pareto front`, {
     height,
     layer: [
       { data: { values: front }, mark: { type: "line", interpolate: "step-after", color: "var(--line-strong)", strokeWidth: 2 }, encoding: { x: beside, y } },
       { transform: [{ filter: "isNumber(datum.low)" }], mark: { type: "rule", strokeWidth: 1.5, opacity: 0.35 },
         encoding: { x: beside, y: { ...y, field: "low" }, y2: { field: "high" }, color: coloured(values).color } },
       { mark: { type: "point", filled: true, size: 80, cursor: "pointer" },
-        encoding: { x: beside, y, ...coloured(values), tooltip: pointTip, opacity: { condition: { test: "datum.front", value: 1 }, value: 0.6 } } },
+        encoding: { x: beside, y, ...coloured(values), tooltip: tip, opacity: { condition: { test: "datum.front", value: 1 }, value: 0.6 } } },
       { data: { values: spaced(named.reverse(), place) }, mark: { type: "text", dy: -14, fontSize: 11, fontWeight: 600, color: "var(--text)" },
         encoding: { x: beside, y, text: { field: "bits" } } },
     ],
@@ -235,17 +237,43 @@ function layersSpec(rows, width) {
   });
 }
 
+// Of bits that were not weighed by sensitivities: what each layer has.
+function bitsSpec(rows, width) {
+  const layers = [...new Set(rows.map(({ layer }) => layer))];
+  const y = { field: "layer", type: "nominal", sort: layers, title: null, axis: { labelLimit: width < NARROW ? 120 : 260, labelFontSize: 11 } };
+  const x = { field: "bits", type: "quantitative", title: "bits of a weight", axis: { orient: "top", tickMinStep: 1 } };
+  return chart(rows, "Bits of the weights of each layer, the mean of its output channels", {
+    height: layers.length * 17,
+    mark: { type: "bar", color: "var(--line-strong)" },
+    encoding: { x, y, tooltip: [{ field: "layer" }, { field: "bits" }] },
+  });
+}
+
+function rewardsSpec(choice) {
+  const values = choice.rewards.map(([episode, reward]) => ({ episode, reward }));
+  return chart(values, "Reward of each episode of the search", {
+    height: 260,
+    mark: { type: "point", size: 30, color: "var(--text)" },
+    encoding: {
+      x: { field: "episode", type: "quantitative", title: "episode", axis: { grid: false, format: "d", tickMinStep: 1 } },
+      y: { field: "reward", type: "quantitative", title: "reward", scale: { zero: false } },
+      tooltip: [{ field: "episode" }, { field: "reward", format: ".4~g" }],
+    },
+  });
+}
+
 function frontierSpec(choice) {
-  const values = choice.frontier.filter(([, cost]) => cost > 0).map(([size_mb, cost]) => ({ size_mb, cost }));
-  const x = { field: "size_mb", type: "quantitative", title: "size of the weights, MiB", scale: { zero: false }, axis: { grid: false, tickCount: 8 } };
+  const values = choice.frontier.filter(([, cost]) => cost > 0).map(([price, cost]) => ({ price, cost }));
+  const chosen = { price: choice.price ?? choice.size_mb, cost: choice.cost };
+  const x = { field: "price", type: "quantitative", title: COSTS.find(([key]) => key === choice.axis)?.[1] ?? "size of the weights, MiB", scale: { zero: false }, axis: { grid: false, tickCount: 8 } };
   const y = { field: "cost", type: "quantitative", title: "sum of sensitivities, nats", scale: { type: "log" }, axis: { format: "~g", values: powers(values.map((value) => value.cost)) } };
-  return chart(values, "Sum of sensitivities against size: the best that any assignment of bits reaches, and the choice", {
+  return chart(values, "Sum of sensitivities against the budget: the best that any assignment of bits reaches, and the choice", {
     height: 260,
     layer: [
       { mark: { type: "line", color: "var(--line-strong)", strokeWidth: 2, point: values.length === 1 }, encoding: { x, y } },
-      { data: { values: [choice] }, mark: { type: "point", filled: true, size: 110, color: "var(--text)" },
-        encoding: { x, y, tooltip: [{ field: "size_mb", title: "size, MiB", format: ".3f" }, { field: "cost", format: ".4~g" }] } },
-      { data: { values: [choice] }, mark: { type: "text", align: "left", dx: 10, dy: -8, fontSize: 12, color: "var(--text)" },
+      { data: { values: [chosen] }, mark: { type: "point", filled: true, size: 110, color: "var(--text)" },
+        encoding: { x, y, tooltip: [{ field: "price", title: x.title, format: ".4~g" }, { field: "cost", format: ".4~g" }] } },
+      { data: { values: [chosen] }, mark: { type: "text", align: "left", dx: 10, dy: -8, fontSize: 12, color: "var(--text)" },
         encoding: { x, y, text: { value: "chosen" } } },
     ],
   });

@@ -10,7 +10,7 @@ const FIELDS = [
 ];
 
 // Of one value each; what is as here is left out of the address.
-const DEFAULTS = { q: "", rows: "seeds", by: "", sort: "-top1", chart: "", along: "bits", panels: "", axis: "fit", layers: "", a: "", b: "" };
+const DEFAULTS = { q: "", rows: "seeds", by: "", sort: "-top1", chart: "", along: "bits", panels: "", axis: "fit", cost: "size_mb", layers: "", a: "", b: "" };
 // Of many: what the filters let through, and what the legend hides.
 const MANY = [...FIELDS.map(({ key }) => key), "hide", "hide-recipe"];
 const SECTIONS = [...document.querySelectorAll("#overview section[id]")].map((section) => section.id);

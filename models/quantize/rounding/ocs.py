@@ -103,7 +103,7 @@ def split(weight: Tensor, count: int, apart: float = 0.0) -> Expanded:
 
 
 def _steps_per_unit(layer: Layer, expanded: Tensor) -> Tensor:
-    bits, scheme, _, estimator = layer.format
+    bits, scheme, _, estimator, _ = layer.format
     if estimator == "minmax":
         threshold = expanded.abs().max()
     else:

@@ -23,6 +23,7 @@ ROUNDINGS: "Registry[type[Rounding] | type[BlockRounding]]" = Registry(
         "aciq": "models.quantize.rounding.aciq:ACIQ",
         "ocs": "models.quantize.rounding.ocs:OCS",
         "outlier": "models.quantize.rounding.outlier:Outlier",
+        "kmeans": "models.quantize.rounding.kmeans:KMeans",
         "product": "models.quantize.rounding.product:Product",
         "brecq": "models.quantize.rounding.brecq:Brecq",
         "qdrop": "models.quantize.rounding.qdrop:QDrop",
@@ -73,9 +74,11 @@ def without_effect(name: str, values: Mapping[str, Any]) -> frozenset[str]:
 
     values: all fields.
     """
-    if name != "product":
+    if name not in ("kmeans", "product"):
         return frozenset()
     grid = {"w_scheme", "w_granularity", "w_range"} if values["w_bits"] != "mixed" else set()
+    if name == "kmeans":
+        return frozenset(grid)
     steps = values["rounding_layer_steps"] or values["rounding_network_steps"]
     return frozenset(grid if steps else {*grid, "rounding_rate"})
 

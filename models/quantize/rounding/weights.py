@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
+from models.quantize.rounding.by_channel import by_channel
 from models.quantize.rounding.finetune import Student
 from models.quantize.rounding.known import known_now
 from models.quantize.rounding.reconstruction import GramMatrix, Reconstruction, reconstruction
@@ -55,7 +56,8 @@ def round_weights(
         module = network.get_submodule(name)
         weight, groups = weight_of(name), getattr(module, "groups", 1)
         layer = Layer(weight.detach(), weight_format, problem, generator, groups)
-        rounded[name] = rounding.quantize(layer)
+        of_channels = weight_format.channel_bits is not None
+        rounded[name] = by_channel(rounding, layer) if of_channels else rounding.quantize(layer)
         weight.data, labels = rounded[name].weight, rounded[name].shared
         if student is not None and labels is not None:
             shared[weight] = labels

@@ -27,6 +27,19 @@ def test_what_is_shown() -> None:
     assert pool.values == [[["a", {"2": 0.5, "4": 0.25}], ["b", None]]]
 
 
+def test_what_is_shown_of_a_search_by_trying() -> None:
+    episodes = [{"episode": i, "reward": -1 / (i + 1), "top1": 90.0} for i in range(300)]
+    layers = [{"layer": "a", "bits": 2.5, "sensitivity": None, "channel_bits": [2, 3]}]
+    said = {"size_mb": 1.5, "episodes": episodes, "layers": layers}
+    shown = layer_choice(said, Pool())
+    assert shown is not None
+    assert shown["bits"] == [2.5]
+    assert (len(shown["rewards"]), shown["rewards"][-1]) == (120, [299, -1 / 300])
+    assert "frontier" not in shown
+    trained = layer_choice({"size_mb": 1.5, "layers": layers}, Pool())
+    assert trained is not None and not {"frontier", "rewards"} & trained.keys()
+
+
 def test_budgets_share_their_sensitivities() -> None:
     pool = Pool()
     other = copy.deepcopy(SAID)
@@ -39,7 +52,8 @@ def test_budgets_share_their_sensitivities() -> None:
 @pytest.mark.parametrize("key", ["layers", "size_mb", "frontier", "cost"])
 def test_another_file_is_none(key: str) -> None:
     assert layer_choice(None, Pool()) is None
-    assert layer_choice({k: v for k, v in SAID.items() if k != key}, Pool()) is None
+    if key != "size_mb":  # which of a training its result has
+        assert layer_choice({k: v for k, v in SAID.items() if k != key}, Pool()) is None
     assert layer_choice(SAID | {key: "text"}, Pool()) is None
 
 

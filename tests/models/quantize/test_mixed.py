@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.quantize.activation import weighted_layers
+from models.quantize.bits import ChosenBits
 from models.quantize.cost import cost
 from models.quantize.counting import count, weights_at
 from models.quantize.mixed import (
@@ -111,7 +112,7 @@ def test_first_and_last_layer_keep_their_bits_and_count(
 def test_a_quantized_network_has_the_chosen_bits(tiny_network: nn.Module, images: Tensor) -> None:
     names = list(weighted_layers(tiny_network))
     bits = {name: (2, 4, 8)[i % 3] for i, name in enumerate(names)}
-    quantized = quantize(tiny_network, mixed(), images, weight_bits=bits).network
+    quantized = quantize(tiny_network, mixed(), images, chosen=ChosenBits(bits)).network
     for name, layer in weighted_layers(quantized).items():
         weight = weighted_layers(tiny_network)[name].weight
         assert torch.equal(

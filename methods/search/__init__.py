@@ -1,0 +1,1 @@
+"""Choosing bits by reinforcement learning."""

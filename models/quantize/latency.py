@@ -1,0 +1,100 @@
+"""A table of measured latencies: of each layer at each number of weight and activation bits.
+
+Two files are read. CSV, with a line for each entry and this first line:
+
+    layer,w_bits,a_bits,ms
+
+`layer` is the name of the module. And HAQ's lookup tables (mit-han-lab/haq, lib/simulator): a NumPy
+array (layers, weight bits, activation bits) in the order in which the network calls its
+convolutions and linear layers, bits from 1 up along both axes.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import BenchError
+
+_COLUMNS = ("layer", "w_bits", "a_bits", "ms")
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds by (weight bits, activation bits), of layers by name or in the order of calls.
+
+    source: the file, for messages. by_name, in_order: one of them is empty.
+    """
+
+    source: str
+    by_name: Mapping[str, Mapping[tuple[int, int], float]]
+    in_order: Sequence[Mapping[tuple[int, int], float]] = ()
+
+    def named(self, layers: Sequence[str]) -> "LatencyTable":
+        """Return the table with the names of `layers`, those of a network in the order of calls.
+
+        Raises BenchError for one that it lacks.
+        """
+        known = dict(zip(layers, self.in_order, strict=False)) if self.in_order else self.by_name
+        for place, layer in enumerate(layers):
+            if layer not in known:
+                what = f"the layer {layer!r}"
+                if self.in_order:
+                    what += f", the {place + 1}th of {len(layers)}: it has {len(self.in_order)}"
+                raise BenchError(f"quant.latency_table={self.source} lacks {what}")
+        return LatencyTable(self.source, known)
+
+    def ms(self, layer: str, w_bits: float, a_bits: float) -> float:
+        """Return the latency of a layer; between two numbers of weight bits, in proportion.
+
+        Raises BenchError for an entry that the table lacks.
+        """
+        below = int(w_bits)
+        share = w_bits - below
+        found = (1 - share) * self._entry(layer, below, a_bits)
+        return found + (share * self._entry(layer, below + 1, a_bits) if share else 0.0)
+
+    def _entry(self, layer: str, w_bits: int, a_bits: float) -> float:
+        entries = self.by_name[layer]
+        if w_bits == 0:
+            return 0.0  # pruned
+        if (w_bits, a_bits) not in entries:
+            raise BenchError(
+                f"quant.latency_table={self.source} lacks the layer {layer!r} at {w_bits:g} bits "
+                f"of the weight and {a_bits:g} of the input"
+            )
+        return entries[w_bits, int(a_bits)]
+
+
+def read_latency_table(path: Path) -> LatencyTable:
+    """Return the table in a file; raises BenchError for one that cannot be read."""
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+            if values.ndim != 3:
+                raise ValueError(f"an array of shape {values.shape}, not (layers, w_bits, a_bits)")
+            layers = [
+                {(w + 1, a + 1): float(ms) for (w, a), ms in np.ndenumerate(of)} for of in values
+            ]
+            return LatencyTable(str(path), {}, layers)
+        return LatencyTable(str(path), _of_csv(path))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BenchError(
+            f"quant.latency_table={path} cannot be read: {reason}; give a CSV file with the "
+            f"columns {','.join(_COLUMNS)}, or a .npy array (layers, w_bits, a_bits)"
+        ) from error
+
+
+def _of_csv(path: Path) -> dict[str, dict[tuple[int, int], float]]:
+    table: dict[str, dict[tuple[int, int], float]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if tuple(rows.fieldnames or ()) != _COLUMNS:
+            raise ValueError(f"its first line is {','.join(rows.fieldnames or ())!r}")
+        for row in rows:
+            bits = int(row["w_bits"]), int(row["a_bits"])
+            table.setdefault(row["layer"], {})[bits] = float(row["ms"])
+    return table
