@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"(?P<key>[A-Za-z_][\w/.@]*)=(?P<values>[^=]+)")
 _WORD = re.compile(r"(\.{0,2}/)?[A-Za-z_]((\\? )*[\w/.+%-])*|0|-?[1-9]\d*")
-_LIST = re.compile(r"\[\d+(?:,\d+)*\]")
+_NUMBER = r"(?:0|[1-9]\d*)(?:\.\d+)?"
+_NUMBERS = re.compile(rf"\[\d+(?:,\d+)*\]|\{{[a-z_]+:{_NUMBER}(?:,[a-z_]+:{_NUMBER})*\}}")
 _BOOLEANS = {"true": "True", "false": "False"}
 _NUMBER_WORDS = ("null", "nan", "inf")
 
@@ -134,21 +135,30 @@ def _choices(lines: Iterable[str], user_configs: Path | None) -> dict[str, list[
 
 
 def _plain(line: str) -> tuple[str, list[str]] | None:
-    """Return the key and the values of `key=word,word` or `key=[1,2],[3]`; None for others."""
+    """Return the key and the values of `key=word,word`, `key=[1,2],[3]` or `key={a:1},{a:2}`; None
+    for others.
+    """
     match = _LINE.fullmatch(line)
     if match is None:
         return None
-    lists = _LIST.findall(match["values"])
-    if lists and ",".join(lists) == match["values"]:
-        return match["key"], lists
+    several = _NUMBERS.findall(match["values"])
+    if several and ",".join(several) == match["values"] and None not in map(numbers_in, several):
+        return match["key"], several
     values = [written(word) for word in match["values"].split(",")]
     plain = [value for value in values if value is not None]
     return (match["key"], plain) if len(plain) == len(values) else None
 
 
-def whole_numbers(word: str) -> list[int] | None:
-    """Return what `[1,2]` stands for; None for anything else."""
-    return [int(each) for each in word[1:-1].split(",")] if _LIST.fullmatch(word) else None
+def numbers_in(word: str) -> list[int] | dict[str, float] | None:
+    """Return what `[1,2]` or `{a:1,b:2.5}` stands for; None for anything else."""
+    if not _NUMBERS.fullmatch(word):
+        return None
+    parts = word[1:-1].split(",")
+    if word[0] == "[":
+        return [int(part) for part in parts]
+    pairs = [part.split(":") for part in parts]
+    usual = all("." not in number or _is_decimal(number) for _, number in pairs)
+    return {n: float(x) if "." in x else int(x) for n, x in pairs} if usual else None
 
 
 def written(word: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from bench.config.files import config_folder
-from bench.config.grids import whole_numbers, written
+from bench.config.grids import numbers_in, written
 from bench.files.yaml_files import parse_yaml
 
 _Tree = dict[str, Any]
@@ -228,7 +228,7 @@ def _is_plain_yaml(value: Any) -> bool:
 
 def _value(word: str) -> Any:
     """Return the value that the text after `=` stands for."""
-    numbers = whole_numbers(word)
+    numbers = numbers_in(word)
     if numbers is not None:
         return numbers
     text = written(word)

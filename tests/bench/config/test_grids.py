@@ -1,6 +1,13 @@
 import pytest
 
-from bench.config.grids import jobs_of, jobs_of_grids, jobs_of_sweep, with_choices, written
+from bench.config.grids import (
+    jobs_of,
+    jobs_of_grids,
+    jobs_of_sweep,
+    numbers_in,
+    with_choices,
+    written,
+)
 from models.errors import BenchError
 
 GRIDS = [
@@ -66,6 +73,13 @@ def test_lists_of_whole_numbers_are_values() -> None:
     assert jobs_of(["a=[1,4,4],[20]"]) == [["a=[1,4,4]"], ["a=[20]"]]
     assert jobs_of(["a=[1,4]"]) == [["a=[1,4]"]]
     assert jobs_of(["a=[1,x]"]) == [["a=[1,x]"]]
+
+
+def test_mappings_to_numbers_are_values() -> None:
+    assert jobs_of(["a={x:1,y_z:2.5},{x:0}"]) == [["a={x:1,y_z:2.5}"], ["a={x:0}"]]
+    assert jobs_of(["a={x: 1, y: 2.50}"]) == [["a={x:1,y:2.5}"]]  # as Hydra writes them
+    assert numbers_in("{x:1,y_z:2.5}") == {"x": 1, "y_z": 2.5}
+    assert numbers_in("{x:2.50}") is numbers_in("{x:a}") is numbers_in("{}") is None
 
 
 def test_grids_have_the_same_keys() -> None:

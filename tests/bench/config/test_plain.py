@@ -40,6 +40,7 @@ def test_a_cell_of_every_experiment(name: str) -> None:
         ["experiment=demo", "model=efficientnet_lite0", "method.images=null"],
         ["data=imagenet", "data.root=/my images/a+b"],
         ["method=coquant", "quant=w2a2"],
+        ["quant=mixed", "quant.budget={mean_bits:3,bops:2.5}", "quant.w_candidates=[2,4]"],
         ["method=dq", "qat@method.qat=step_range", "schedule@method.schedule=cifar10", "seed=1"],
         ["method=zeroq", "method=real", "quant.w_bits=8", "quant.w_bits=4"],
     ],
