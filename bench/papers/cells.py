@@ -11,6 +11,7 @@ from bench.cells.result import Result
 from bench.config.files import options
 from bench.statistics.intervals import t_interval, wilson_interval
 
+_MIB = 2**20
 _KEYS = ("model", "weights", "data", "method", "w_bits", "a_bits")
 
 
@@ -44,7 +45,8 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """Return one row a cell, whatever its seeds; `rows` as of `cell_rows`.
 
     Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`
-    and `top5`, mappings of those done to percent; `status` ("done" when one is); `result` of one
+    and `top5`, mappings of those done to percent, and `total_mb` to the 10^6 bytes that weights and
+    activations take; `status` ("done" when one is); `result` of one
     that is done; `reason`, why one failed or has no meaning; `missing`, the commands for what is
     not run or failed.
     """
@@ -73,11 +75,18 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
         "done": len(done),
         "top1": {row["seed"]: row["top1"] for row in done},
         "top5": {row["seed"]: row["top5"] for row in done},
+        "total_mb": {
+            row["seed"]: _total_mb(row) for row in done if pd.notna(row["activations_mb"])
+        },
         "status": "done" if done else seeds[0]["status"],
         "result": by_id[done[0]["id"]] if done else None,
         "reason": next((row["reason"] for row in seeds if pd.notna(row["reason"])), ""),
         "missing": [row["command"] for row in seeds if row["status"] in ("missing", "failed")],
     }
+
+
+def _total_mb(row: Mapping[Any, Any]) -> float:
+    return (row["size_mb"] + row["activations_mb"]) * _MIB / 1e6
 
 
 def interval(values: Sequence[float], result: Result | None) -> tuple[float, float, str] | None:

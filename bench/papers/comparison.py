@@ -20,8 +20,11 @@ from models.quantize.budget import limits_of
 from models.quantize.spec import MIXED, w_label
 
 FLOAT = "float"
-TOP1, TOP5, DELTA_B = "top1", "top5", "delta_b"
+TOP1, TOP5, TOTAL_MB, DELTA_B = "top1", "top5", "total_mb", "delta_b"
 NO_METHOD = "no method here"
+
+_MEASURED = (TOP1, TOP5, TOTAL_MB)
+"""What a cell says of itself."""
 
 
 def printable_numbers(definition: Definition, published: Sequence[Published]) -> list[Published]:
@@ -75,7 +78,7 @@ def _cell_of(
     published: Published, definition: Definition, cells: Sequence[Mapping[Any, Any]]
 ) -> int | None:
     """Return the number of the cell that measures `published`; None when there is none."""
-    if published.metric not in (TOP1, TOP5):
+    if published.metric not in _MEASURED:
         return None
     values: dict[str, Any] = {"model": published.model, "data": published.data}
     values |= _cell_values(published, definition)
@@ -156,11 +159,12 @@ def _verdict_of(
         return columns | _columns(Verdict("not here", _what_is_missing(published, definition)))
     if row["status"] != "done":
         return columns | _columns(_not_done(row["status"], row["reason"]))
-    metric = TOP5 if published is not None and published.metric == TOP5 else TOP1
-    values = list(row[metric].values())
+    metric = TOP1 if published is None else published.metric
+    values = list(row[metric if metric in _MEASURED else TOP1].values())
+    if not values:
+        return columns | _columns(Verdict("not here", "not recorded", f"a result has no {metric}"))
     mean, spread = mean_and_spread(values)
-    delta = published is not None and published.metric == DELTA_B
-    around = interval(values, None if delta else row["result"])
+    around = interval(values, row["result"] if metric in (TOP1, TOP5) else None)
     columns |= {"mean": mean, "spread": spread}
     if around is not None:
         columns |= dict(zip(("low", "high", "interval"), around, strict=True))

@@ -38,6 +38,7 @@ Metric = Literal[
     "top5",
     "delta_b",
     "size_mb",
+    "total_mb",
     "compression",
     "map",
     "map_drop",
@@ -71,7 +72,8 @@ class Published(BaseModel):
         "top1",
         description="top1, top1_error, top5 and average precisions in percent; top1_gain and "
         "map_drop in points; delta_b the mean over bit-widths of 100 x accuracy / accuracy of a "
-        "network trained for that one; size_mb as printed, of 10^6 or 2^20 bytes; compression in "
+        "network trained for that one; size_mb as printed, of 10^6 or 2^20 bytes; total_mb of "
+        "weights and activations together, in 10^6 bytes; compression in "
         "times; bops_percent of the float network's, epoch_percent of an epoch's time, "
         "latency_percent and energy_percent as a change.",
     )

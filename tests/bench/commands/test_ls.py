@@ -47,9 +47,9 @@ def test_every_model_and_method_there_is_can_be_named(bench_main: Bench) -> None
 
 def test_configs_of_ones_own(bench_main: Bench, tmp_path: Path) -> None:
     (tmp_path / "quant").mkdir()
-    (tmp_path / "quant" / "w7a7.yaml").write_text("# seven\nw_bits: 7\na_bits: 7\n")
+    (tmp_path / "quant" / "w11a11.yaml").write_text("# seven\nw_bits: 11\na_bits: 11\n")
     found = listed(bench_main("ls", "quant", "--config-dir", tmp_path))
-    assert found["w7a7"] == "seven"
+    assert found["w11a11"] == "seven"
     assert "w8a8" in found
 
 

@@ -99,6 +99,20 @@ def test_top5_is_measured_by_the_same_cells() -> None:
     assert (second["mean"], second["spread"], second["difference"]) == (51.0, 1.0, 0.0)
 
 
+def test_the_size_of_weights_and_activations_is_measured_by_the_same_cells() -> None:
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    results = [
+        record(job, 13_000, size_mb=2.0 + job.config.seed / 2**20, activations_mb=1.0)
+        for job in jobs
+    ]
+    number = published(value=3.15, metric="total_mb")
+    (size,) = compared([number], results)
+    assert size["mean"] == pytest.approx(3 * 2**20 / 1e6 + 1e-6)
+    assert size["verdict"] == "reproduced"
+    (unknown,) = compared([number], [record(job, 13_000, size_mb=2.0) for job in jobs])
+    assert (unknown["verdict"], unknown["text"]) == ("not here", "not recorded")
+
+
 def test_bits_that_are_not_published_are_those_of_the_definition() -> None:
     results = [record(job, 13_000) for job in find(table_requests(LONG, []), "zeroq", 4)]
     number = published(w_bits=None, value=26.0)
