@@ -42,7 +42,7 @@ class AutoQ(SearchMethod):
     name = "autoq"
     bibtex = """@inproceedings{lou2020autoq,
   title = {{AutoQ}: Automated Kernel-Wise Neural Network Quantization},
-  author = {Lou, Qian and Guo, Feng and Liu, Lantao and Kim, Minje and Jiang, Lei},
+  author = {Lou, Qian and Guo, Feng and Kim, Minje and Liu, Lantao and Jiang, Lei},
   booktitle = {ICLR},
   year = {2020}
 }"""

@@ -36,6 +36,7 @@ class HAQ(SearchMethod):
         lowered; the agent is told of each decision but the first that it is of the other kind; and
         with fine-tuning the reward is the accuracy of its best batch. `paper`: none of this; what
         first and last layer have is `quant.first_bits` and `quant.last_bits`.
+    agent: its constants.
     """
 
     name = "haq"

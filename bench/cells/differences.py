@@ -71,6 +71,8 @@ def recorded_values(result: Result) -> dict[str, Any]:
     method = {k: v for k, v in recipe.method.items() if k not in ("name", "version")}
     of_cell = {k: v for k, v in quantizer.items() if k in OF_BUDGET or not trains}
     of_training = {k: v for k, v in quantizer.items() if k not in of_cell}
+    if "budget" in of_cell:  # one value, as it is typed
+        values["quant.budget"] = of_cell.pop("budget")
     values |= dict(leaves(of_cell, "quant.")) | dict(leaves(of_training, "method.qat."))
     return values | dict(leaves(method, "method."))
 

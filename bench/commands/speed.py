@@ -23,6 +23,7 @@ from bench.speed import (
     mixed,
     reconstruction,
     rounding,
+    search,
     training,
     waiting,
 )
@@ -33,7 +34,10 @@ from models.errors import BenchError
 
 log = logging.getLogger(__name__)
 
-_PARTS = (distillation, cells, evaluation, training, mixed, reconstruction, rounding, waiting)
+_PARTS = (
+    *(distillation, cells, evaluation, training, mixed, search),
+    *(reconstruction, rounding, waiting),
+)
 
 MEASURES: list[Measure] = [measure for part in _PARTS for measure in part.MEASURES]
 """In the order in which they are measured and shown."""

@@ -54,7 +54,7 @@ def _quantizer(quant: Mapping[str, Any], recipes: Presets) -> list[str]:
     preset, _ = nearest_preset(quant, recipes)
     words = [] if preset == next(iter(recipes)) else [f"recipe={preset}"]
     base = dict(recipes[preset])
-    if quant["w_bits"] == MIXED:
+    if MIXED in (quant["w_bits"], quant["a_bits"]):
         words.append("quant=mixed")
         base = composition("quant=mixed")["quant"] | base
     bits = {key: quant[key] for key in ("w_bits", "a_bits")}
@@ -71,9 +71,14 @@ def _quantizer(quant: Mapping[str, Any], recipes: Presets) -> list[str]:
 def _changes(group: str, values: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
     """Return the overrides that make `base`, an option of `group`, into `values`."""
     words, defaults = [], dict(leaves(base))
-    for key, value in leaves(values):
+    # A mapping where there was none, such as a budget, is one value.
+    whole = {k: v for k, v in values.items() if isinstance(v, Mapping) and base.get(k, {}) is None}
+    parts = {k: v for k, v in values.items() if k not in whole}
+    for key, value in [*leaves(parts), *whole.items()]:
         if key == "root" and value is not None:
             words.append(f"{group}.root={FOLDER}")
+        elif key == "latency_table" and value is not None:
+            words.append(f"{group}.{key}={_literal(f'{FOLDER}/{PurePath(value).name}')}")
         elif group == "model" and key == "weights" and _is_file(value):
             words.append(f"model.weights={_literal(f'{FOLDER}/{PurePath(value).name}')}")
         elif key != "download" and _literal(defaults.get(key, ...)) != _literal(value):
@@ -93,6 +98,8 @@ def _literal(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}: {_literal(each)}' for key, each in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_literal, value))}]"
     if isinstance(value, int | float) or _PLAIN.fullmatch(str(value)):

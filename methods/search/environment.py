@@ -1,7 +1,6 @@
 """A network whose bits can be changed at once, and how good it is at them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -131,9 +130,9 @@ class Environment:
         self._states: dict[int, dict[str, dict[str, Tensor]]] = {}
         for bits in choices:
             at_bits = canonical_copy(self.network, images[:1])
-            found = calibrated(at_bits, replace(spec, a_bits=bits), special, images)
+            found = calibrated(at_bits, spec.with_inputs_at(bits), special, images)
             self._states[bits] = {name: dict(q.state_dict()) for name, q in found.items()}
-        how = replace(spec, a_bits=choices[0])
+        how = spec.with_inputs_at(choices[0])
         self._quantizers: dict[str, ActivationQuantizer] = calibrated(
             self.network, how, special, images
         )

@@ -91,15 +91,18 @@ class KernelWalk:
         of = decisions(problem.prices, problem.spec, list(problem.special))
         self._features = features(problem.network, problem.prices, of)
         self._rows = {d.name: row for row, d in enumerate(of) if not d.is_input}
-        inputs = {d.layer: d for d in of if d.is_input}
+        inputs: dict[str, Decision] = {}
+        for decision in of:
+            if decision.is_input:
+                inputs.setdefault(decision.layer, decision)
         self._layers = [
-            _Layer(d.name, self._kernels(d.name), inputs.pop(d.layer, None))
-            for d in of
-            if not d.is_input
+            _Layer(d.name, self._kernels(d.name), inputs.get(d.layer)) for d in of if not d.is_input
         ]
         if not self._layers:
             raise BenchError("no layer has open bits; leave quant.first_bits and last_bits out")
-        self._loose = list(inputs.values())  # read by what has no weight of its own
+        decided = {layer.input for layer in self._layers}
+        # Read by what has no open weight, or beside another.
+        self._loose = [d for d in of if d.is_input and d not in decided]
         self._actions = 2 if problem.spec.a_bits == MIXED else 1
         generator, kernels = problem.generator, self._layers[0].kernels.shape[1]
         count = sum(len(layer.kernels) for layer in self._layers)

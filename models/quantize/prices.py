@@ -73,8 +73,7 @@ def prices_of(
     """
     open_inputs = spec.a_bits == MIXED
     how = replace(
-        spec,
-        a_bits=8 if open_inputs else spec.a_bits,
+        spec.with_inputs_at(8) if open_inputs else spec,
         a_range="minmax",  # ranges have no part in it
         a_granularity="tensor",
     )

@@ -254,6 +254,12 @@ class QuantSpec:
     def _special_bits(self) -> list[int]:
         return [bits for bits in (self.first_bits, self.last_bits) if bits is not None]
 
+    def with_inputs_at(self, bits: int) -> "QuantSpec":
+        """Return the spec without limits, with activations at `bits`."""
+        return replace(
+            self, a_bits=bits, size_mb=None, mean_bits=None, budget=None, latency_table=None
+        )
+
     def effective(self) -> "QuantSpec":
         """Return the spec with what has no effect at its bit-widths set to the default."""
         return _effective(self)

@@ -23,6 +23,8 @@ from tests.bench.cells_of import request_id
         "method=dsg method.slack=false data.label=digits data=folder data.root=/x",
         "method=zeroq runtime.precision=bf16",
         "method=joint quant=w4a4 method.qat.delta=0.1",
+        "method=haq quant=mixed quant.a_bits=mixed quant.budget={bops:1e9} method.agent.hidden=8",
+        "method=autoq quant=mixed quant.mean_bits=3 method.cost_powers={bops:0.5}",
     ],
 )
 def test_what_is_said_measures_the_same_cell(overrides: str) -> None:

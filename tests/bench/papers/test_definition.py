@@ -26,8 +26,9 @@ PUBLISHED = load_published()
 
 def test_the_tables_of_the_papers_are_there() -> None:
     assert set(ASKED) <= set(table_names())
-    # Videos are no data set here.
-    assert set(table_names()) - set(options("experiment")) == {"coquant_minikinetics_resnet18"}
+    # Videos are no data set here, and no accelerator has latencies.
+    without = {"coquant_minikinetics_resnet18", "autoq"}
+    assert set(table_names()) - set(options("experiment")) == without
 
 
 @pytest.mark.parametrize("name", table_names())

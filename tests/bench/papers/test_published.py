@@ -29,7 +29,7 @@ REGENERATE = (
 COUNTS = {
     "adaround": 29,
     "any_precision": 30,
-    "autoq": 2,
+    "autoq": 3,
     "bayesian_bits": 6,
     "bit_split": 4,
     "brecq": 10,
@@ -39,6 +39,7 @@ COUNTS = {
     "dsg_journal": 33,
     "float_weights": 15,
     "gdfq": 7,
+    "haq": 4,
     "kill_the_bits": 27,
     "mqbench": 48,
     "reports": 23,

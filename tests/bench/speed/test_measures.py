@@ -21,6 +21,7 @@ from bench.speed import (
     mixed,
     reconstruction,
     rounding,
+    search,
     training,
     waiting,
 )
@@ -56,6 +57,10 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounding, "_IMAGES", 1)
     monkeypatch.setattr(rounding, "_EPOCHS", 1)
     monkeypatch.setattr(rounding, "_ITERATIONS", 1)
+    monkeypatch.setattr(search, "_IMAGES", 2)
+    monkeypatch.setattr(search, "_CALIBRATION", 2)
+    monkeypatch.setattr(search, "_RANDOM", 1)
+    monkeypatch.setattr(search, "_EPISODES", 2)
     monkeypatch.setattr(waiting, "_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY))
@@ -104,6 +109,14 @@ def test_steps_that_learn_bits(place: Workplace) -> None:
     assert tensor.details == {"images": 2, "pixels": 32, "granularity": "tensor"}
     assert tensor.below == channel.below
     assert min(side.seconds for side in (tensor.above, channel.above, tensor.below)) > 0
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_episodes(place: Workplace) -> None:
+    haq, autoq = search.of_episodes(place)
+    assert (haq.target, autoq.target) == ("<= 1.1", "<= 1.1")
+    assert haq.details == {"images": 2, "updates": 5}
+    assert haq.value > 1 and autoq.value > 1
 
 
 @pytest.mark.usefixtures("_in_no_time")
@@ -196,6 +209,10 @@ def test_a_cell_that_fails_is_said(
     monkeypatch.setattr(training, "_IMAGES", 2)
     monkeypatch.setattr(mixed, "_SECONDS", 0.0)
     monkeypatch.setattr(mixed, "_IMAGES", 2)
+    monkeypatch.setattr(search, "_IMAGES", 2)
+    monkeypatch.setattr(search, "_CALIBRATION", 2)
+    monkeypatch.setattr(search, "_RANDOM", 1)
+    monkeypatch.setattr(search, "_EPISODES", 2)
     monkeypatch.setattr(waiting, "_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY, "method.learning_rate=1e30"))
