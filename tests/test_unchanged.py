@@ -157,10 +157,16 @@ def _id_cases() -> dict[str, list[str]]:
     }
 
 
+_BUDGETS = {
+    "mixed_step_range": ["quant=mixed_all", "quant.budget={mean_bits:4,mean_activation_bits:4}"]
+}
+"""What is typed besides for methods that choose bits."""
+
+
 def _method_cases() -> dict[str, list[str]]:
     cases: dict[str, list[str]] = {}
     for name in options("method"):
-        typed = [f"method={name}"]
+        typed = [f"method={name}", *_BUDGETS.get(name, ())]
         cases[f"method/{name}"] = typed
         composed = _composer().compose(typed)["method"]
         if "variant" in composed:
@@ -172,12 +178,13 @@ def _method_cases() -> dict[str, list[str]]:
             for variant in ("release", "slides"):
                 words = [*typed, surrogate, f"method.qat.variant={variant}"]
                 cases[f"method/{name}, ewgs, {variant}"] = words
-            cases[f"method/{name}, scratch"] = [*typed, "method.init=scratch", "quant=w4a4"]
+            bits = [] if name in _BUDGETS else ["quant=w4a4"]
+            cases[f"method/{name}, scratch"] = [*typed, "method.init=scratch", *bits]
     return cases
 
 
 def _quant_cases() -> dict[str, list[str]]:
-    whole = [name for name in options("quant") if name != "mixed"]
+    whole = [name for name in options("quant") if not name.startswith("mixed")]
     ranges = ("minmax", "ema", "percentile", "mse", "entropy")
     return {
         **{f"quant/{name}": [f"quant={name}"] for name in whole},
@@ -192,7 +199,8 @@ def _quant_cases() -> dict[str, list[str]]:
 
 def _training_cases() -> dict[str, list[str]]:
     individual = ["method=individual", "quant=w4a4"]
-    qat = {f"qat/{name}": [*individual, f"qat@method.qat={name}"] for name in options("qat")}
+    plain = [name for name in options("qat") if name not in _BUDGETS]
+    qat = {f"qat/{name}": [*individual, f"qat@method.qat={name}"] for name in plain}
     schedules = {
         f"schedule/{name}": [*individual, f"schedule@method.schedule={name}"]
         for name in options("schedule")
