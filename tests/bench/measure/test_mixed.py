@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import bench.measure.mixed
-from bench.config.schema import Config
+from bench.cells.result import Result
+from bench.config.compose import compose
+from bench.config.schema import Config, read_config
 from tests.bench.cells_of import plan, request_id, run_cell
 
 MakeConfig = Callable[..., Config]
@@ -123,3 +125,47 @@ def test_every_result_has_a_size(make_fast: MakeConfig) -> None:
         assert result is not None
         sizes[bits] = result.size_mb
     assert sizes[32] == 8 * sizes[4] == 4 * sizes[8] > 0.5  # type: ignore[operator]
+
+
+TRAINED = (
+    *("method=mixed_step_range", "method.images=8", "method.qat.granularity=channel"),
+    *("method.pretraining_epochs=1", "method.finetuning_epochs=0", "method.update_period=1"),
+    *("method.schedule.epochs=1", "method.schedule.batch_size=5", "method.penalty_unit=target"),
+    *("method.penalty=300", "method.schedule.quantizer_rate=2", "data.subset=20", "data.limit=20"),
+    *("quant=mixed_all", "quant.budget={mean_bits:3,mean_activation_bits:2}"),
+    *("tracking=none", "runtime.threads=1"),
+)
+
+
+def test_bits_that_are_trained_are_recorded_as_they_are_reached(tmp_path: Path) -> None:
+    config = read_config(compose([*TRAINED, f"paths.outputs={tmp_path}"]))
+    result = run_cell(config).result
+    assert result is not None
+    assert result.status == "done", result.reason
+    folder = tmp_path / "cells" / result.id
+    said = json.loads((folder / "mixed.json").read_bytes())
+    weight_bits, input_bits = result.recipe.weight_bits, result.recipe.input_bits
+    assert said["bits"] == weight_bits
+    assert said["input_bits"] == input_bits
+    assert weight_bits is not None and len(weight_bits) == 22
+    assert input_bits is not None and input_bits["features.init_block.conv"] == 8
+    several = [layer for layer in said["layers"] if "channel_bits" in layer]
+    for layer in several:
+        of = layer["channel_bits"]
+        assert layer["bits"] == pytest.approx(sum(of) / len(of))
+    assert result.size_mb is not None
+    assert result.activations_mb is not None
+    (first, last) = json.loads((folder / "training.json").read_bytes())["epochs"]
+    assert (first["phase"], last["phase"]) == (1, 2)
+    sizes = {name: values[-1] for name, values in last["curves"].items()}
+    assert result.size_mb == pytest.approx(sizes["weights, MiB"], rel=0.3)
+    for name, target in last["targets"].items():
+        size = result_size(result, name)
+        line = f"the training has missed a target: {name} {size:.4g}, above the {target:.4g} of"
+        assert any(said.startswith(line) for said in result.warnings) == (size > target)
+
+
+def result_size(result: Result, name: str) -> float:
+    size = result.size_mb if name.startswith("weights") else result.activations_mb
+    assert size is not None
+    return size
