@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from methods.base import Progress, no_progress
 from methods.training.augment import augment
+from methods.training.phases import Phase, phase_of, phases_of
 from methods.training.schedule import Schedule, learning_rate, optimiser
 from methods.training.strategy import Moment, Strategy
 from methods.training.surroundings import (
@@ -29,25 +30,6 @@ from models.errors import BenchError
 from models.qat.layers import quantized_weights
 from models.qat.network import project
 from models.tracing import traced
-
-
-class _Phase(NamedTuple):
-    """What of a training has one schedule.
-
-    first, last: the numbers of epochs that are done before it and after it. batches: of an epoch.
-    step: that are done before it.
-    """
-
-    number: int
-    schedule: Schedule
-    first: int
-    last: int
-    batches: int
-    step: int
-
-    @property
-    def steps(self) -> int:
-        return (self.last - self.first) * self.batches
 
 
 class _Part(NamedTuple):
@@ -90,14 +72,14 @@ class Training:
         Raises BenchError when there are fewer images than one batch, and when the loss is no longer
         finite; it then names the step, the layer and the last good checkpoint.
         """
-        phases = self._phases()
+        phases = phases_of(self.schedules, len(self.targets), self.workers.count)
         self.steps = phases[-1].step + phases[-1].steps
         self.strategy.average = self.workers.average
         self.history: list[dict[str, Any]] = []
         self.part: _Part | None = None
         with _repeatable():
             state = self.checkpoints.load()
-            at = 0 if state is None else _phase_of(state, phases)
+            at = 0 if state is None else phase_of(state, phases)
             for phase in phases[at:]:
                 self._begin(phase)
                 if state is not None:
@@ -115,24 +97,7 @@ class Training:
                     self.network.load_state_dict(self.averaged.module.state_dict())
         return self.history
 
-    def _phases(self) -> list[_Phase]:
-        count, phases = self.workers.count, list[_Phase]()
-        first = step = 0
-        for number, schedule in enumerate(self.schedules):
-            size = schedule.batch_size
-            if len(self.targets) < size:
-                raise BenchError(
-                    f"{len(self.targets)} training images do not fill one batch of {size}; lower "
-                    "batch_size"
-                )
-            if size % count:
-                raise BenchError(f"batch_size={size} cannot be shared by {count} processes equally")
-            last, batches = first + schedule.epochs, len(self.targets) // size
-            phases.append(_Phase(number, schedule, first, last, batches, step))
-            first, step = last, step + phases[-1].steps
-        return phases
-
-    def _begin(self, phase: _Phase) -> None:
+    def _begin(self, phase: Phase) -> None:
         self.phase = phase
         self.strategy.begin(phase.number)
         self.optimiser = optimiser(self.network, phase.schedule)
@@ -252,12 +217,6 @@ class Training:
             f"{message}; the last good checkpoint is that of epoch {epoch}{within}, in "
             f"{self.checkpoints.place}; lower the learning rate (now {self.phase.schedule.lr})"
         )
-
-
-def _phase_of(state: State, phases: Sequence[_Phase]) -> int:
-    """Return the number of the phase that `state` is within, or at the end of."""
-    done, begun = len(state["history"]), state.get("part") is not None
-    return next(p.number for p in phases if done < p.last or (done == p.last and not begun))
 
 
 def _first_not_finite(network: nn.Module, step: Callable[[], object]) -> str | None:

@@ -128,8 +128,9 @@ def begin(targets: Sequence[Target], bits: int | None) -> None:
                 "learned"
             )
         for part in target.sizes.parts:
-            started[part.quantizer] = max(start, started.get(part.quantizer, 0))
-            part.quantizer.restart(part.bits, started[part.quantizer])
+            quantizer = part.quantizer
+            started[quantizer] = max(start, quantizer.lowest_bits, started.get(quantizer, 0))
+            quantizer.restart(part.bits, started[quantizer])
     for target in targets:
         size = float(target.size().detach())
         if size <= target.size_bits:
