@@ -20,6 +20,7 @@ METHODS: "Registry[type[Method]]" = Registry(
         "adabits": "methods.adabits:AdaBits",
         "autoq": "methods.autoq:AutoQ",
         "any_precision": "methods.any_precision:AnyPrecision",
+        "bayesian_bits": "methods.bayesian_bits:BayesianBits",
         "bit_mixer": "methods.bit_mixer:BitMixer",
         "coquant": "methods.coquant:CoQuant",
         "dfq": "methods.dfq:DFQ",

@@ -158,7 +158,8 @@ def _id_cases() -> dict[str, list[str]]:
 
 
 _BUDGETS = {
-    "mixed_step_range": ["quant=mixed_all", "quant.budget={mean_bits:4,mean_activation_bits:4}"]
+    "bayesian_bits": ["quant=mixed_all"],
+    "mixed_step_range": ["quant=mixed_all", "quant.budget={mean_bits:4,mean_activation_bits:4}"],
 }
 """What is typed besides for methods that choose bits."""
 
@@ -173,11 +174,12 @@ def _method_cases() -> dict[str, list[str]]:
             annotated = get_type_hints(method_class(composed["name"]))["variant"]
             for variant in get_args(annotated):
                 cases[f"method/{name}, {variant}"] = [*typed, f"method.variant={variant}"]
-        if "qat" in composed:
+        if "qat" in composed and name != "bayesian_bits":  # which rounds straight through
             surrogate = "method.qat.weight_surrogate=ewgs"
             for variant in ("release", "slides"):
                 words = [*typed, surrogate, f"method.qat.variant={variant}"]
                 cases[f"method/{name}, ewgs, {variant}"] = words
+        if "qat" in composed:
             bits = [] if name in _BUDGETS else ["quant=w4a4"]
             cases[f"method/{name}, scratch"] = [*typed, "method.init=scratch", *bits]
     return cases
@@ -199,7 +201,7 @@ def _quant_cases() -> dict[str, list[str]]:
 
 def _training_cases() -> dict[str, list[str]]:
     individual = ["method=individual", "quant=w4a4"]
-    plain = [name for name in options("qat") if name not in _BUDGETS]
+    plain = [name for name in options("qat") if name not in (*_BUDGETS, "gated")]
     qat = {f"qat/{name}": [*individual, f"qat@method.qat={name}"] for name in plain}
     schedules = {
         f"schedule/{name}": [*individual, f"schedule@method.schedule={name}"]

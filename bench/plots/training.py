@@ -1,6 +1,6 @@
 """How a training went: loss, what the method tells over time, teachers and schedules of CoQuant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ _MARKED = 30  # epochs: of fewer each has a dot, so that one alone is seen too
 def plot_training(epochs: list[dict[str, Any]], path: Path) -> None:
     """Draw the loss, each curve with its target, and of chosen teachers their shares, lambda and p.
 
-    epochs: one value an epoch with `epoch`, `loss` and what the method tells; one or more.
+    epochs: one value an epoch with `epoch`, `loss` and what the method tells; one or more. Curves
+        that are called alike up to a slash are lines of one panel.
     """
     students = list(epochs[0].get("teachers", ()))
-    curves = curve_points(epochs)
-    columns = 1 + (len(students) + 1 if students else 0) + len(curves)
+    columns = 1 + (len(students) + 1 if students else 0) + len(_panels(epochs))
     size = 4 * columns, 3.2
     draw(lambda figure: _paint(figure.subplots(1, columns, squeeze=False)[0], epochs), path, size)
 
@@ -39,6 +39,15 @@ def curve_points(epochs: Sequence[dict[str, Any]]) -> dict[str, list[tuple[float
     return points
 
 
+def _panels(epochs: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Return the points of the curves by the title of their panel and by their label there."""
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for name, points in curve_points(epochs).items():
+        title, _, label = name.partition("/")
+        panels.setdefault(title, {})[label] = points
+    return panels
+
+
 def _paint(axes: Sequence["Axes"], epochs: list[dict[str, Any]]) -> None:
     students = list(epochs[0].get("teachers", ()))
     x = [epoch["epoch"] for epoch in epochs]
@@ -52,11 +61,11 @@ def _paint(axes: Sequence["Axes"], epochs: list[dict[str, Any]]) -> None:
         _schedules(axes[1 + len(students)], x, epochs, marker)
     for ax in axes:
         _epochs(ax, x)
-    curves = curve_points(epochs)
-    for ax, (name, points) in zip(axes[len(axes) - len(curves) :], curves.items(), strict=True):
-        targets = [epoch["targets"][name] for epoch in epochs if name in epoch.get("targets", ())]
-        _curve(ax, name, points, {*targets})
-        ax.set(xlim=(x[0] - 1, x[-1]))
+    panels = _panels(epochs)
+    for ax, (title, curves) in zip(axes[len(axes) - len(panels) :], panels.items(), strict=True):
+        targets = [epoch["targets"][title] for epoch in epochs if title in epoch.get("targets", ())]
+        _curves(ax, curves, {*targets})
+        ax.set(title=title, xlim=(x[0] - 1, x[-1]))
 
 
 def _epochs(ax: "Axes", x: Sequence[int]) -> None:
@@ -67,14 +76,16 @@ def _epochs(ax: "Axes", x: Sequence[int]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
 
 
-def _curve(
-    ax: "Axes", name: str, points: Sequence[tuple[float, float]], targets: set[float]
+def _curves(
+    ax: "Axes", curves: Mapping[str, Sequence[tuple[float, float]]], targets: set[float]
 ) -> None:
-    ax.plot(*zip(*points, strict=True), marker="" if len(points) > _MARKED else "o", markersize=4)
+    for label, points in curves.items():
+        marker = "" if len(points) > _MARKED else "o"
+        ax.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=label or None)
     for target in targets:
         ax.axhline(target, color="tab:red", linestyle="--", linewidth=1, label="target")
+    if targets or any(curves):
         ax.legend(fontsize="small")
-    ax.set(title=name)
 
 
 def _teachers(ax: "Axes", x: Sequence[int], counts: Sequence[dict[Any, int]]) -> None:

@@ -16,7 +16,7 @@ from methods.training.strategy import Strategy
 from models.errors import BenchError
 from models.qat.conversion import make_quantizable
 from models.qat.network import set_bits
-from models.qat.spec import QatSpec
+from models.qat.spec import LEARNED_BITS, QatSpec
 from models.quantize.spec import QuantSpec
 
 FINE_TUNING = Schedule(epochs=2, lr=0.05, weight_decay=1e-4, warmup=0.1, label_smoothing=0.0)
@@ -61,6 +61,13 @@ class TrainedMethod(Method):
                 f"bits={list(self.bits)}; {self.name} needs {self.least_bits} bit-widths or more: "
                 "each but the highest learns from a higher one"
             )
+        for key in ("weight_quantizer", "activation_quantizer"):
+            quantizer = getattr(self.qat, key)
+            if not self.chooses_bits and quantizer in LEARNED_BITS:
+                raise ValueError(
+                    f"qat.{key}={quantizer} learns its bits and is of method "
+                    f"{LEARNED_BITS[quantizer]} alone; give another"
+                )
         for key, value in self.prescribed.items():
             if getattr(self.qat, key) != value:
                 raise ValueError(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.qat.gated import GatedQuantizer
 from models.qat.learned import ACTIVATION_STEP_BOUNDS, LearnedStep, LearnedStepRange
 from models.qat.mixed import MixedStepRange
 from models.qat.quantizer import Quantizer, fake_quantize_learnable
@@ -139,6 +140,16 @@ class MixedStepRangeActivation(MixedStepRange):
         super().__init__(bits, surrogate, inputs.signed, xmax, ACTIVATION_STEP_BOUNDS)
 
 
+class GatedActivation(GatedQuantizer):
+    """`GatedQuantizer` on activations, its range from the 99.9th percentile of |x|.
+
+    inputs: seen before training.
+    """
+
+    def __init__(self, bits: Sequence[int], surrogate: Surrogate, inputs: Inputs) -> None:
+        super().__init__(bits, surrogate, inputs.signed, torch.tensor(inputs.high), None)
+
+
 class UniformStaticActivation(UniformStatic):
     """`UniformStatic` on activations, its range that which `StepRangeActivation` starts from.
 
@@ -166,6 +177,7 @@ def make_activation_quantizer(
 
 
 _OF_INPUTS: dict[str, Callable[[Sequence[int], Surrogate, Inputs], Quantizer]] = {
+    "gated": GatedActivation,
     "lsq": LsqActivation,
     "mixed_step_range": MixedStepRangeActivation,
     "step_range": StepRangeActivation,

@@ -39,7 +39,10 @@ class GatedQuantizer(Quantizer):
         shut, by the threshold.
     release: whether a gate with phi of -2 or less, and those behind it, are shut in training too,
         so that no gradient of the task opens them again.
-    share: of the multiply-accumulates that the tensor takes part in, in those of the largest layer.
+    price_share: the multiply-accumulates that the tensor takes part in, of those of the largest
+        layer: 0..1.
+    shares: of each output channel of a weight, how much of it matters once channels are pruned;
+        None where that is not known yet.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class GatedQuantizer(Quantizer):
         self.phi_channels = nn.Parameter(torch.full((channels,), _OPEN)) if channels else None
         self.draws: Tensor | None = None
         self.release = False
-        self.share = 1.0
+        self.price_share = 1.0
+        self.shares: list[float] | None = None
 
     @property
     def gated_widths(self) -> tuple[int, ...]:
@@ -102,7 +106,7 @@ class GatedQuantizer(Quantizer):
         return of_widths, of_channels
 
     def price(self) -> Tensor:
-        """Return the expected bits, times `share`, as the prior counts them; ().
+        """Return the expected bits, times `price_share`, as the prior counts them; ().
 
         With q_b the probability that gate b is not 0, the sum over b of b q_2 ... q_b, of the mean
         over channels where they have gates; else q_2 is 1 and its term 1 without bits. Each tensor
@@ -110,17 +114,32 @@ class GatedQuantizer(Quantizer):
         2.3; the release, regularizer().
         """
         widths = torch.tensor(self.gated_widths, dtype=self.phi.dtype, device=self.phi.device)
-        behind = (gates.probability(self.phi).cumprod(0) * widths).sum() * self.share
+        behind = (gates.probability(self.phi).cumprod(0) * widths).sum() * self.price_share
         if self.phi_channels is None:
             return 1 + behind
         channels = gates.probability(self.phi_channels)
-        return ((2 * self.share + behind) * channels).mean()
+        return ((2 * self.price_share + behind) * channels).mean()
 
     @property
     def width(self) -> int:
         """The bits in use of what is not pruned."""
         of_widths = gates.is_open(self.phi).long().cumprod(0)
         return self.widths[::-1][int(of_widths.sum())]
+
+    def bits_in_use(self, bits: int) -> int | list[float]:
+        """Return the bits of the values, of a weight those of each channel: 0 of a pruned one.
+
+        Where a channel's inputs do not matter because those are pruned, they have no bits either.
+        """
+        kept, shares = self.kept(), self.shares
+        if shares is None and kept is not None:
+            shares = kept.float().tolist()
+        if shares is None or {*shares} == {1.0}:
+            return self.width
+        return [self.width * share for share in shares]
+
+    def ranges(self, bits: int) -> list[float]:
+        return [self.xmax.item()]
 
     def kept(self) -> Tensor | None:
         """Return which output channels are not pruned, (channels,) bool; None without z2."""

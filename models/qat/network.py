@@ -4,7 +4,7 @@ set_bits(network, 4)
 set_bits(network, {"": 2, "features.stage1": 8})
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -14,7 +14,7 @@ from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
 from models.qat.layers import QuantizedLayer, Switchable
 from models.qat.quantizer import Quantizer
 from models.quantize.activation import weighted_layers
-from models.quantize.bits import LayerBits, mean_of
+from models.quantize.bits import mean_of
 from models.quantize.counting import LayerWeight
 from models.quantize.spec import FLOAT_BITS
 from models.registry import did_you_mean
@@ -134,7 +134,7 @@ class LayerInUse(NamedTuple):
     """
 
     layer: str
-    bits: LayerBits
+    bits: int | Sequence[float]
     input_bits: int
     ranges: list[float]
     input_ranges: list[float]
@@ -154,7 +154,7 @@ def layers_in_use(network: nn.Module) -> list[LayerInUse]:
     ]
 
 
-def _weight_bits(layer: QuantizedLayer) -> LayerBits:
+def _weight_bits(layer: QuantizedLayer) -> int | Sequence[float]:
     return layer.weight_quantizer.bits_in_use(layer.bits)
 
 

@@ -83,7 +83,7 @@ class Quantizer(nn.Module):
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         raise NotImplementedError
 
-    def bits_in_use(self, bits: int) -> int | list[int]:
+    def bits_in_use(self, bits: int) -> int | Sequence[float]:
         """Return the bits of the grid in the place of `bits`, or those of each output channel.
 
         They are others where they are learned.

@@ -15,14 +15,24 @@ DELTA_UNITS = ("step", "range")
 SCHEMES = ("modified", "original", "centered")
 RESCALES = ("constant", "stddev", "mean", "none")
 
+LEARNED_BITS = {"gated": "bayesian_bits", "mixed_step_range": "mixed_step_range"}
+"""Quantizers that learn their bits, and the method that knows how."""
+
 _BITS = (1, 16)
 _CHOICES = {
-    "weight_quantizer": ("dorefa", "lsq", "step_range", "uniform_static", "mixed_step_range"),
+    "weight_quantizer": (
+        "dorefa",
+        "lsq",
+        "step_range",
+        "uniform_static",
+        "mixed_step_range",
+        "gated",
+    ),
     "scheme": SCHEMES,
     "rescale": RESCALES,
     "granularity": ("tensor", "channel"),
     "activation_quantizer": (
-        *("pact", "lsq", "step_range", "uniform_static", "dorefa", "mixed_step_range"),
+        *("pact", "lsq", "step_range", "uniform_static", "dorefa", "mixed_step_range", "gated"),
     ),
     "weight_surrogate": SURROGATES,
     "activation_surrogate": SURROGATES,
@@ -36,7 +46,7 @@ _CHOICES = {
 _SWITCHES = ("quantize_images", "shared_clip", "learned", "fix_last_input")
 
 _NO_POSITIVE_LEVEL = "at 1 bit it has no positive level"
-_TWO_BIT_WEIGHTS = ("lsq", "step_range", "uniform_static", "mixed_step_range", "modified")
+_TWO_BIT_WEIGHTS = ("lsq", "step_range", "uniform_static", "mixed_step_range", "gated", "modified")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from models.qat.gated import GatedQuantizer
 from models.qat.learned import STEP_BOUNDS, LearnedStep, LearnedStepRange
 from models.qat.mixed import MixedStepRange
 from models.qat.quantizer import Quantizer
@@ -110,6 +111,17 @@ class MixedStepRangeWeight(MixedStepRange):
         super().__init__(bits, surrogate, True, xmax, STEP_BOUNDS)
 
 
+class GatedWeight(GatedQuantizer):
+    """`GatedQuantizer` on a weight, with a gate for each output channel."""
+
+    def __init__(
+        self, bits: Sequence[int], surrogate: Surrogate, granularity: str, weight: Tensor
+    ) -> None:
+        values = weight.detach()
+        signed = bool((values < 0).any())
+        super().__init__(bits, surrogate, signed, values.abs().max(), len(values))
+
+
 class UniformStaticWeight(UniformStatic):
     """`UniformStatic` on a weight, its range that which `StepRangeWeight` starts from."""
 
@@ -131,6 +143,7 @@ def make_weight_quantizer(spec: QatSpec, bits: Sequence[int], weight: Tensor) ->
 
 
 _OF_TENSORS: dict[str, Callable[[Sequence[int], Surrogate, str, Tensor], Quantizer]] = {
+    "gated": GatedWeight,
     "lsq": LsqWeight,
     "mixed_step_range": MixedStepRangeWeight,
     "step_range": StepRangeWeight,

@@ -18,7 +18,7 @@ class ChosenBits(NamedTuple):
     inputs: Mapping[str, int] = {}
 
 
-def mean_of(bits: LayerBits) -> int | float:
+def mean_of(bits: int | float | Sequence[float]) -> int | float:
     """Return the mean over the output channels, an integer where it is one."""
     if isinstance(bits, Sequence):
         bits = sum(bits) / len(bits)

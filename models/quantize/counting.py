@@ -65,7 +65,7 @@ class Factor(NamedTuple):
 
     bits: of its values, 32 in float, on average where they differ. values: how many it has.
     tensor: one number for each tensor of a pass, the same for what only has another shape.
-    is_image: whether it is the input of the network. layer: whose weight it is.
+    is_image: whether it is the input of the network, or a part of it. layer: whose weight it is.
     quantizers: which of the quantizers its values come out of, by number; of a weight none.
     """
 
@@ -139,6 +139,7 @@ class _Pass:
     ) -> None:
         self.products: list[Product] = []
         self.functions: dict[int, str] = {}
+        self._function_of: dict[int, int] = {}  # what it came out of, by identity
         self.quantizers = 0
         self.by_number = {str(number): module for number, module in enumerate(quantizers)}
         self._bits_after = list(quantizers.values())
@@ -147,6 +148,7 @@ class _Pass:
         self._quantized: dict[int, frozenset[int]] = {}  # numbers of quantizers, likewise
         self._same: dict[int, int] = {}  # the identity of what has the same values
         self._image = id(image)
+        self._parts_of_image = {id(image)}
         self._alive: list[Tensor] = [image]  # so that no identity is used twice
         self._modules: list[str] = []
         self._within = 0
@@ -159,7 +161,7 @@ class _Pass:
 
     def enter_quantizer(self, name: str, args: Any) -> None:
         self._within += 1
-        self.functions.pop(id(args[0]), None)
+        self.functions.pop(self._function_of.get(id(args[0]), id(args[0])), None)
 
     def leave_quantizer(self, name: str, args: Any, output: Any) -> None:
         self._within -= 1
@@ -199,7 +201,7 @@ class _Pass:
             return Factor(True, weight.bits, x.numel(), source, layer=weight.name)
         passed = self._quantized.get(id(x), frozenset[int]())
         bits = max((self._bits_after[number] for number in passed), default=FLOAT_BITS)
-        is_image = source == self._image
+        is_image = source in self._parts_of_image
         return Factor(False, bits, x.numel(), source, is_image, quantizers=passed)
 
     def _source(self, x: Tensor) -> int:
@@ -209,6 +211,12 @@ class _Pass:
         weight = self._weight(given[0])
         if weight is not None and len(given) == 1:
             self._copies |= {id(x): weight for x in made}
+        if len(given) == 1:
+            origin = self._function_of.get(id(given[0]), id(given[0]))
+            if origin in self.functions:
+                self._function_of |= {id(x): origin for x in made}
+        if all(self._source(x) in self._parts_of_image for x in given):
+            self._parts_of_image |= {id(x) for x in made}
         if all(id(x) in self._quantized for x in given):
             passed = frozenset[int]().union(*(self._quantized[id(x)] for x in given))
             self._quantized |= {id(x): passed for x in made}

@@ -52,3 +52,10 @@ def test_curves_have_their_place_in_the_epochs_and_a_panel_each(tmp_path: Path) 
     path = tmp_path / "training.png"
     plot_training(epochs, path)
     assert all(pixels > 10 for pixels in coloured(path, panels=3))
+
+
+def test_curves_that_are_called_alike_share_a_panel(tmp_path: Path) -> None:
+    curves = {"gates/4 bits": [0.9, 0.9], "gates/8 bits": [0.1, 0.1], "prior": [3.0, 2.0]}
+    path = tmp_path / "training.png"
+    plot_training([{"epoch": 1, "loss": 2.0, "curves": curves}], path)
+    assert all(pixels > 10 for pixels in coloured(path, panels=3))

@@ -87,7 +87,7 @@ def test_channels_are_pruned_as_in_the_release(figures: Figures) -> None:
     out.backward(figures["weight_G"])
     torch.testing.assert_close(quantizer.phi_channels.grad, figures["prune_dgamma2"])
     quantizer.zero_grad()
-    quantizer.share = 300 / 1200
+    quantizer.price_share = 300 / 1200
     price = quantizer.price()
     assert price.item() == pytest.approx(float(figures["prune_reg"]), rel=1e-6)
     price.backward()
@@ -114,7 +114,7 @@ def test_the_prior_is_that_of_the_release(figures: Figures, state: str) -> None:
             assert quantizer.phi_channels is not None
             with torch.no_grad():
                 quantizer.phi_channels[: channels // 4] = SHUT
-        quantizer.share = float(shares[layer])
+        quantizer.price_share = float(shares[layer])
         price = quantizer.price()
         assert price.item() == pytest.approx(float(figures[f"lenet_{state}_reg"][at]), rel=1e-5)
         price.backward()

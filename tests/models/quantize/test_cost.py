@@ -59,6 +59,23 @@ def test_a_float_image_counts_8_bits_in_percent_only() -> None:
     assert found.bops_percent == pytest.approx(percent)
 
 
+class OneChannel(nn.Module):
+    """Looks at one channel of an image, within a border of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(nn.functional.pad(x[:, :1], (1, 1, 1, 1))).mean((2, 3))
+
+
+def test_a_part_of_the_image_is_as_the_image() -> None:
+    found = of(OneChannel(), QuantSpec(4, 32))
+    assert found.bops == 4 * 32 * found.macs
+    assert found.bops_percent == pytest.approx(100 * 4 * 8 / 1024)
+
+
 class Twice(nn.Module):
     """Two layers that read the same tensor, one of them in another shape, and a product."""
 
