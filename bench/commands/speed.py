@@ -18,6 +18,7 @@ from bench.speed import (
     cells,
     distillation,
     evaluation,
+    gates,
     gpu,
     history,
     mixed,
@@ -35,7 +36,7 @@ from models.errors import BenchError
 log = logging.getLogger(__name__)
 
 _PARTS = (
-    *(distillation, cells, evaluation, training, mixed, search),
+    *(distillation, cells, evaluation, training, mixed, gates, search),
     *(reconstruction, rounding, waiting),
 )
 

@@ -33,7 +33,7 @@ class _ToldTeachers(Collaborative):
         """Leave the scores of the step before as they are."""
 
 
-def _stepping(strategy: Strategy, images: Tensor, targets: Tensor) -> Callable[[], None]:
+def stepping(strategy: Strategy, images: Tensor, targets: Tensor) -> Callable[[], None]:
     """Return a whole training step: weights, passes, optimiser."""
     # A rate so small that the network stays what it is, and takes the same time, to the end.
     schedule = AdaBits().schedule
@@ -47,8 +47,10 @@ def _stepping(strategy: Strategy, images: Tensor, targets: Tensor) -> Callable[[
         update.zero_grad(set_to_none=True)
         with quantized_weights(strategy.network):
             strategy.step(images, targets, moment)
+        strategy.before_update(moment)
         update.step()
         project(strategy.network)
+        strategy.after_update(moment)
 
     return step
 
@@ -68,8 +70,8 @@ def steps(network: nn.Module, images: Tensor, place: Workplace) -> dict[str, flo
         "coquant": Collaborative(trainable(_BITS), _BITS, 0.0, constants),
         "told": _ToldTeachers(trainable(_BITS), _BITS, 0.0, constants),
     }
-    stepping = {name: _stepping(side, images, targets) for name, side in sides.items()}
-    return alternate(stepping, _SECONDS, place.device.device)
+    steps = {name: stepping(side, images, targets) for name, side in sides.items()}
+    return alternate(steps, _SECONDS, place.device.device)
 
 
 def of_network(name: str, place: Workplace) -> list[Ratio]:

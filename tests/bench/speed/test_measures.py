@@ -17,6 +17,7 @@ from bench.speed import (
     cells,
     distillation,
     evaluation,
+    gates,
     gpu,
     mixed,
     reconstruction,
@@ -49,6 +50,8 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_IMAGES", 2)
     monkeypatch.setattr(mixed, "_SECONDS", 0.0)
     monkeypatch.setattr(mixed, "_IMAGES", 2)
+    monkeypatch.setattr(gates, "_SECONDS", 0.0)
+    monkeypatch.setattr(gates, "_IMAGES", 2)
     monkeypatch.setattr(reconstruction, "_SECONDS", 0.0)
     monkeypatch.setattr(reconstruction, "_IMAGES", 2)
     monkeypatch.setattr(reconstruction, "_STEPS", 1)
@@ -117,6 +120,15 @@ def test_episodes(place: Workplace) -> None:
     assert (haq.target, autoq.target) == ("<= 1.1", "<= 1.1")
     assert haq.details == {"images": 2, "updates": 5}
     assert haq.value > 1 and autoq.value > 1
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_steps_behind_gates(place: Workplace) -> None:
+    start, worst = gates.of_network("resnet20", place)
+    assert (start.target, worst.target) == ("<= 2.5", "<= 2.5")
+    assert (start.details["gates"], worst.details["gates"]) == ("start", "worst")
+    assert start.below == worst.below
+    assert min(side.seconds for side in (start.above, worst.above, start.below)) > 0
 
 
 @pytest.mark.usefixtures("_in_no_time")
@@ -213,6 +225,8 @@ def test_a_cell_that_fails_is_said(
     monkeypatch.setattr(search, "_CALIBRATION", 2)
     monkeypatch.setattr(search, "_RANDOM", 1)
     monkeypatch.setattr(search, "_EPISODES", 2)
+    monkeypatch.setattr(gates, "_SECONDS", 0.0)
+    monkeypatch.setattr(gates, "_IMAGES", 2)
     monkeypatch.setattr(waiting, "_SECONDS", 0.0)
     monkeypatch.setattr(waiting, "_BUSY", 1)
     monkeypatch.setattr(cells, "_CELL", (*cells._CELL, *TINY, "method.learning_rate=1e30"))
