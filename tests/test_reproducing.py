@@ -18,6 +18,8 @@ def test_it_covers_the_tables_of_the_papers() -> None:
     assert EXPERIMENTS == [
         "adarounding",
         "banner",
+        "bayesian_bits",
+        "bayesian_bits_mnist5k",
         "bit_allocation_resnet20",
         "bit_split",
         "brecq",

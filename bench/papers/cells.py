@@ -44,9 +44,9 @@ def _float_requests(requests: Sequence[Request]) -> list[Request]:
 def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """Return one row a cell, whatever its seeds; `rows` as of `cell_rows`.
 
-    Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`
-    and `top5`, mappings of those done to percent, and `total_mb` to the 10^6 bytes that weights and
-    activations take; `status` ("done" when one is); `result` of one
+    Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
+    `top5` and `bops_percent`, mappings of those done to percent, and `total_mb` to the 10^6 bytes
+    that weights and activations take; `status` ("done" when one is); `result` of one
     that is done; `reason`, why one failed or has no meaning; `missing`, the commands for what is
     not run or failed.
     """
@@ -77,6 +77,9 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
         "top5": {row["seed"]: row["top5"] for row in done},
         "total_mb": {
             row["seed"]: _total_mb(row) for row in done if pd.notna(row["activations_mb"])
+        },
+        "bops_percent": {
+            row["seed"]: row["bops_percent"] for row in done if pd.notna(row["bops_percent"])
         },
         "status": "done" if done else seeds[0]["status"],
         "result": by_id[done[0]["id"]] if done else None,

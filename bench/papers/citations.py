@@ -18,7 +18,6 @@ BIBTEX_KEYS = {
     "ait": "choi2022its",
     "apot": "li2020additive",
     "banner": "banner2019post",
-    "bayesian_bits": "vanbaalen2020bayesian",
     "bit_split": "wang2020towards",
     "brecq": "li2021brecq",
     "dfq_pytorch": "dfqpytorch",

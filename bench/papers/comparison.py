@@ -21,10 +21,14 @@ from models.quantize.spec import MIXED, w_label
 
 FLOAT = "float"
 TOP1, TOP5, TOTAL_MB, DELTA_B = "top1", "top5", "total_mb", "delta_b"
+BOPS = "bops_percent"
 NO_METHOD = "no method here"
 
-_MEASURED = (TOP1, TOP5, TOTAL_MB)
+_MEASURED = (TOP1, TOP5, TOTAL_MB, BOPS)
 """What a cell says of itself."""
+
+_NEAR = 0.05
+"""The share of published bit operations that measured ones may be off by and are reproduced."""
 
 
 def printable_numbers(definition: Definition, published: Sequence[Published]) -> list[Published]:
@@ -177,7 +181,8 @@ def _verdict_of(
     if protocol.texts:
         why = "; ".join(protocol.texts)
         return columns | _columns(Verdict("not comparable", "not comparable", why))
-    tolerance = max(definition.tolerance, published.spread or 0.0)
+    near = _NEAR * published.value if metric == BOPS else definition.tolerance
+    tolerance = max(near, published.spread or 0.0)
     low, high = around[:2] if around is not None else (mean, mean)
     return columns | _columns(judge(published.value, Interval(mean, low, high), tolerance))
 

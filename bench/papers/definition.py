@@ -48,7 +48,8 @@ class Definition(BaseModel):
     )
     tolerance: float = Field(
         0.1,
-        description="Points that a measured value may be off by and still counts as reproduced.",
+        description="Points, or MB, that a measured value may be off by and still counts as "
+        "reproduced; of bit operations it is a twentieth.",
     )
 
 

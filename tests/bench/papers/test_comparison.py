@@ -113,6 +113,17 @@ def test_the_size_of_weights_and_activations_is_measured_by_the_same_cells() -> 
     assert (unknown["verdict"], unknown["text"]) == ("not here", "not recorded")
 
 
+def test_bit_operations_are_reproduced_within_a_twentieth() -> None:
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    results = [record(job, 13_000, bops_percent=0.36) for job in jobs]
+    numbers = [published(value=value, metric="bops_percent") for value in (0.35, 0.51)]
+    near, far = compared(numbers, results)
+    assert (near["verdict"], far["verdict"]) == ("reproduced", "off")
+    assert near["mean"] == pytest.approx(0.36)
+    old = [record(job, 13_000) for job in jobs]  # of before operations were counted
+    assert compared(numbers[:1], old)[0]["text"] == "not recorded"
+
+
 def test_bits_that_are_not_published_are_those_of_the_definition() -> None:
     results = [record(job, 13_000) for job in find(table_requests(LONG, []), "zeroq", 4)]
     number = published(w_bits=None, value=26.0)
