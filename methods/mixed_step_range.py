@@ -70,12 +70,6 @@ class MixedStepRange(TrainedMethod):
         "batchnorm": "shared",
         "learned": True,
     }
-    bibtex = """@inproceedings{schaefer2024edge,
-  title={Edge Inference with Fully Differentiable Quantized Mixed Precision Neural Networks},
-  author={Schaefer, Clemens JS and Joshi, Siddharth and Li, Shan and Blazquez, Raul},
-  booktitle={WACV},
-  year={2024}
-}"""
 
     bits: tuple[int, ...] = ()
     qat: QatSpec = QUANTIZERS

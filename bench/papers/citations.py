@@ -27,6 +27,7 @@ BIBTEX_KEYS = {
     "gdfq_unofficial": "gdfqunofficial",
     "intraq": "zhong2022intraq",
     "kill_the_bits": "stock2020bit",
+    "mixed_step_range": "schaefer2024edge",
     "mqbench": "li2021mqbench",
     "mrecg": "ma2023solving",
     "pytorchcv": "pytorchcv",
@@ -64,6 +65,7 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
         "invtanh": ("schaefer2024edge",),
         "kmeans": ("han2016deep",),
         "lsq": ("esser2020learned",),
+        "mixed_step_range": ("schaefer2024edge",),
         "pact": ("choi2018pact",),
         "pbgs": ("kim2020position", "schaefer2024edge"),
         "product": ("stock2020bit",),
@@ -110,7 +112,7 @@ def cite_cells(configs: Iterable[Config]) -> tuple[list[str], list[str]]:
     for kind, names in parts.items():
         for name in names:
             if kind == "method":
-                cited = split_entries(method_class(name).bibtex)
+                cited = split_entries(_of_method(name, library))
             else:
                 cited = _entries(kind, name, library)
             entries |= {key: text for key, text in cited.items() if key not in entries}
@@ -138,6 +140,12 @@ def _parts(config: Config) -> list[tuple[str, str]]:
         ("data", config.data.get("label") or config.data["name"]),
         *(("technique", name) for name in techniques if isinstance(name, str)),
     ]
+
+
+def _of_method(name: str, library: Mapping[str, str]) -> str:
+    """Return the entry of a method: one of the library where techniques are from its paper too."""
+    key = BIBTEX_KEYS.get(name)
+    return method_class(name).bibtex if key is None else library[key]
 
 
 def _entries(kind: str, name: str, library: Mapping[str, str]) -> dict[str, str]:
