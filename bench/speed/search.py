@@ -28,8 +28,10 @@ def of_episodes(place: Workplace) -> list[Ratio]:
     """
     network = place.network(_NETWORK)
     images = place.noise(_IMAGES + _CALIBRATION, 32)
-    how = {"episodes": _EPISODES, "random_episodes": _RANDOM}
-    methods: tuple[SearchMethod, ...] = (HAQ(**how), AutoQ(**how))
+    methods: tuple[SearchMethod, ...] = (
+        HAQ(episodes=_EPISODES, random_episodes=_RANDOM),
+        AutoQ(episodes=_EPISODES, random_episodes=_RANDOM),
+    )
     return [_ratio(method, network, images) for method in methods]
 
 
