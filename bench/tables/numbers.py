@@ -57,7 +57,7 @@ def with_numbers(
     summary = summarise(cells)
     keys = [*row_keys(cells), "w_bits", "a_bits"]
     place = cells.groupby(keys, sort=False, dropna=False).ngroup()
-    means = cells[[*NUMBERS]].astype(float).groupby(place).mean()
+    means = cells.reindex(columns=[*NUMBERS]).astype(float).groupby(place).mean()
     views = {name: texts if name == TOP1 else _view(summary, means, name) for name in names}
     first = len(row_keys(cells))
     shown, marks = {}, {}

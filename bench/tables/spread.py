@@ -3,7 +3,7 @@
 import pandas as pd
 
 from bench.plots.spread import Row
-from bench.tables.summarise import parameter_value, row_keys
+from bench.tables.summarise import bits_text, parameter_value, row_keys
 
 
 def spread_of(cells: pd.DataFrame) -> tuple[dict[str, list[Row]], list[float]]:
@@ -18,7 +18,7 @@ def spread_of(cells: pd.DataFrame) -> tuple[dict[str, list[Row]], list[float]]:
     places = [*varying, "w_bits", "a_bits"]
     for values, group in done.groupby(places, sort=False, dropna=False):
         *named, w_bits, a_bits = values
-        bits = f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
+        bits = bits_text(w_bits, a_bits)
         texts = [str(parameter_value(value)) for value in named]
         label = ", ".join(text for text in texts if text and text != "none")
         panels.setdefault(bits, []).append(Row(label, list(group["top1"])))

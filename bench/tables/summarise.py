@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from models.quantize.rounding.registry import PREFIX, ROUNDINGS, parameters
+from models.quantize.spec import MIXED
 
 _AXES = ("w_bits", "a_bits", "seed")
 _FIRST = ("model", "weights", "data", "method")
@@ -89,7 +90,7 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     numbers = ("w_bits", "a_bits", *_NUMBERS)
     keys = [column for column in summary.columns if column not in numbers]
     table = summary.assign(
-        bits=list(map(_bits_text, summary["w_bits"], summary["a_bits"])),
+        bits=list(map(bits_text, summary["w_bits"], summary["a_bits"])),
         text=texts,
     )
     columns = list(dict.fromkeys(table["bits"]))
@@ -112,8 +113,10 @@ def parameter_value(value: Any) -> Any:
     return "" if value is None or value != value else value
 
 
-def _bits_text(w_bits: object, a_bits: object) -> str:
-    return f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
+def bits_text(w_bits: object, a_bits: object) -> str:
+    """Return the heading of a column: `W4A8`, `MP4/A8`, or `MP4/AMP` of chosen activations too."""
+    activations = "MP" if a_bits == MIXED else a_bits
+    return f"{w_bits}/A{activations}" if isinstance(w_bits, str) else f"W{w_bits}A{activations}"
 
 
 _NUMBERS = ("seeds", "done", "mean", "spread", "ci_low", "ci_high", "fp32_top1", "status")
