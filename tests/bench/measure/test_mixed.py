@@ -169,3 +169,37 @@ def result_size(result: Result, name: str) -> float:
     size = result.size_mb if name.startswith("weights") else result.activations_mb
     assert size is not None
     return size
+
+
+GATED = (
+    *("model=lenet5", "method=bayesian_bits", "quant=mixed_all", "method.images=8"),
+    *("method.schedule.epochs=4", "method.schedule.batch_size=5", "method.finetuning_epochs=1"),
+    *("method.mu=1", "method.gate_rate=0.7", "data.subset=20", "data.limit=20"),
+    *("tracking=none", "runtime.threads=1"),
+)
+
+
+def test_bits_and_channels_that_gates_choose_are_recorded(tmp_path: Path) -> None:
+    config = read_config(compose([*GATED, f"paths.outputs={tmp_path}"]))
+    result = run_cell(config).result
+    assert result is not None
+    assert result.status == "done", result.reason
+    folder = tmp_path / "cells" / result.id
+    layers = json.loads((folder / "mixed.json").read_bytes())["layers"]
+    assert [layer["layer"] for layer in layers][-1] == "classifier.3"
+    assert layers[0]["input_bits"] == 32  # images stay as they are
+    weights = (800, 51_200, 524_288, 5_120)
+    bits = sum(n * layer["bits"] for n, layer in zip(weights, layers, strict=True))
+    assert result.size_mb == pytest.approx(bits / 8 / 2**20)
+    assert result.mean_bits == pytest.approx(bits / sum(weights))
+    # Image, then what each layer reads: the multiplications of LeNet-5 at the bits of both.
+    macs = (460_800, 3_276_800, 524_288, 5_120)
+    inputs = [layer["input_bits"] for layer in layers]
+    products = [m * layer["bits"] * b for m, layer, b in zip(macs, layers, inputs, strict=True)]
+    assert result.bops == pytest.approx(sum(products), rel=1e-6)
+    assert not [line for line in result.warnings if "stay float" in line]
+    said = json.loads((folder / "training.json").read_bytes())["epochs"]
+    assert [epoch["phase"] for epoch in said] == [1, 1, 1, 1, 2]
+    assert len(said[0]["curves"]["gates of weights/8 bits"]) == 4
+    assert said[3]["gates"]["features.3"].keys() == {"input", "weight", "channels"}
+    assert (folder / "mixed.png").exists() and (folder / "training.png").exists()

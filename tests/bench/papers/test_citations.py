@@ -184,6 +184,14 @@ def test_mixed_precision_is_zeroqs_whatever_the_method(make_config: Make) -> Non
     assert "cai2020zeroq" not in keys_of(plain)
 
 
+def test_bits_that_a_method_chooses_are_its_own(make_config: Make) -> None:
+    method = {"name": "bayesian_bits", "images": 16}
+    keys = keys_of(
+        make_config({"quant.w_bits": "mixed", "quant.a_bits": "mixed", "method": method})
+    )
+    assert "vanbaalen2020bayesian" in keys and "cai2020zeroq" not in keys
+
+
 @pytest.mark.parametrize("name", sorted(zoo()))
 def test_every_network_of_the_zoo_is_cited(make_config: Make, name: str) -> None:
     config = make_config({"model.name": name, "method": {"name": "gaussian"}})
