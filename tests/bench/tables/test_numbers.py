@@ -1,7 +1,7 @@
 import pytest
 
 from bench.cells.request import experiment_requests
-from bench.tables.table import TableSource, cells_table
+from bench.tables.table import TableSource, cells_table, shown
 from models.errors import BenchError
 from tests.bench.tables.test_tables import record
 
@@ -33,6 +33,8 @@ def test_numbers_stand_beside_top1() -> None:
     assert table.best is not None
     assert table.best.shape == table.texts.shape
     assert table.heading[-1] == "s: seconds that quantizing takes, without images"
+    earlier = table.rows.drop(columns=["mean_bits", "latency_ms"])  # as it was kept before these
+    assert shown(earlier, SHOW)[0].equals(table.texts)
     alone = cells_table("demo", TableSource([], asked, show=("logit_mse",)))
     assert list(alone.texts.columns) == ["method", "W8A8 logits", "W4A4 logits", "W3A3 logits"]
     assert list(alone.texts.iloc[0])[1:] == ["", "", ""]
