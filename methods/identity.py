@@ -14,6 +14,9 @@ LATER: Mapping[str, Mapping[str, Any]] = {
         "shortcuts": "quantized",
         "delta_unit": "step",
         "image_bits": None,
+        "input_bits": None,
+        "sites": "inputs",
+        "range_average": None,
     },
     "schedule": {"depthwise_decay": True, "quantizer_rate": 1.0, "rise": "cosine"},
 }

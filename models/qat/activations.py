@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.qat.affine import AffineActivation
 from models.qat.gated import GatedQuantizer
 from models.qat.learned import ACTIVATION_STEP_BOUNDS, LearnedStep, LearnedStepRange
 from models.qat.mixed import MixedStepRange
@@ -173,6 +174,9 @@ def make_activation_quantizer(
         return PactActivation(bits, surrogate, inputs.signed, clip, spec.shared_clip)
     if spec.activation_quantizer == "dorefa":
         return DoReFaActivation(bits, surrogate, inputs.signed)
+    if spec.activation_quantizer == "affine_ema":
+        start = torch.tensor([-inputs.high if inputs.signed else 0.0, inputs.high])
+        return AffineActivation(bits, surrogate, start, spec.range_average == "fed_back")
     return _OF_INPUTS[spec.activation_quantizer](bits, surrogate, inputs)
 
 

@@ -22,7 +22,7 @@ from models.qat.activations import (
     make_activation_quantizer,
 )
 from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
-from models.qat.layers import REPLACEMENTS, QuantizedLayer, is_depthwise
+from models.qat.layers import REPLACEMENTS, QuantizedLayer, QuantizedOutput, is_depthwise
 from models.qat.network import quantizer_parameters
 from models.qat.spec import QatSpec
 from models.qat.weights import make_weight_quantizer
@@ -33,6 +33,9 @@ from models.tracing import traced
 SHORTCUTS = ("identity_conv", "downsample", "shortcut", "skip", "skip_conv")
 """What the module of a shortcut that has a convolution is called in pytorchcv, timm, torchvision
 and the releases of the methods here."""
+
+
+_RELUS = nn.ReLU, nn.ReLU6
 
 
 class _Layer(NamedTuple):
@@ -76,7 +79,7 @@ def make_quantizable(
     mode = network.training
     network = canonical_copy(network, images[:1])
     copied = copy.deepcopy(network).train(mode).requires_grad_(True)
-    inputs_of, layer_before = _inputs_of_layers(network, images)
+    inputs_of, outputs_of, layer_before = _activations(network, images, spec.sites == "relu")
     if not inputs_of:
         raise NotApplicable("the network has no convolution or linear layer to quantize")
     order = list(inputs_of)
@@ -89,6 +92,8 @@ def make_quantizable(
         made_of = _quantized(name, layer, bits, spec, plan)
         made_of.input_values = inputs_of[name].values
         new[layer] = made_of
+    if spec.sites == "relu":
+        new |= _quantized_outputs(copied, outputs_of, bits, spec)
     for name, norm in copied.named_modules():
         if not isinstance(norm, nn.BatchNorm2d) or spec.batchnorm == "shared":
             continue
@@ -115,14 +120,39 @@ def _plan(name: str, layer: nn.Module, inputs_of: Mapping[str, Inputs], spec: Qa
         inputs = inputs._replace(signed=False)
     elif spec.signed_inputs == "depthwise" and is_depthwise(layer):
         inputs = inputs._replace(signed=True)
+    if spec.sites == "relu":
+        of_weights = {last: spec.last_bits, first: spec.first_bits}.get(name)
+        return _Layer(of_weights, None, None)
     if name == first:  # a single layer is the first
-        of_images = spec.first_bits if spec.image_bits is None else spec.image_bits
+        known = (b for b in (spec.image_bits, spec.first_bits) if b is not None)
+        of_images = next(known, spec.input_bits)
         return _Layer(spec.first_bits, of_images, inputs if spec.quantize_images else None)
     if name == last:
-        return _Layer(spec.last_bits, spec.last_bits if spec.fix_last_input else None, inputs)
+        of_input = spec.last_bits if spec.fix_last_input else None
+        return _Layer(spec.last_bits, spec.input_bits if of_input is None else of_input, inputs)
     if spec.shortcuts != "quantized" and _on_shortcut(name):
         return _Layer(FLOAT_BITS, FLOAT_BITS, None)
-    return _Layer(None, None, inputs)
+    return _Layer(None, spec.input_bits, inputs)
+
+
+def _quantized_outputs(
+    network: nn.Module, outputs_of: Mapping[str, Inputs], bits: tuple[int, ...], spec: QatSpec
+) -> dict[nn.Module, nn.Module]:
+    if not outputs_of:
+        raise NotApplicable(
+            "the network calls no ReLU module whose output qat.sites=relu could quantize"
+        )
+    own = bits if spec.input_bits is None else (spec.input_bits,)
+    device = next(network.parameters()).device
+    new: dict[nn.Module, nn.Module] = {}
+    for name, outputs in outputs_of.items():
+        function, clip = network.get_submodule(name), CONVOLUTION_CLIP
+        if spec.clip_start == "percentile" and outputs.high > 0:
+            clip = outputs.high
+        quantizer = make_activation_quantizer(spec, own, outputs, clip)
+        made = QuantizedOutput(function, bits, quantizer, spec.input_bits)
+        new[function] = made.to(device).train(function.training)
+    return new
 
 
 def _on_shortcut(name: str) -> bool:
@@ -156,16 +186,19 @@ def _quantized(
 
 
 @torch.no_grad()
-def _inputs_of_layers(
-    network: nn.Module, images: Tensor
-) -> tuple[dict[str, Inputs], dict[str, str]]:
+def _activations(
+    network: nn.Module, images: Tensor, of_relus: bool
+) -> tuple[dict[str, Inputs], dict[str, Inputs], dict[str, str]]:
     """Return the inputs of each convolution and linear layer, in the order of their first calls.
 
-    And the name of the layer called last before each BatchNorm2d, by the name of the BatchNorm2d.
+    The same of the outputs of ReLU modules, where `of_relus` says so, and the name of the layer
+    called last before each BatchNorm2d, by the name of the BatchNorm2d.
     """
     probe = copy.deepcopy(network).eval()
     norms = {n: m for n, m in probe.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    relus = {n: m for n, m in probe.named_modules() if of_relus and isinstance(m, _RELUS)}
     inputs_of: dict[str, Inputs] = {}
+    outputs_of: dict[str, Inputs] = {}
     layer_before: dict[str, str] = {}
     latest = ""
 
@@ -174,13 +207,21 @@ def _inputs_of_layers(
         latest, inputs = name, describe(args[0])
         inputs_of[name] = inputs_of[name].joined(inputs) if name in inputs_of else inputs
 
+    def note_relu(name: str, args: Any, output: Any) -> None:
+        outputs = describe(output)
+        outputs_of[name] = outputs_of[name].joined(outputs) if name in outputs_of else outputs
+
     def note_norm(name: str, args: Any) -> None:
         if latest:
             layer_before.setdefault(name, latest)
 
-    with traced(weighted_layers(probe), before=note_layer), traced(norms, before=note_norm):
+    with (
+        traced(weighted_layers(probe), before=note_layer),
+        traced(relus, after=note_relu),
+        traced(norms, before=note_norm),
+    ):
         probe(images)
-    return inputs_of, layer_before
+    return inputs_of, outputs_of, layer_before
 
 
 def _replaced(module: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:

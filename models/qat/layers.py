@@ -144,6 +144,36 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):  # type: ignore[misc]
         return functional.linear(self.quantized_input(x), self.quantized_weight(), self.bias)
 
 
+class QuantizedOutput(Switchable):
+    """An activation function whose output is quantized at the current bits.
+
+    fixed_bits: the bit-width it has whatever is chosen, or None.
+    """
+
+    def __init__(
+        self,
+        function: nn.Module,
+        choices: Sequence[int],
+        quantizer: Quantizer,
+        fixed_bits: int | None,
+    ) -> None:
+        super().__init__()
+        self.function = function
+        self.choices = tuple(choices)
+        self.chosen = self.choices[0]
+        self.quantizer = quantizer
+        self.fixed_bits = fixed_bits
+
+    @property
+    def bits(self) -> int:
+        """The bit-width in use."""
+        return self.chosen if self.fixed_bits is None else self.fixed_bits
+
+    def forward(self, x: Tensor) -> Tensor:
+        quantized: Tensor = self.quantizer(self.function(x), self.bits)
+        return quantized
+
+
 REPLACEMENTS: dict[str, type[QuantizedLayer]] = {
     "Conv2d": QuantizedConv2d,
     "Conv2dSame": QuantizedConv2dSame,

@@ -11,7 +11,7 @@ from torch import nn
 
 from models.errors import BenchError
 from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
-from models.qat.layers import QuantizedLayer, Switchable
+from models.qat.layers import QuantizedLayer, QuantizedOutput, Switchable
 from models.qat.quantizer import Quantizer
 from models.quantize.activation import weighted_layers
 from models.quantize.bits import mean_of
@@ -118,12 +118,30 @@ def layer_weights(network: nn.Module) -> list[LayerWeight]:
 
 
 def input_quantizers(network: nn.Module) -> dict[nn.Module, int]:
-    """Return the quantizers of the inputs that are not at 32 bits, and their bits."""
-    return {
+    """Return the quantizers of activations that are not at 32 bits, and their bits."""
+    of_inputs: dict[nn.Module, int] = {
         layer.input_quantizer: _input_bits(layer)
         for layer in quantized_layers(network).values()
         if layer.input_quantizer is not None and layer.input_bits != FLOAT_BITS
     }
+    of_outputs: dict[nn.Module, int] = {
+        m.quantizer: m.bits
+        for m in network.modules()
+        if isinstance(m, QuantizedOutput) and m.bits != FLOAT_BITS
+    }
+    return of_inputs | of_outputs
+
+
+def freeze_statistics(network: nn.Module) -> nn.Module:
+    """Put all but quantizers into eval mode: BatchNorm keeps its statistics and normalises by them.
+
+    Return `network`, to be trained.
+    """
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, Quantizer):
+            module.train()
+    return network
 
 
 class LayerInUse(NamedTuple):

@@ -27,12 +27,14 @@ _CHOICES = {
         "uniform_static",
         "mixed_step_range",
         "gated",
+        "affine",
     ),
     "scheme": SCHEMES,
     "rescale": RESCALES,
     "granularity": ("tensor", "channel"),
     "activation_quantizer": (
         *("pact", "lsq", "step_range", "uniform_static", "dorefa", "mixed_step_range", "gated"),
+        "affine_ema",
     ),
     "weight_surrogate": SURROGATES,
     "activation_surrogate": SURROGATES,
@@ -42,8 +44,12 @@ _CHOICES = {
     "shortcuts": ("quantized", "float", "float_shared"),
     "batchnorm": ("shared", "private", "transitional"),
     "clip_start": ("percentile", "release"),
+    "sites": ("inputs", "relu"),
+    "range_average": (None, "corrected", "fed_back"),
 }
 _SWITCHES = ("quantize_images", "shared_clip", "learned", "fix_last_input")
+
+_STRAIGHT_THROUGH = ("affine", "affine_ema")
 
 _NO_POSITIVE_LEVEL = "at 1 bit it has no positive level"
 _TWO_BIT_WEIGHTS = ("lsq", "step_range", "uniform_static", "mixed_step_range", "gated", "modified")
@@ -56,7 +62,8 @@ class QatSpec:
     A bit-width is that of the weights and of the inputs of a layer alike; 32 leaves both in float.
 
     weight_quantizer: `dorefa` (tanh-normalised weights), `lsq` (learned step), `step_range`
-        (learned step and range), `uniform_static` (a range that stays where it starts) or
+        (learned step and range), `uniform_static` (a range that stays where it starts), `affine`
+        (from the smallest to the largest weight of the step, the grid of ZeroQ) or
         `mixed_step_range` (learned step and range, and with them the bits; of the method of this
         name alone); see `models.qat.weights`.
     scheme: of `dorefa`, the grid: `modified`, `original` or `centered`.
@@ -64,8 +71,9 @@ class QatSpec:
         1 / sqrt(out k k)), `stddev` (to that of the float weights), `mean` (times the mean of their
         absolute values) or `none`.
     granularity: of weights but `dorefa`, one grid a `tensor` or one an output `channel`.
-    activation_quantizer: `pact`, `lsq`, `step_range`, `uniform_static`, `mixed_step_range` or
-        `dorefa` (clamp to [0, 1]); see `models.qat.activations`. Always one grid a tensor.
+    activation_quantizer: `pact`, `lsq`, `step_range`, `uniform_static`, `mixed_step_range`,
+        `dorefa` (clamp to [0, 1]) or `affine_ema` (affine, over a running range); see
+        `models.qat.activations`. Always one grid a tensor.
     weight_surrogate, activation_surrogate: what stands for the derivative of rounding; see
         `models.qat.surrogate`, which delta (>= 0), delta_unit (`step`, `range`) and variant
         (`release`, `slides`) are of too.
@@ -83,6 +91,13 @@ class QatSpec:
     quantize_images: whether the input of the first layer is quantized. Images are integers of 8
         bits before they are normalised, so by default they are left as they come.
     image_bits: of the images where they are quantized; None: first_bits.
+    sites: which activations are quantized: `inputs` of layers, or outputs of `relu` modules (ReLU
+        and ReLU6, as the ZeroQ release), which the images, what leaves a linear bottleneck and what
+        enters the classifier behind a pooling are not.
+    range_average: of `affine_ema`, the running mean: `corrected` (None too) for its start, or
+        `fed_back`, the corrected one in the place of the other, as in the GDFQ release.
+    input_bits: of the inputs of layers, where they are not those of the weights; the first and the
+        last layer keep theirs.
     batchnorm: `shared` by all bit-widths, `private` to each, or `transitional`: one for each pair
         of bit-widths, of a layer and of the one before it.
     clip_start: where the clip of `pact` starts: at the 99.9th `percentile` of |x| seen before
@@ -113,12 +128,15 @@ class QatSpec:
     shortcuts: str = "quantized"
     delta_unit: str = "step"
     image_bits: int | None = None
+    input_bits: int | None = None
+    sites: str = "inputs"
+    range_average: str | None = None
 
     def __post_init__(self) -> None:
         for name, options in _CHOICES.items():
-            value = getattr(self, name)
+            value, known = getattr(self, name), [option for option in options if option]
             if value not in options:
-                raise BenchError(f"unknown qat.{name}={value}; {did_you_mean(str(value), options)}")
+                raise BenchError(f"unknown qat.{name}={value}; {did_you_mean(str(value), known)}")
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise BenchError(f"qat.{name}={getattr(self, name)!r}; give true or false")
@@ -131,12 +149,25 @@ class QatSpec:
                 "normalises by the largest weight of the tensor; use lsq, step_range or "
                 "uniform_static"
             )
+        for which in ("weight", "activation"):
+            surrogate = getattr(self, f"{which}_surrogate")
+            quantizer = getattr(self, f"{which}_quantizer")
+            if quantizer in _STRAIGHT_THROUGH and surrogate != "ste":
+                raise BenchError(
+                    f"qat.{which}_surrogate={surrogate} has no meaning with qat.{which}_quantizer="
+                    f"{quantizer}, whose gradient passes as it is; use ste"
+                )
+        if self.sites == "relu" and self.quantize_images:
+            raise BenchError(
+                "qat.quantize_images has no meaning with qat.sites=relu, which quantizes no input "
+                "of the network; use inputs"
+            )
         if self.shared_clip and self.activation_quantizer != "pact":
             raise BenchError(
                 f"qat.shared_clip has no meaning with qat.activation_quantizer="
                 f"{self.activation_quantizer}, which has no clip; use pact"
             )
-        for name in ("first_bits", "last_bits", "image_bits"):
+        for name in ("first_bits", "last_bits", "image_bits", "input_bits"):
             if getattr(self, name) is not None:
                 self._check(f"qat.{name}", getattr(self, name))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from models.qat.affine import AffineWeight
 from models.qat.gated import GatedQuantizer
 from models.qat.learned import STEP_BOUNDS, LearnedStep, LearnedStepRange
 from models.qat.mixed import MixedStepRange
@@ -139,6 +140,8 @@ def make_weight_quantizer(spec: QatSpec, bits: Sequence[int], weight: Tensor) ->
     surrogate = Surrogate(spec.weight_surrogate, spec.delta, spec.variant, spec.delta_unit)
     if spec.weight_quantizer == "dorefa":
         return DoReFaWeight(bits, surrogate, spec.scheme, spec.rescale)
+    if spec.weight_quantizer == "affine":
+        return AffineWeight(bits, surrogate, spec.granularity)
     return _OF_TENSORS[spec.weight_quantizer](bits, surrogate, spec.granularity, weight)
 
 
