@@ -7,12 +7,13 @@ through one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from methods.identity import identifying
 from models.quantize.bits import ChosenBits
 from models.quantize.mixed import check_search
 from models.quantize.network import QuantizedNetwork, quantize
@@ -100,6 +101,20 @@ class Method(ABC):
     def __post_init__(self) -> None:
         if self.images < 1:
             raise ValueError(f"images={self.images}; give at least 1")
+
+    @property
+    def image_method(self) -> "Method":
+        """The method whose `calibrate` makes the images: this one, or another that it names."""
+        return self
+
+    @property
+    def sees_real_images(self) -> bool:
+        """Whether training images reach the method, itself or by `image_method`."""
+        return self.needs_real_images or self.image_method.needs_real_images
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of the method can change a number: name, version and parameters."""
+        return {"name": self.name, "version": self.version, **identifying(asdict(self))}
 
     def check(self, spec: QuantSpec) -> None:
         """Raise BenchError unless there can be a cell of the method at `spec`."""

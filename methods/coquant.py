@@ -6,10 +6,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from methods.training.base import TrainedMethod
-from methods.training.strategy import Moment, Strategy
+from methods.training.strategy import Moment, Strategy, divergence
 from models.qat.batchnorm import statistics_kept
 from models.qat.network import blocks, quantized_layers, set_bits
 from models.quantize.spec import QuantSpec
@@ -76,8 +75,9 @@ class Collaborative(Strategy):
             logits = self._pass(images, bits, teacher, moment.generator)
             loss = self.hard_loss(logits, targets)
             if teacher is not None:
-                divergence = self._divergence(logits, predictions[teacher])
-                loss = loss + self.constants.distillation * divergence
+                of_teacher = predictions[teacher]
+                taught = divergence(logits, of_teacher, self.constants.temperature)
+                loss = loss + self.constants.distillation * taught
             loss.backward()
             predictions[bits] = logits.detach()
             total += loss.detach()
@@ -111,11 +111,6 @@ class Collaborative(Strategy):
         with statistics_kept(borrowed):
             logits: Tensor = self.network(images)
         return logits
-
-    def _divergence(self, logits: Tensor, teacher: Tensor) -> Tensor:
-        t = self.constants.temperature
-        student, target = (logits / t).log_softmax(1), (teacher / t).log_softmax(1)
-        return t**2 * functional.kl_div(student, target, log_target=True, reduction="batchmean")
 
     @torch.no_grad()
     def _look(self, predictions: dict[int, Tensor]) -> None:

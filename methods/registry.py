@@ -24,6 +24,7 @@ METHODS: "Registry[type[Method]]" = Registry(
         "bit_mixer": "methods.bit_mixer:BitMixer",
         "coquant": "methods.coquant:CoQuant",
         "dfq": "methods.dfq:DFQ",
+        "distilled_qat": "methods.distilled_qat:DistilledQat",
         "dq": "methods.dq:DQ",
         "dq_bn": "methods.dq:DQBN",
         "dsg": "methods.dsg:DSG",
@@ -41,14 +42,32 @@ METHODS: "Registry[type[Method]]" = Registry(
     entry_point_group="quantization_bench.methods",
 )
 
-_DATA_FREE = frozenset({"dfq", "dsg", "float", "gaussian", "synthetic", "zeroq"})
+_DATA_FREE = frozenset(
+    {
+        *("dfq", "distilled_qat", "dsg", "float", "gaussian", "synthetic"),
+        "zeroq",
+    }
+)
 
 
-def needs_real_images(name: str) -> bool:
-    """Return whether the method called `name` sees training images; no built-in is imported.
+def image_method(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return name and parameters of the method that makes the images of the one in `config`.
 
-    Raises BenchError as `method_class` does.
+    That is the one it names as its `source`, or it makes them itself.
     """
+    source = config.get("source")
+    return source if isinstance(source, Mapping) and "name" in source else config
+
+
+def sees_real_images(config: Mapping[str, Any]) -> bool:
+    """Return whether training images reach the method in `config`; no built-in is imported.
+
+    config: its "name" and parameters. Raises BenchError as `method_class` does.
+    """
+    return any(_needs_real_images(each["name"]) for each in (config, image_method(config)))
+
+
+def _needs_real_images(name: str) -> bool:
     if name in METHODS.builtin:
         return name not in _DATA_FREE
     return method_class(name).needs_real_images

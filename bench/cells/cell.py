@@ -1,13 +1,12 @@
 """What one cell is, and the hash that names it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.cells.request import Request, digest
 from bench.data import Listing, check_training
 from bench.data.listings import Listings
-from methods.identity import identifying
 from methods.registry import make_method
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
@@ -57,19 +56,19 @@ class Cell:
 
     @cached_property
     def source(self) -> dict[str, Any]:
-        """What the calibration images depend on: all but the bits and the evaluation set."""
-        return self._source(self.calibration.fingerprint if self.calibration else None)
+        """What the number depends on but for the bits and the evaluation set."""
+        return self._source(self.method, self._fingerprint)
 
-    def _source(self, calibration: str | None) -> dict[str, Any]:
+    @property
+    def _fingerprint(self) -> str | None:
+        return self.calibration.fingerprint if self.calibration else None
+
+    def _source(self, method: "Method", calibration: str | None) -> dict[str, Any]:
         return {
             **self.request.unusual_precision(),
             "version": IDENTITY_VERSION,
             **self.request.model_identity(),
-            "method": {
-                "name": self.method.name,
-                "version": self.method.version,
-                **identifying(asdict(self.method)),
-            },
+            "method": method.identity(),
             "calibration": calibration,
             "seed": self.seed,
         }
@@ -86,7 +85,7 @@ class Cell:
             calibration = self.calibration.earlier
         if evaluation is None or (self.calibration is not None and calibration is None):
             return (self.id,)
-        return self.id, self._id(self._source(calibration), evaluation)
+        return self.id, self._id(self._source(self.method, calibration), evaluation)
 
     def _id(self, source: dict[str, Any], evaluation: str) -> str:
         quant = self.request.quant_identity()
@@ -94,7 +93,8 @@ class Cell:
 
     @property
     def calibration_key(self) -> str:
-        return digest(self.source)
+        """Of the calibration images: methods that take them from the same one share them."""
+        return digest(self._source(self.method.image_method, self._fingerprint))
 
     @property
     def expected_top1(self) -> float | None:
@@ -132,7 +132,7 @@ def plan(request: Request, listings: Listings) -> Cell:
         request=request,
         method=method,
         listing=listings.of(data, "eval", cache),
-        calibration=listings.of(data, "train", cache) if method.needs_real_images else None,
+        calibration=listings.of(data, "train", cache) if method.sees_real_images else None,
     )
     _check_training(cell)
     return cell
@@ -143,17 +143,18 @@ def _check_training(cell: Cell) -> None:
     from methods.training.base import TrainedMethod
 
     method = cell.method
-    from_scratch = isinstance(method, TrainedMethod) and method.init == "scratch"
+    training = method if isinstance(method, TrainedMethod) and method.needs_real_images else None
+    from_scratch = training is not None and training.init == "scratch"
     if cell.weights.locate is None and not from_scratch:
         raise BenchError(
             f"model.weights={cell.weights.tag} is an untrained network; give "
             "model.weights=FILE.safetensors, such as bench train writes, or a method that trains "
             "with method.init=scratch"
         )
-    if isinstance(method, TrainedMethod) and cell.calibration is not None:
+    if training is not None and cell.calibration is not None:
         check_training(
             cell.calibration,
             cell.listing,
             cell.entry.classes,
-            max(schedule.batch_size for schedule in method.schedules),
+            max(schedule.batch_size for schedule in training.schedules),
         )

@@ -12,7 +12,7 @@ from bench.cells.result import Result
 from bench.data.contents import SetIdentity
 from bench.data.datasets import KnownSet, known_set
 from bench.data.listing import fingerprint_without
-from methods.registry import needs_real_images
+from methods.registry import sees_real_images
 
 # Data sets whose images are whatever lies in a folder: one folder may be read as either.
 _FOLDERS = ("folder", "imagenet")
@@ -120,7 +120,7 @@ def _key(request: Request) -> str:
 
 
 def _needs_real_images(request: Request) -> bool:
-    return needs_real_images(request.effective.method["name"])
+    return sees_real_images(request.effective.method)
 
 
 def _images_of(result: Result) -> _Images:

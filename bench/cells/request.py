@@ -11,7 +11,7 @@ from typing import Any
 from bench.config.experiments import experiment_jobs
 from bench.config.schema import Config
 from methods.identity import identifying
-from methods.registry import method_class, needs_real_images
+from methods.registry import image_method, method_class, sees_real_images
 from models.errors import BenchError
 from models.paths import expanded
 from models.quantize.spec import FLOAT_BITS, QuantSpec
@@ -181,7 +181,8 @@ def _identifying_precision(config: Config) -> str:
         return precision
     if config.quant.is_float:
         return "fp32"
-    return precision if method_class(config.method["name"]).heeds_precision else "fp32"
+    name = image_method(config.method)["name"]
+    return precision if method_class(name).heeds_precision else "fp32"
 
 
 def _integral(value: Any) -> Any:
@@ -196,6 +197,6 @@ def _requested_data(config: Config) -> dict[str, Any]:
     stay, and where the method sees no training image.
     """
     data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
-    if data.get("subset") is None or not needs_real_images(config.method["name"]):
+    if data.get("subset") is None or not sees_real_images(config.method):
         data.pop("subset", None)
     return data

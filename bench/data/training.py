@@ -7,6 +7,14 @@ from bench.data.outputs import check_outputs
 from models.errors import BenchError
 
 
+def reached_for_images(method: str) -> BenchError:
+    """Return what to raise where `method`, which declares to see none, asks for training images."""
+    return BenchError(
+        f"method {method!r} reached for training images; a method that uses them must declare "
+        "needs_real_images"
+    )
+
+
 def check_training(
     training: Listing, testing: Listing, outputs: int | None, batch_size: int
 ) -> None:

@@ -6,7 +6,7 @@ calibration/<key>/        images, curve, preview; lock: inside
 grams/<key>/              Gram matrices of what enters the layers; lock: inside
 sensitivity/<key>.json    of each layer; lock: sensitivity/<key>.lock
 search/<key>/             chosen bits, state of the agents; lock: inside
-training/<key>/           trained weights, history; lock: inside
+training/<key>/           trained weights, history, a picture of generated images; lock: inside
 """
 
 import re
@@ -31,6 +31,7 @@ WEIGHTS = "trained.safetensors"
 HISTORY = "history.json"
 IDENTITY = "identity.json"
 CHECKPOINT = "checkpoint.pt"
+GENERATED = "generated.png"
 
 FOUND = "found.json"
 AGENTS = "agents.pt"
@@ -121,7 +122,7 @@ TRAINING = Kind(
     whole=f"{{key}}/{WEIGHTS}",
     lock="{key}/lock",
     damaged="the trained network in %s is damaged; trained again",
-    files=(WEIGHTS, HISTORY, IDENTITY, CHECKPOINT),
+    files=(WEIGHTS, HISTORY, IDENTITY, CHECKPOINT, GENERATED),
     checked=(HISTORY,),
     lasting=(IDENTITY, CHECKPOINT),
     copied="whole",

@@ -6,21 +6,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.cells.cell import Cell
 from bench.cells.seeds import numpy_generator, torch_generator
 from bench.data import ImageSet, calibration_indices
+from bench.data.training import reached_for_images
 from bench.files.entry import CacheEntry
 from bench.files.kinds import CURVE, IMAGES, INDICES, PREVIEW
 from bench.machine.device import Device
+from bench.plots.images import preview
 from methods.base import Calibration, Context, Progress
 from models.errors import BenchError, NotApplicable
 from models.preprocessing import Preprocessing
 
-_PREVIEW_IMAGES = 16
 # tf32 is a way to multiply float32.
 _PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
@@ -42,21 +42,20 @@ def calibrate(
 ) -> Source:
     """Return the calibration images of `cell`, from `entry` where a method keeps them.
 
+    The method is that which makes the images of the cell's, `Method.image_method`.
     entry: where the images of an expensive method, its loss curve and a preview of any method's
         images are kept; None to make them again and keep nothing.
 
     Raises NotApplicable when the method has no meaning for the network.
     """
-    if reason := cell.method.not_applicable(network):
+    method = cell.method.image_method
+    if reason := cell.method.not_applicable(network) or method.not_applicable(network):
         raise NotApplicable(reason)
     chosen: list[int] = []
 
     def real_images(count: int) -> Tensor:
         if training_images is None:
-            raise BenchError(
-                f"method {cell.method.name!r} reached for training images; a method that uses "
-                "them must declare needs_real_images"
-            )
+            raise reached_for_images(method.name)
         generator = numpy_generator(cell.seed, "calibration")
         indices = calibration_indices(training_images.listing, count, generator)
         chosen.extend(indices.tolist())
@@ -75,11 +74,11 @@ def calibrate(
     )
 
     def make() -> Source:
-        return Source(_checked(cell.method.calibrate(network, context), cell), chosen)
+        return Source(_checked(method.calibrate(network, context), cell), chosen)
 
     if entry is None:
         return make()
-    cached, preprocessing = cell.method.cached, cell.weights.preprocessing
+    cached, preprocessing = method.cached, cell.weights.preprocessing
 
     def read() -> Source | None:
         return entry.read(lambda: _load(entry)) if cached else None
@@ -140,19 +139,3 @@ def _save(source: Source, entry: CacheEntry, preprocessing: Preprocessing) -> No
         partial = path.with_suffix(".partial.png")
         preview(calibration.images, preprocessing).save(partial)
         partial.replace(path)
-
-
-def preview(images: Tensor, preprocessing: Preprocessing) -> Image.Image:
-    """Return a grid of the first 16 of `images` (N, 3, H, W), with the normalisation undone.
-
-    What lies outside the range of pixels is clipped.
-    """
-    first = images[:_PREVIEW_IMAGES]
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    pixels = ((first * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
-    columns = min(4, len(pixels))
-    rows = -(-len(pixels) // columns)
-    blank = pixels.new_zeros(rows * columns - len(pixels), *pixels.shape[1:])
-    grid = torch.cat([pixels, blank]).unflatten(0, (rows, columns))
-    grid = grid.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-    return Image.fromarray(grid.numpy())

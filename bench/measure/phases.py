@@ -67,6 +67,7 @@ class Measurement(NamedTuple):
     logit_mse: against the float network; None of a float one.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
+    generated: a picture, as PNG, of images that it has made to train on, over time.
     warnings: as of a result.
     """
 
@@ -81,6 +82,7 @@ class Measurement(NamedTuple):
     mixed: dict[str, Any] | None
     training: dict[str, Any] | None
     warnings: list[str]
+    generated: bytes | None = None
 
 
 class _Quantized(NamedTuple):
@@ -93,6 +95,7 @@ class _Quantized(NamedTuple):
     mixed: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    generated: bytes | None = None
 
 
 def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False) -> Measurement:
@@ -134,8 +137,9 @@ class _Phases:
                 source = calibrate(cell, network, training_images, device, entry, progress)
             batch = source.calibration.images.to(device.device)
             batch = batch.contiguous(memory_format=device.memory_format)
-            if isinstance(cell.method, TrainedMethod) and training_images is not None:
-                task = Task(cell, cell.method, network, batch, training_images, runtime)
+            if isinstance(cell.method, TrainedMethod):
+                trains_on = training_images if cell.method.needs_real_images else None
+                task = Task(cell, cell.method, network, batch, trains_on, runtime)
                 quantized = self.train(task)
             elif isinstance(cell.method, SearchMethod) and training_images is not None:
                 quantized = self.search(cell.method, network, batch, training_images)
@@ -177,6 +181,7 @@ class _Phases:
             logit_mse=moved,
             mixed=quantized.mixed,
             training=quantized.training,
+            generated=quantized.generated,
         )
 
     def entry(self, kind: Kind, key: str) -> CacheEntry | None:
@@ -274,6 +279,7 @@ class _Phases:
             mixed=learned(done.network) if task.cell.spec.is_mixed else None,
             training=history,
             warnings=tuple(done.warnings),
+            generated=done.generated,
         )
 
 

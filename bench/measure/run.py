@@ -126,7 +126,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
             if measured.mixed is not None:
                 save_mixed(folder, measured.mixed)
             if measured.training is not None:
-                save_course(folder, measured.training)
+                save_course(folder, measured.training, measured.generated)
             outcome = facts_found(cell, measured) | {"status": "done"}
             outcome["warnings"] = [*dict.fromkeys([*about_float, *outcome["warnings"]])]
         except NotApplicable as error:

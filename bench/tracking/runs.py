@@ -20,7 +20,7 @@ from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.schema import Config
 from bench.files.entry import CacheEntry
-from bench.files.kinds import CALIBRATION, PREVIEW
+from bench.files.kinds import CALIBRATION, GENERATED, PREVIEW
 from bench.measure.calibration import read_curve
 from bench.plots.mixed import MIXED_PLOT
 from bench.plots.training import TRAINING_PLOT, curve_points
@@ -189,6 +189,11 @@ def _scalars(value: Any, name: str) -> Iterator[tuple[str, float]]:
 def _log_pictures(run: "wandb.Run", folder: Path) -> None:
     import wandb
 
-    for key, name in (("mixed/bits", MIXED_PLOT), ("training/course", TRAINING_PLOT)):
+    pictures = {
+        "mixed/bits": MIXED_PLOT,
+        "training/course": TRAINING_PLOT,
+        "training/generated": GENERATED,
+    }
+    for key, name in pictures.items():
         if (picture := folder / name).exists():
             run.log({key: wandb.Image(str(picture))})

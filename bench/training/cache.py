@@ -15,8 +15,10 @@ from bench.cells.cell import Cell
 from bench.cells.request import digest
 from bench.cells.seeds import numpy_generator
 from bench.data import ImageSet, calibration_indices
+from bench.data.training import reached_for_images
 from bench.files.entry import CacheEntry
-from bench.files.kinds import CHECKPOINT, HISTORY, IDENTITY, WEIGHTS
+from bench.files.kinds import CHECKPOINT, GENERATED, HISTORY, IDENTITY, WEIGHTS
+from bench.plots.images import over_time
 from bench.training.host import Hosting
 from bench.training.run import History, Task, Trained, check_shareable, run_training
 from methods.base import Progress
@@ -24,18 +26,23 @@ from methods.training.base import TrainedMethod
 from models.errors import BenchError
 from models.qat.network import freeze
 
+_Kept = tuple[dict[str, Tensor], History, bytes | None]
+"""As `Trained`, with a picture of the images."""
+
 
 class TrainedNetwork(NamedTuple):
     """A trained network at the bits of a cell, and how it came about.
 
     key: of the training; cells with the same key look at the same weights.
     history: one record an epoch. warnings: as of a result.
+    generated: images that were made to be trained on, over time, as a PNG; None without any.
     """
 
     network: nn.Module
     key: str
     history: History
     warnings: list[str]
+    generated: bytes | None = None
 
 
 def training_key(cell: Cell, method: TrainedMethod) -> str:
@@ -59,19 +66,23 @@ def trained(
     Raises BenchError for a training that diverges, and for files of `entry` that are not of it.
     """
     cell, method, images, training_set = task.cell, task.method, task.images, task.training_set
-    assert isinstance(training_set, ImageSet)
-    _check_classes(task.network, training_set, images)
+    assert training_set is None or isinstance(training_set, ImageSet)
+    if training_set is not None:
+        _check_classes(task.network, training_set, images)
     check_shareable(task)
 
     def run(checkpoint: Path | None) -> Trained:
         return run_training(task, checkpoint, hosting.host, progress)
 
     if entry is None:
-        state, history = run(None)
+        state, history, pictures = run(None)
+        generated = _as_picture(pictures, cell)
     else:
-        state, history = _read_or_train(entry, task, run)
+        state, history, generated = _read_or_train(entry, task, run)
 
     def real_images(count: int) -> Tensor:
+        if training_set is None:
+            raise reached_for_images(method.name)
         generator = numpy_generator(cell.seed, "batchnorm")
         indices = calibration_indices(training_set.listing, count, generator)
         pixels = torch.from_numpy(np.ascontiguousarray(training_set.pixels(indices)))
@@ -80,22 +91,31 @@ def trained(
     network = method.used_at(task.network, state, cell.spec, images, real_images)
     network = freeze(network).requires_grad_(False)
     warnings = method.warnings(network, cell.spec, history)
-    return TrainedNetwork(network, training_key(cell, method), history, warnings)
+    return TrainedNetwork(network, training_key(cell, method), history, warnings, generated)
 
 
-def _read_or_train(entry: CacheEntry, task: Task, run: Callable[[Path], Trained]) -> Trained:
-    def read() -> Trained | None:
+def _as_picture(images: Tensor | None, cell: Cell) -> bytes | None:
+    return None if images is None else over_time(images, cell.weights.preprocessing)
+
+
+def _read_or_train(entry: CacheEntry, task: Task, run: Callable[[Path], Trained]) -> _Kept:
+    def read() -> _Kept | None:
         _check_identity(entry, training_identity(task.cell, task.method))
         return entry.read(load)
 
-    def load() -> Trained:
+    def load() -> _Kept:
         state = load_file(entry.file(WEIGHTS), device=str(task.images.device))
-        return state, json.loads(entry.file(HISTORY).read_bytes())
+        picture = entry.file(GENERATED)
+        generated = picture.read_bytes() if picture.exists() else None
+        return state, json.loads(entry.file(HISTORY).read_bytes()), generated
 
-    def make() -> Trained:
+    def make() -> _Kept:
         checkpoint = entry.file(CHECKPOINT)
-        state, history = run(checkpoint)
+        state, history, pictures = run(checkpoint)
         entry.write(HISTORY, json.dumps(history))
+        generated = _as_picture(pictures, task.cell)
+        if generated is not None:
+            entry.file(GENERATED).write_bytes(generated)
         entry.complete(partial(save_file, state))
         checkpoint.unlink(missing_ok=True)
         return entry.reread(entry.read(load))

@@ -26,14 +26,14 @@ from bench.training.processes import Together, launch
 from methods.base import Progress, no_progress
 from methods.training.base import TrainedMethod
 from methods.training.loop import Training
-from methods.training.surroundings import Alone, InMemory, Workers
+from methods.training.surroundings import Alone, Examples, InMemory, Workers
 from models.errors import BenchError
 from models.qat.surrogate import SIGNED
 from models.qat.sync import synced
 
 History = list[dict[str, Any]]
-Trained = tuple[dict[str, Tensor], History]
-"""The state of a trained network, and a record of each epoch."""
+Trained = tuple[dict[str, Tensor], History, Tensor | None]
+"""The state of a trained network, a record of each epoch, and `Strategy.pictures`."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Task(NamedTuple):
     """What the processes of one training are given.
 
     network: float, on the device of `images`, what `method.calibrate` returned.
+    training_set: None for a method that sees no training images.
     here: how many of the processes each machine has.
     """
 
@@ -66,7 +67,7 @@ class Task(NamedTuple):
     method: TrainedMethod
     network: nn.Module
     images: Tensor
-    training_set: ImageSet | _DecodedImages
+    training_set: ImageSet | _DecodedImages | None
     runtime: RuntimeConfig
     here: int = 1
 
@@ -83,13 +84,16 @@ def run_training(
     device, processes = task.images.device, task.runtime.processes
     if processes == 1:
         return _train(Alone(), device, task, checkpoint, progress)
-    assert isinstance(task.training_set, ImageSet)
+    training_set = task.training_set
+    assert not isinstance(training_set, _DecodedImages)
     machines = 1 if host is None else host.machines
     here = processes // machines
     shared = task._replace(
         network=copy.deepcopy(task.network).cpu(),
         images=task.images.cpu(),
-        training_set=_for_others(task.training_set, device, here, machines),
+        training_set=None
+        if training_set is None
+        else _for_others(training_set, device, here, machines),
         here=here,
     )
     start = launch if host is None else host.launch
@@ -109,6 +113,8 @@ def check_shareable(task: Task) -> None:
     processes = task.runtime.processes
     if processes == 1:
         return
+    if why := task.method.unshareable:
+        raise BenchError(f"runtime.processes={processes}: {why}; give runtime.processes=1")
     spec = task.method.training_spec(task.cell.spec)
     limited = ("step_range",) if spec.learned else ()
     local = [
@@ -153,20 +159,23 @@ def _train(
     progress: Progress,
 ) -> Trained:
     cell, method, quant = task.cell, task.method, task.cell.spec
-    images_of = task.training_set
-    training_set = images_of.open() if isinstance(images_of, _DecodedImages) else images_of
     generator = torch_generator(cell.seed, "training")
     images = task.images.to(device).contiguous(memory_format=torch.channels_last)
     teacher = task.network.to(device)
     network = method.trainable(teacher, quant, images, generator)
     if workers.count > 1:
         synced(network)
+    strategy = method.strategy(network, quant, teacher)
+    if method.needs_real_images:
+        images_of, targets, normalise = _real_examples(task, device)
+    else:
+        images_of, targets, normalise = strategy.examples(images, generator)
     training = Training(
         network=network,
-        strategy=method.strategy(network, quant, teacher),
-        images=feed_training(training_set, device, task.here),
-        targets=torch.tensor(training_set.labels, device=device),
-        normalise=cell.weights.preprocessing.normalise,
+        strategy=strategy,
+        images=images_of,
+        targets=targets,
+        normalise=normalise,
         schedules=method.schedules,
         generator=generator,
         checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, workers),
@@ -178,7 +187,18 @@ def _train(
     else:
         with HeldSignals() as training.interrupts:
             history = training.run()
-    return {name: value.cpu().contiguous() for name, value in network.state_dict().items()}, history
+    state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    return state, history, strategy.pictures()
+
+
+def _real_examples(task: Task, device: torch.device) -> Examples:
+    training_set = task.training_set
+    if isinstance(training_set, _DecodedImages):
+        training_set = training_set.open()
+    assert training_set is not None
+    labels = torch.tensor(training_set.labels, device=device)
+    normalise = task.cell.weights.preprocessing.normalise
+    return Examples(feed_training(training_set, device, task.here), labels, normalise)
 
 
 def _train_together(fabric: Any, task: Task, checkpoint: Path | None, result: Path) -> None:

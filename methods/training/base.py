@@ -146,6 +146,11 @@ class TrainedMethod(Method):
             network, self.together(quant), smoothing, **self.strategy_options
         )
 
+    @property
+    def unshareable(self) -> str | None:
+        """Why several processes would not train what one does, where the method is the reason."""
+        return None
+
     def trainable(
         self, network: nn.Module, quant: QuantSpec, images: Tensor, generator: torch.Generator
     ) -> nn.Module:

@@ -48,9 +48,8 @@ class Training:
     """Everything that one training is made of.
 
     network: trained in place, in training mode, on the device of `targets`.
-    images: gives those of some indices. targets: (N,) int64. normalise: pixels 0..255 as float32 to
-    the input of the network. generator: CPU; orders and changes the images and is what strategies
-    draw from.
+    images, targets, normalise: see `methods.training.surroundings.Examples`.
+    generator: CPU; orders and changes the images and is what strategies draw from.
     schedules: phases, one after the other, each with an optimiser and a learning rate of its own.
     """
 

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from methods.training.surroundings import Examples
 from models.qat.network import set_bits
 
 
@@ -44,9 +46,19 @@ class Strategy(ABC):
     def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
         """Run forward and backward passes; return the loss, (), without a gradient.
 
-        images: (N, C, H, W), normalised. targets: (N,) class indices. It runs within
+        images: (N, C, H, W), normalised. targets: (N,) class indices, or what else the method
+        that trains on images of its own has given them. It runs within
         `models.qat.layers.quantized_weights`, and nothing in it waits for the device.
         """
+
+    def examples(self, images: Tensor, generator: torch.Generator) -> Examples:
+        """Return what is trained on where the method sees no training images: what it has made.
+
+        It is called before the first step, also of a training that is taken up.
+        images: (N, C, H, W) normalised, on the device, what the method's `calibrate` returned.
+        generator: on the CPU, that of the training.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no images of its own")
 
     def begin(self, phase: int) -> None:  # noqa: B027 - most have one phase
         """Make the network ready for a phase, 0 being the first.
@@ -67,6 +79,10 @@ class Strategy(ABC):
 
     def restore(self, state: dict[str, Any]) -> None:  # noqa: B027 - most remember nothing
         """Remember `state` again."""
+
+    def pictures(self) -> Tensor | None:
+        """Return images that were trained on, to be looked at, (times, n, C, H, W) normalised."""
+        return None
 
     def record(self) -> dict[str, Any]:
         """Return what is worth knowing of the epoch that ends, as JSON, and begin a new one.
@@ -101,6 +117,16 @@ class Plain(HardLabels):
         loss: Tensor = self.hard_loss(self.network(images), targets)
         loss.backward()
         return loss.detach()
+
+
+def divergence(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return T^2 KL(softmax(teacher / T) || softmax(logits / T)), both (N, K), the mean over N.
+
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
+    """
+    t = temperature
+    student, target = (logits / t).log_softmax(1), (teacher / t).log_softmax(1)
+    return t**2 * functional.kl_div(student, target, log_target=True, reduction="batchmean")
 
 
 def soft_cross_entropy(logits: Tensor, teacher: Tensor) -> Tensor:

@@ -2,14 +2,17 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 State = dict[str, Any]
 Images = Callable[[Tensor], Tensor]
-"""From indices (n,) int64 on the CPU to those images, (n, 3, H, W) uint8, on the device."""
+"""From indices (n,) int64 on the CPU to those images, (n, C, H, W), on the device.
+
+They are uint8 pixels, or float32 where a method has made them.
+"""
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -20,8 +23,21 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
 
 
 def held(pixels: Tensor) -> Images:
-    """Return what gives images of `pixels` (N, 3, H, W) uint8, which are on the device."""
+    """Return what gives images of `pixels` (N, C, H, W), which are on the device."""
     return lambda indices: pixels[to_device(indices, pixels.device)]
+
+
+class Examples(NamedTuple):
+    """What a training looks at.
+
+    images: gives those of some indices. targets: on the device, (N,) int64, class indices, or
+    (N, K), the logits of a teacher. normalise: pixels 0..255 as float32 to the input of the
+    network.
+    """
+
+    images: Images
+    targets: Tensor
+    normalise: Callable[[Tensor], Tensor]
 
 
 class Checkpoints(Protocol):

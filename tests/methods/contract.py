@@ -19,6 +19,7 @@ def tiny_parameters(name: str) -> dict[str, Any]:
     """Return a config of the method called `name` that takes no time."""
     known = {field.name for field in fields(method_class(name))}
     tiny: dict[str, Any] = {"name": name, "images": IMAGES}
+    tiny |= {"source": {"name": "gaussian"}} if "source" in known else {}
     return tiny | ({"iterations": 2} if "iterations" in known else {})
 
 

@@ -45,6 +45,10 @@ def test_config_file_equals_the_defaults(name: str) -> None:
 
 def test_every_config_file_has_its_method() -> None:
     presets = [
+        "distilled_qat_dsg",
+        "distilled_qat_gaussian",
+        "distilled_qat_real",
+        "distilled_qat_synthetic",
         "dq_8",
         "dq_bn_8",
         "dsg_clip",

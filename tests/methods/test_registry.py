@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from methods.registry import METHODS, make_method, method_class, needs_real_images
+from methods.registry import METHODS, make_method, method_class, sees_real_images
 from methods.zeroq import ZeroQ
 from models.errors import BenchError
 
@@ -82,7 +82,7 @@ def test_built_in() -> None:
 
 @pytest.mark.parametrize("name", sorted(METHODS.builtin))
 def test_whether_a_built_in_sees_training_images(name: str) -> None:
-    assert needs_real_images(name) == method_class(name).needs_real_images
+    assert sees_real_images({"name": name}) == method_class(name).needs_real_images
 
 
 def test_listing_needs_no_torch() -> None:

@@ -1,0 +1,65 @@
+"""Trainings without data: no training image is touched, and what they make is kept and shared."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config.compose import compose
+from bench.config.schema import read_config
+from bench.data.listings import Listings
+from bench.measure import calibration
+from bench.training.cache import training_key
+from methods.training.base import TrainedMethod
+from tests.bench.cells_of import plan, run_cell
+from tests.spy import calls_of
+
+QUICK = (
+    *("tracking=none", "data.limit=20", "runtime.threads=1"),
+    *("method.schedule.epochs=2", "method.schedule.batch_size=4"),
+)
+DISTILLED = ("method=distilled_qat", "method@method.source=gaussian", "method.source.images=8")
+
+
+def config(outputs: Path, *overrides: str, quant: str = "w4a4") -> Any:
+    given = [*QUICK, f"quant={quant}", *overrides, f"paths.outputs={outputs}"]
+    return read_config(compose(given))
+
+
+@pytest.fixture
+def no_training_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Listings.of
+
+    def listed(self: Listings, data: Any, side: str, cache: Path) -> Any:
+        assert side != "train", "a method without data asked for the training side"
+        return of(self, data, side, cache)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Listings, "of", listed)
+
+
+@pytest.mark.usefixtures("no_training_side")
+def test_fixed_images_are_shared_with_their_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = plan(config(tmp_path, *DISTILLED))
+    own = plan(
+        read_config(compose(["method=gaussian", "method.images=8", f"paths.outputs={tmp_path}"]))
+    )
+    assert cell.calibration_key == own.calibration_key and cell.id != own.id
+    made = calls_of(monkeypatch, calibration, "_checked")
+    result = run_cell(config(tmp_path, *DISTILLED)).result
+    assert result is not None and result.status == "done", result and result.reason
+    assert len(made) == 1 and result.calibration_key == own.calibration_key
+    assert result.recipe.method["source"] == {"name": "gaussian", "images": 8}
+
+
+def test_bits_and_sources_have_trainings_of_their_own(tmp_path: Path) -> None:
+    def key(quant: str, *overrides: str) -> str:
+        distilled = DISTILLED[:-1] if overrides else DISTILLED
+        cell = plan(config(tmp_path, *distilled, *overrides, quant=quant))
+        assert isinstance(cell.method, TrainedMethod)
+        return training_key(cell, cell.method)
+
+    others = key("w4a8"), key("w3a3"), key("w4a4", "method.source.images=9")
+    assert len({key("w4a4"), *others}) == 4
+    assert key("w4a4") == key("w4a4")
