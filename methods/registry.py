@@ -28,7 +28,9 @@ METHODS: "Registry[type[Method]]" = Registry(
         "dq": "methods.dq:DQ",
         "dq_bn": "methods.dq:DQBN",
         "dsg": "methods.dsg:DSG",
+        "dsg_qat": "methods.dsg_qat:DSGQat",
         "float": "methods.float_reference:FloatReference",
+        "gdfq": "methods.gdfq:GDFQ",
         "haq": "methods.haq:HAQ",
         "gaussian": "methods.gaussian:Gaussian",
         "individual": "methods.individual:Individual",
@@ -44,7 +46,7 @@ METHODS: "Registry[type[Method]]" = Registry(
 
 _DATA_FREE = frozenset(
     {
-        *("dfq", "distilled_qat", "dsg", "float", "gaussian", "synthetic"),
+        *("dfq", "distilled_qat", "dsg", "dsg_qat", "float", "gaussian", "gdfq", "synthetic"),
         "zeroq",
     }
 )

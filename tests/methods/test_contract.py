@@ -54,6 +54,8 @@ def test_every_config_file_has_its_method() -> None:
         "dsg_clip",
         "dsg_label",
         "dsg_label_prior",
+        "dsg_qat_release",
+        "gdfq_release",
         "synthetic_mct",
         "zeroq_clip",
     ]  # methods with another value of a parameter

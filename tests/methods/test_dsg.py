@@ -15,13 +15,8 @@ from bench.cells.seeds import torch_generator
 from methods.base import Context
 from methods.distillation.matching import Gaps, Targets, gaps_to, targets_of
 from methods.distillation.priors import image_prior, spectrum_difference
-from methods.dsg import (
-    DSG,
-    Margins,
-    enhancement,
-    percentiles,
-    slack_loss,
-)
+from methods.distillation.slack import Margins, enhancement, percentiles, slack_loss
+from methods.dsg import DSG
 from methods.registry import make_method
 from methods.zeroq import ZeroQ, statistics_loss
 from models.errors import BenchError

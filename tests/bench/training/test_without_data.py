@@ -1,16 +1,20 @@
 """Trainings without data: no training image is touched, and what they make is kept and shared."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.data.listings import Listings
 from bench.measure import calibration
 from bench.training.cache import training_key
+from methods.gdfq import GDFQ
 from methods.training.base import TrainedMethod
+from methods.training.loop import Training
 from tests.bench.cells_of import plan, run_cell
 from tests.spy import calls_of
 
@@ -18,6 +22,7 @@ QUICK = (
     *("tracking=none", "data.limit=20", "runtime.threads=1"),
     *("method.schedule.epochs=2", "method.schedule.batch_size=4"),
 )
+GENERATED = ("method=gdfq", "method.steps=2", "method.warmup_epochs=1", "method.images=4")
 DISTILLED = ("method=distilled_qat", "method@method.source=gaussian", "method.source.images=8")
 
 
@@ -35,6 +40,28 @@ def no_training_side(monkeypatch: pytest.MonkeyPatch) -> None:
         return of(self, data, side, cache)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Listings, "of", listed)
+
+
+@pytest.mark.usefixtures("no_training_side")
+def test_a_generator_trains_without_a_training_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = calls_of(monkeypatch, Training, "run")
+    results = [
+        run_cell(config(tmp_path, *GENERATED, *more)).result for more in ((), ("force=true",))
+    ]
+    for result in results:
+        assert result is not None and result.status == "done", result and result.reason
+        assert result.recipe.calibration.set is None
+        assert result.quantized_weights == pytest.approx(100, abs=1)
+        folder = tmp_path / "cells" / result.id
+        with Image.open(folder / "generated.png") as picture:
+            assert picture.size == (4 * 32, 2 * 32)  # both epochs, a row each
+        epochs = json.loads((folder / "training.json").read_bytes())["epochs"]
+        assert {*epochs[0]["curves"]} == {
+            *("generator_cross_entropy", "generator_statistics", "image_variety")
+        }
+    assert len(trainings) == 1  # the second is read
 
 
 @pytest.mark.usefixtures("no_training_side")
@@ -63,3 +90,28 @@ def test_bits_and_sources_have_trainings_of_their_own(tmp_path: Path) -> None:
     others = key("w4a8"), key("w3a3"), key("w4a4", "method.source.images=9")
     assert len({key("w4a4"), *others}) == 4
     assert key("w4a4") == key("w4a4")
+
+
+def test_whoever_says_it_sees_no_data_and_reaches_for_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used_at = GDFQ.used_at
+
+    def reaching(self: GDFQ, *given: Any) -> Any:
+        given[-1](1)
+        return used_at(self, *given)
+
+    monkeypatch.setattr(GDFQ, "used_at", reaching)
+    result = run_cell(config(tmp_path, *GENERATED)).result
+    assert result is not None and result.reason == (
+        "method 'gdfq' reached for training images; a method that uses them must declare "
+        "needs_real_images"
+    )
+
+
+def test_a_generator_is_not_shared_by_processes(tmp_path: Path) -> None:
+    result = run_cell(config(tmp_path, *GENERATED, "runtime.processes=2")).result
+    assert result is not None and result.reason == (
+        "runtime.processes=2: the generator of gdfq normalises by the batch of one process; give "
+        "runtime.processes=1"
+    )

@@ -1,0 +1,1 @@
+"""What methods share that train on the images of a generator."""
