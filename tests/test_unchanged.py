@@ -157,8 +157,13 @@ def _id_cases() -> dict[str, list[str]]:
     }
 
 
+_STRAIGHT_THROUGH = ("affine", "gated")
+"""Quantizers that take no surrogate gradient."""
+
 _BUDGETS = {
+    "autoq": ["quant=mixed", "quant.mean_bits=3"],
     "bayesian_bits": ["quant=mixed_all"],
+    "haq": ["quant=mixed", "quant.mean_bits=3"],
     "mixed_step_range": ["quant=mixed_all", "quant.budget={mean_bits:4,mean_activation_bits:4}"],
 }
 """What is typed besides for methods that choose bits."""
@@ -174,7 +179,7 @@ def _method_cases() -> dict[str, list[str]]:
             annotated = get_type_hints(method_class(composed["name"]))["variant"]
             for variant in get_args(annotated):
                 cases[f"method/{name}, {variant}"] = [*typed, f"method.variant={variant}"]
-        if "qat" in composed and name != "bayesian_bits":  # which rounds straight through
+        if "qat" in composed and composed["qat"]["weight_quantizer"] not in _STRAIGHT_THROUGH:
             surrogate = "method.qat.weight_surrogate=ewgs"
             for variant in ("release", "slides"):
                 words = [*typed, surrogate, f"method.qat.variant={variant}"]
