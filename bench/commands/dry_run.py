@@ -131,7 +131,7 @@ def _shared(cell: Cell, caches: Path, earlier: Sequence[Result]) -> dict[str, st
     from methods.training.base import TrainedMethod
 
     images, shared = cell.calibration_key, dict[str, str | None]()
-    if cell.method.cached:
+    if cell.method.image_method.cached:
         kept = CacheEntry(caches, CALIBRATION, images).is_whole
         shared["synthesise"] = None if kept else images
     if cell.spec.is_mixed and not cell.method.chooses_bits:

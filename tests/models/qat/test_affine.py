@@ -83,9 +83,9 @@ def test_a_weight_has_its_grid_by_channel_and_a_constant_channel_is_finite() -> 
     assert whole.tolist() == [[0.0, 0.0, 3.0], [3.0, 3.0, 3.0]]
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(("bits", "alike", "most"), [(4, 5, 0.3), (8, 0, 0.06)])
 def test_a_network_has_the_logits_of_the_releases_student(
-    golden: Golden, golden_network: nn.Module, bits: int
+    golden: Golden, golden_network: nn.Module, bits: int, alike: int, most: float
 ) -> None:
     arrays = golden("gdfq")
     images = torch.from_numpy(arrays["x"])
@@ -93,8 +93,9 @@ def test_a_network_has_the_logits_of_the_releases_student(
     logits = student(images).detach()
     theirs = arrays[f"student_logits_first_call_w{bits}a{bits}"]
     apart = (logits - torch.from_numpy(theirs)).abs().amax(1)
-    # Where a value lies between two levels, the order of a sum decides: two images of eight.
-    assert int((apart < 1e-3).sum()) >= 5 and float(apart.max()) < 0.3
+    # Where a value lies between two levels, the order of a sum decides: at 4 bits in two images of
+    # eight, and at 8 bits, where there are many levels, in all, by little.
+    assert int((apart < 1e-3).sum()) >= alike and float(apart.max()) < most
     outputs = [m for m in student.modules() if isinstance(m, QuantizedOutput)]
     assert len(outputs) == 19 and len(quantized_layers(student)) == 22
     found = sorted(range_of(m.quantizer, bits).tolist() for m in outputs)  # type: ignore[arg-type]
