@@ -27,14 +27,6 @@ class DSGQat(GeneratedTraining):
     """
 
     name = "dsg_qat"
-    bibtex = """@article{qin2021diverse,
-  title = {Diverse Sample Generation: Pushing the Limit of Generative Data-Free Quantization},
-  author = {Qin, Haotong and Ding, Yifu and Zhang, Xiangguo and Wang, Jiakai and Liu, Xianglong
-            and Lu, Jiwen},
-  journal = {arXiv preprint arXiv:2109.00212},
-  year = {2021}
-}"""
-
     images: int = 1024
     slack: bool = True
     enhance: bool = True

@@ -14,10 +14,3 @@ class GDFQ(GeneratedTraining):
     """
 
     name = "gdfq"
-    bibtex = """@inproceedings{xu2020generative,
-  title = {Generative Low-bitwidth Data Free Quantization},
-  author = {Xu, Shoukai and Li, Haokun and Zhuang, Bohan and Liu, Jing and Cao, Jiezhang
-            and Liang, Chuangrun and Tan, Mingkui},
-  booktitle = {ECCV},
-  year = {2020}
-}"""

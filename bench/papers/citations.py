@@ -22,6 +22,7 @@ BIBTEX_KEYS = {
     "brecq": "li2021brecq",
     "dfq_pytorch": "dfqpytorch",
     "dsg_journal": "qin2021diverse",
+    "dsg_qat": "qin2021diverse",
     "efficientnet_lite": "efficientnetlite",
     "gdfq": "xu2020generative",
     "gdfq_unofficial": "gdfqunofficial",

@@ -34,6 +34,7 @@ def test_what_there_is(bench_main: Bench, cache: Path, outputs: Path) -> None:
         "calibration      2 entries         3.0 MiB\n"
         "grams            0 entries         0.0 MiB\n"
         "sensitivity      0 entries         0.0 MiB\n"
+        "search           0 entries         0.0 MiB\n"
         "training         0 entries         0.0 MiB\n"
         "total            2 entries         3.0 MiB\n",
         "",

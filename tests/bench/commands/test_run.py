@@ -35,7 +35,7 @@ Bench = Callable[..., Finished]
         ("experiment=dmo", "unknown experiment 'dmo'; did you mean 'demo'?"),
         ("quant.w_bit=4", "unknown config value 'quant.w_bit'; did you mean 'quant.w_bits'?"),
         ("quant=4", "unknown quant '4'; did you mean quant.w_bits=4, or quant=w4a4?"),
-        ("quant=7", "unknown quant '7'; did you mean quant.w_bits=7?"),
+        ("quant=7", "unknown quant '7'; did you mean quant.w_bits=7, or quant=w7a7?"),
         ("quant=W4A4", "unknown quant 'W4A4'; did you mean 'w4a4'?"),
         ("quant=w4", "unknown quant 'w4'; did you mean 'w4a4'?"),
         (
@@ -412,7 +412,8 @@ def test_help_lists_what_can_be_set(bench_main: Bench) -> None:
     lines = helped.out.splitlines()
     for group in ("model", "method", "quant", "recipe", "data", "experiment", "tracking"):
         assert len([line for line in lines if line.startswith(f"{group}: ")]) == 1
-    assert "schedule@method.schedule: cifar10, cifar10_short, digits, imagenet, surrogates" in lines
+    (schedules,) = (line for line in lines if line.startswith("schedule@method.schedule: "))
+    assert {"cifar10", "digits", "imagenet"} <= {*schedules.partition(": ")[2].split(", ")}
     assert not [line for line in lines if line.startswith(("train:", "paths: ", "qat: "))]
     assert "  margin_images: 1024" in lines
 

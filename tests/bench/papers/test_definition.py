@@ -44,7 +44,9 @@ def test_a_table_shows_numbers_and_its_experiment_runs_exactly_its_cells(name: s
     # A method that is here has a cell, where its network and data set are here too.
     without = compared[compared["verdict"] == "not here"]
     for p in without["published"]:
-        known = p.method in METHODS.builtin and p.method != "float"
+        # Of trainings that a table of others' runs prints nobody wrote the schedule down.
+        trained_elsewhere = p.paper == "squant" and not p.recipe.get("no_finetuning", True)
+        known = p.method in METHODS.builtin and p.method != "float" and not trained_elsewhere
         assert not (known and p.model in options("model") and p.data in options("data")), p.row
 
 
