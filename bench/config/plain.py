@@ -167,7 +167,14 @@ class Composer:
         file = self._file(f"{group}/{option}")
         place = (file.package,) if file.package else place
         tree: _Tree = {}
-        for item in file.defaults if "_self_" in file.defaults else [*file.defaults, "_self_"]:
+        items = [item for item in file.defaults if not _is_override(item)]
+        for item in filter(_is_override, file.defaults):
+            key, replaced = next(iter(item.items()))
+            match = _NESTED.fullmatch(key.removeprefix("override "))
+            if match is None:
+                raise NotPlain(f"default {item}")
+            chosen.setdefault(f"{match[1]}@{'.'.join((*place, match[2]))}", replaced)
+        for item in items if "_self_" in items else [*items, "_self_"]:
             if item == "_self_":
                 layer = file.content
                 for key in reversed(place):
@@ -198,6 +205,10 @@ class Composer:
                 raise NotPlain(f"no file {name}")
             self._files[name] = _read(path)
         return self._files[name]
+
+
+def _is_override(item: Any) -> bool:
+    return isinstance(item, dict) and next(iter(item)).startswith("override ")
 
 
 def _read(path: Path) -> _File:

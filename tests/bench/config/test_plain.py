@@ -42,6 +42,8 @@ def test_a_cell_of_every_experiment(name: str) -> None:
         ["method=coquant", "quant=w2a2"],
         ["quant=mixed", "quant.budget={mean_bits:3,bops:2.5}", "quant.w_candidates=[2,4]"],
         ["method=dq", "qat@method.qat=step_range", "schedule@method.schedule=cifar10", "seed=1"],
+        ["method=gdfq_imagenet", "data=imagenet", "quant=w4a4"],
+        ["method=gdfq_imagenet", "schedule@method.schedule=digits", "method.steps=3"],
         ["method=zeroq", "method=real", "quant.w_bits=8", "quant.w_bits=4"],
     ],
     ids=" ".join,
