@@ -20,7 +20,7 @@ from models.qat.spec import QatSpec
 from models.quantize.spec import QuantSpec
 
 GENERATION = Schedule(
-    epochs=30, lr=0.01, weight_decay=1e-4, warmup=0.0, label_smoothing=0.0, augment="none"
+    epochs=30, lr=1e-4, weight_decay=1e-4, warmup=0.0, label_smoothing=0.0, augment="none"
 )
 """The schedule of `conf/schedule/generation.yaml`: 600 steps with the default `steps`."""
 
