@@ -192,9 +192,8 @@ def _train(
 
 
 def _real_examples(task: Task, device: torch.device) -> Examples:
-    training_set = task.training_set
-    if isinstance(training_set, _DecodedImages):
-        training_set = training_set.open()
+    images_of = task.training_set
+    training_set = images_of.open() if isinstance(images_of, _DecodedImages) else images_of
     assert training_set is not None
     labels = torch.tensor(training_set.labels, device=device)
     normalise = task.cell.weights.preprocessing.normalise

@@ -48,7 +48,7 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "qdrop": (*_OF_BLOCKS, "drop"),
 }
 _VARIANTS = {"bit_split": ("release", "sequential"), "ocs": ("release", "naive")}
-_VERSIONS = {"adaround": 2, "bit_split": 2}
+_VERSIONS = {"adaround": 2, "bit_split": 2, "qdrop": 2}
 
 
 def parameters(name: str) -> frozenset[str]:

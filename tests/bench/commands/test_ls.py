@@ -40,7 +40,7 @@ def test_every_model_and_method_there_is_can_be_named(bench_main: Bench) -> None
     assert listed(bench_main("ls", "models")).keys() == zoo().keys()
     # Methods with another value of a parameter.
     presets = {"dq_8", "dq_bn_8", "dsg_clip", "dsg_label", "dsg_label_prior"}
-    presets |= {"synthetic_mct", "zeroq_clip", "dsg_qat_release", "gdfq_release", "gdfq_imagenet"}
+    presets |= {"synthetic_mct", "zeroq_clip", "dsg_qat_release", "gdfq_release"}
     presets |= {f"distilled_qat_{name}" for name in ("dsg", "gaussian", "real", "synthetic")}
     # `float` is what W32A32 cells have; it is not to be chosen.
     assert listed(bench_main("ls", "methods")).keys() == {*METHODS.names()} - {"float"} | presets

@@ -42,8 +42,6 @@ def test_a_cell_of_every_experiment(name: str) -> None:
         ["method=coquant", "quant=w2a2"],
         ["quant=mixed", "quant.budget={mean_bits:3,bops:2.5}", "quant.w_candidates=[2,4]"],
         ["method=dq", "qat@method.qat=step_range", "schedule@method.schedule=cifar10", "seed=1"],
-        ["method=gdfq_imagenet", "data=imagenet", "quant=w4a4"],
-        ["method=gdfq_imagenet", "schedule@method.schedule=digits", "method.steps=3"],
         ["method=zeroq", "method=real", "quant.w_bits=8", "quant.w_bits=4"],
     ],
     ids=" ".join,
@@ -81,7 +79,15 @@ def test_a_folder_of_the_users_own(tmp_path: Path) -> None:
         "experiment/mine",
         "# @package _global_\ndefaults:\n  - override /method: mine\nquant:\n  sites: all\n",
     )
-    for overrides in (["experiment=mine"], ["method=first"], ["experiment=mine", "quant=w4a4"]):
+    replaced = "defaults:\n  - individual\n  - override /schedule@schedule: cifar10\n  - _self_\n"
+    write(tmp_path, "method/longer", replaced)
+    for overrides in (
+        ["experiment=mine"],
+        ["method=first"],
+        ["experiment=mine", "quant=w4a4"],
+        ["method=longer"],
+        ["method=longer", "schedule@method.schedule=imagenet"],
+    ):
         assert composed(overrides, tmp_path) == by_hydra(overrides, tmp_path)
     composer = Composer(tmp_path)
     assert composer.compose(["experiment=mine"])["method"]["iterations"] == 7

@@ -22,6 +22,7 @@ from bench.files.kinds import (
     KINDS,
     PIXELS,
     PREVIEW,
+    SEARCH,
     SENSITIVITY,
     TRAINING,
     WEIGHTS,
@@ -30,7 +31,8 @@ from bench.files.kinds import (
 from models.errors import BenchError
 from tests.bench.files.test_caches import DAY, A, B, C, elsewhere, files, filled, write
 
-KEYS = {CONTENTS: "e" * 16, DATA: "d" * 64, CALIBRATION: A, GRAM: C, SENSITIVITY: B, TRAINING: C}
+KEYS = {CONTENTS: "e" * 16, DATA: "d" * 64, CALIBRATION: A, GRAM: C, SENSITIVITY: B}
+KEYS |= {SEARCH: A, TRAINING: C}
 
 
 def entry_of(cache: Path, kind: Kind) -> CacheEntry:
