@@ -196,11 +196,13 @@ def test_cells_lock_what_is_counted_here_and_make_it_again(
     """The layout in this module is that of the modules that write the caches."""
     zeroq = {"name": "zeroq", "images": 4, "iterations": 2}
     mixed = {"w_bits": "mixed", "a_bits": 8, "w_candidates": [2, 8], "mean_bits": 4}
+    haq = {"name": "haq", "images": 4, "episodes": 2, "random_episodes": 1, "held_out": 8}
     short = (*SMALL, "method.schedule.epochs=1", "data.subset=20")
     sums = {"w_bits": 4, "a_bits": 32, "w_scheme": "symmetric", "rounding": "bit_split"}
     training = (*short, "method=individual", "quant=w4a4", f"paths.outputs={outputs}")
     wanted = [
         make_fast({"method": zeroq, "quant": mixed, "data.limit": 20}),
+        make_fast({"method": haq, "quant": mixed, "data.limit": 20}),
         make_fast({"method": zeroq, "quant": sums, "data.limit": 20}),
         read_config(compose(training)),
     ]
