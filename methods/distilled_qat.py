@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from methods.base import Calibration, Context, Method
 from methods.registry import make_method
 from methods.training.base import TrainedMethod
-from methods.training.own_bits import check_own_bits, with_input_bits
+from methods.training.own_bits import OwnBits
 from methods.training.schedule import Schedule
 from methods.training.strategy import Moment, Strategy, divergence
 from methods.training.surroundings import Examples, held
@@ -61,7 +61,7 @@ def _zeroq() -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class DistilledQat(TrainedMethod):
+class DistilledQat(OwnBits):
     """Quantization-aware training on the images of a calibration method, with a float teacher.
 
     The images are made once and stay; so do the teacher's logits of them. No label and, unless
@@ -118,16 +118,6 @@ class DistilledQat(TrainedMethod):
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         return self.image_method.calibrate(network, context)
-
-    def check(self, spec: QuantSpec) -> None:
-        """Raise BenchError unless the method trains a network that `spec` can be a cell of."""
-        check_own_bits(self, spec)
-
-    def together(self, quant: QuantSpec) -> tuple[int, ...]:
-        return (int(quant.w_bits),)
-
-    def training_spec(self, quant: QuantSpec) -> QatSpec:
-        return with_input_bits(self.qat, quant)
 
     @property
     def strategy_options(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from bench.measure.calibration import calibrate
 from bench.measure.clipping import clipping_warnings
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
+from bench.measure.examine import examined, examined_post_training, float_cost
 from bench.measure.grams import grams_key, kept_grams, uses_grams
 from bench.measure.logits import logit_mse
 from bench.measure.mixed import (
@@ -32,9 +33,9 @@ from bench.measure.mixed import (
 from bench.measure.resources import Resources
 from bench.measure.search import (
     about_search,
-    check_search_budget,
     problem_of,
     search_key,
+    search_prices,
     searched,
 )
 from bench.measure.warnings import of_behaviour, of_coverage
@@ -43,17 +44,13 @@ from bench.training.run import Task
 from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
-from models.quantize.activation import weighted_layers
 from models.quantize.bits import ChosenBits
-from models.quantize.cost import Cost, cost
-from models.quantize.counting import Counts, count, weights_at
-from models.quantize.coverage import Coverage, check_coverage, coverage
+from models.quantize.cost import Cost
+from models.quantize.coverage import Coverage
 from models.quantize.fuse import fuse_relus
-from models.quantize.latency import LatencyTable
 from models.quantize.mixed import MIB_BITS, Budget, mean_bits, uniform_size_mb
 from models.quantize.network import QuantizedNetwork
-from models.quantize.prices import layer_of
-from models.quantize.spec import FLOAT_BITS
+from models.quantize.prices import Prices
 
 
 class Measurement(NamedTuple):
@@ -124,11 +121,10 @@ class _Phases:
             network, sha256, shown = loaded
             check_outputs(cell.listing, shown.outputs)
             limit = budget_of(cell, network)  # what cannot be met fails before any long work
-            if isinstance(cell.method, SearchMethod):
-                check_search_budget(cell, cell.method, network)
+            prices = search_prices(cell, network)
             blank = blank_image(cell, network)
             size = 0.0 if cell.spec.is_mixed else uniform_size_mb(network, cell.spec, blank)
-            price = _float_cost(network, blank) if cell.spec.is_float else None
+            price = float_cost(network, blank) if cell.spec.is_float else None
         images, training_images = self.decode()
         quantized, source = _Quantized(network, size, price), None
         if not cell.spec.is_float:
@@ -141,8 +137,8 @@ class _Phases:
                 trains_on = training_images if cell.method.needs_real_images else None
                 task = Task(cell, cell.method, network, batch, trains_on, runtime)
                 quantized = self.train(task)
-            elif isinstance(cell.method, SearchMethod) and training_images is not None:
-                quantized = self.search(cell.method, network, batch, training_images)
+            elif prices is not None and training_images is not None:
+                quantized = self.search(network, batch, training_images, prices)
             else:
                 quantized = self.quantize(network, batch, limit, size)
         with self.clock.phase("evaluate") as progress:
@@ -223,12 +219,13 @@ class _Phases:
         return self.examine(made, batch, size_mb, mixed)
 
     def search(
-        self, method: SearchMethod, network: nn.Module, batch: Tensor, training: ImageSet
+        self, network: nn.Module, batch: Tensor, training: ImageSet, prices: Prices
     ) -> _Quantized:
         """Quantize `network` at the bits that its method finds."""
-        cell = self.cell
+        cell, method = self.cell, self.cell.method
+        assert isinstance(method, SearchMethod)
         with self.clock.phase("search") as progress:
-            problem = problem_of(cell, method, network, batch, training)
+            problem = problem_of(cell, method, network, batch, training, prices)
             found = searched(method, problem, self.entry(SEARCH, search_key(cell)), progress)
         made = self.quantize_at(network, batch, found.bits)
         with self.clock.phase("quantize"):
@@ -257,7 +254,7 @@ class _Phases:
         """
         cell = self.cell
         with self.clock.phase("quantize"):
-            found = _examined(made, batch[:1], latency_table(cell))
+            found = examined_post_training(made, batch[:1], latency_table(cell))
             warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
             fuse_relus(made.network, batch[:1])
         size_mb += made.more_bits / MIB_BITS
@@ -269,45 +266,19 @@ class _Phases:
             entry = self.entry(TRAINING, training_key(task.cell, task.method))
             done = trained(task, entry, self.resources.hosting, progress)
         history = {"key": done.key, "epochs": done.history}
-        weights, quantizers = layer_weights(done.network), input_quantizers(done.network)
-        counts = count(done.network, weights, quantizers, task.images[:1])
+        found = examined(
+            done.network,
+            layer_weights(done.network),
+            input_quantizers(done.network),
+            task.images[:1],
+            latency_table(task.cell),
+        )
         return _Quantized(
             done.network,
             weights_size_mb(done.network),
-            cost(counts.products, _named(latency_table(task.cell), counts)),
-            coverage(done.network, weights, counts),
+            *found,
             mixed=learned(done.network) if task.cell.spec.is_mixed else None,
             training=history,
             warnings=tuple(done.warnings),
             generated=done.generated,
         )
-
-
-def _examined(
-    made: QuantizedNetwork, image: Tensor, table: LatencyTable | None
-) -> tuple[Cost | None, Coverage | None]:
-    """Return what a network costs and what of it is quantized, where its bits are known."""
-    if made.weight_bits is None:
-        return None, None
-    weights = weights_at(made.network, made.weight_bits)
-    bits: dict[nn.Module, int] = {
-        quantizer: quantizer.bits for quantizer in made.quantizers.values()
-    }
-    counts = count(made.network, weights, bits, image)
-    found = coverage(made.network, weights, counts)
-    asked = any(bits != FLOAT_BITS for bits in made.weight_bits.values())
-    check_coverage(found, weights=asked, activations=bool(made.quantizers))
-    return cost(counts.products, _named(table, counts)), found
-
-
-def _named(table: LatencyTable | None, counts: Counts) -> LatencyTable | None:
-    """Return the table with the names of the layers that `counts` has."""
-    if table is None:
-        return None
-    called = dict.fromkeys(layer_of(product) for product in counts.products)
-    return table.named([name for name in called if name])
-
-
-def _float_cost(network: nn.Module, image: Tensor) -> Cost:
-    weights = weights_at(network, dict.fromkeys(weighted_layers(network), FLOAT_BITS))
-    return cost(count(network, weights, {}, image).products)

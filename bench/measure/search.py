@@ -16,7 +16,7 @@ from bench.cells.seeds import numpy_generator, torch_generator
 from bench.data import ImageSet, calibration_indices
 from bench.files.checksum import fits, sealed
 from bench.files.entry import CacheEntry
-from bench.files.kinds import AGENTS
+from bench.files.kinds import AGENTS, FOUND
 from bench.measure.mixed import blank_image, latency_table
 from bench.training.checkpoint import OnDisk
 from bench.training.interrupts import HeldSignals
@@ -27,7 +27,7 @@ from models.errors import BenchError
 from models.quantize.bits import ChosenBits, mean_of
 from models.quantize.mixed import size_mb
 from models.quantize.network import special_layers
-from models.quantize.prices import prices_of
+from models.quantize.prices import Prices, prices_of
 
 
 def search_key(cell: Cell) -> str:
@@ -35,22 +35,32 @@ def search_key(cell: Cell) -> str:
     return digest({"source": cell.source, "quant": cell.request.quant_identity()})
 
 
-def check_search_budget(cell: Cell, method: SearchMethod, network: nn.Module) -> None:
-    """Raise BenchError where the budget of `cell` cannot be met, or leaves nothing to choose."""
+def search_prices(cell: Cell, network: nn.Module) -> Prices | None:
+    """Return the prices that the method of `cell` searches with; None for one that does not search.
+
+    Raises BenchError where the budget cannot be met, or leaves nothing to choose.
+    """
+    if not isinstance(cell.method, SearchMethod):
+        return None
     image = blank_image(cell, network)
     prices = prices_of(network, cell.spec, image, latency_table(cell))
-    method.check_budget(cell.spec, prices, special_layers(network, cell.spec, image))
+    cell.method.check_budget(cell.spec, prices, special_layers(network, cell.spec, image))
+    return prices
 
 
 def problem_of(
-    cell: Cell, method: SearchMethod, network: nn.Module, batch: Tensor, training: ImageSet
+    cell: Cell,
+    method: SearchMethod,
+    network: nn.Module,
+    batch: Tensor,
+    training: ImageSet,
+    prices: Prices,
 ) -> Problem:
     """Return what `method` searches for.
 
     batch: calibration images, on the device. Those of the reward are others of the training side,
-    and those of a fine-tuning others again.
+    and those of a fine-tuning others again. prices: of `search_prices`.
     """
-    image = blank_image(cell, network)
     held_out, tuning = _labelled(cell, method, training, batch)
     return Problem(
         network=network,
@@ -58,8 +68,8 @@ def problem_of(
         images=batch,
         held_out=held_out,
         tuning=tuning,
-        prices=prices_of(network, cell.spec, image, latency_table(cell)),
-        special=special_layers(network, cell.spec, image),
+        prices=prices,
+        special=special_layers(network, cell.spec, blank_image(cell, network)),
         generator=torch_generator(cell.seed, "search"),
     )
 
@@ -127,7 +137,7 @@ class _Interruptible:
 
 
 def _load(entry: CacheEntry) -> Found:
-    content = entry.path / "found.json"
+    content = entry.file(FOUND)
     text = content.read_bytes()
     if not fits(text):
         raise ValueError(f"{content} does not fit its checksum")

@@ -9,14 +9,12 @@ from torch import Tensor, nn
 
 from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
+from bench.speed.training import stepping
 from bench.speed.workplace import Measure, Workplace
 from methods.individual import Individual
 from methods.mixed_step_range import MixedStepRange
 from methods.training.base import TrainedMethod
-from methods.training.schedule import optimiser
 from methods.training.strategy import Moment
-from models.qat.layers import quantized_weights
-from models.qat.network import project
 from models.quantize.spec import MIXED, QuantSpec
 from models.zoo import entry
 
@@ -36,24 +34,9 @@ def _stepping(
     strategy = method.strategy(made, quant, network)
     phase = len(method.schedules) // 2
     strategy.begin(phase)
-    # A rate so small that the network stays what it is, and takes the same time, to the end.
-    update = optimiser(made, method.schedule)
-    for group in update.param_groups:
-        group["lr"] = 1e-9
     targets = torch.arange(len(images), device=images.device) % 10
-    # Of those at which steps and ranges learn.
-    moment = Moment(0, 2, torch.Generator(), phase)
-
-    def step() -> None:
-        update.zero_grad(set_to_none=True)
-        with quantized_weights(made):
-            strategy.step(images, targets, moment)
-        strategy.before_update(moment)
-        update.step()
-        project(made)
-        strategy.after_update(moment)
-
-    return step
+    # One of those at which steps and ranges learn.
+    return stepping(strategy, images, targets, Moment(0, 2, torch.Generator(), phase))
 
 
 def of_network(name: str, place: Workplace) -> list[Ratio]:

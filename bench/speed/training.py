@@ -33,24 +33,28 @@ class _ToldTeachers(Collaborative):
         """Leave the scores of the step before as they are."""
 
 
-def stepping(strategy: Strategy, images: Tensor, targets: Tensor) -> Callable[[], None]:
-    """Return a whole training step: weights, passes, optimiser."""
+def stepping(
+    strategy: Strategy, images: Tensor, targets: Tensor, moment: Moment | None = None
+) -> Callable[[], None]:
+    """Return a whole training step: weights, passes, optimiser.
+
+    moment: when; None for the middle of a training, where some blocks are borrowed.
+    """
+    at = moment or Moment(1, 5, torch.Generator().manual_seed(0))
     # A rate so small that the network stays what it is, and takes the same time, to the end.
     schedule = AdaBits().schedule
     update = optimiser(strategy.network, schedule)
     for group in update.param_groups:
         group["lr"] = 1e-9
-    # The middle of a training: some blocks are borrowed.
-    moment = Moment(1, 5, torch.Generator().manual_seed(0))
 
     def step() -> None:
         update.zero_grad(set_to_none=True)
         with quantized_weights(strategy.network):
-            strategy.step(images, targets, moment)
-        strategy.before_update(moment)
+            strategy.step(images, targets, at)
+        strategy.before_update(at)
         update.step()
         project(strategy.network)
-        strategy.after_update(moment)
+        strategy.after_update(at)
 
     return step
 

@@ -10,8 +10,8 @@ from methods.base import Calibration, Context
 from methods.distillation.batchnorm import NO_STATISTICS, batchnorms
 from methods.generation.statistics import Matched, StatisticsLoss
 from methods.generation.strategy import VARIETY, Constants, Generative
-from methods.training.base import RealImages, StateDict, TrainedMethod
-from methods.training.own_bits import check_own_bits, with_input_bits
+from methods.training.base import RealImages, StateDict
+from methods.training.own_bits import OwnBits
 from methods.training.schedule import Schedule
 from methods.training.strategy import Strategy
 from models.networks.generators import RELEASE_EPSILON, check_size
@@ -49,7 +49,7 @@ _RANGES = {"paper": "corrected", "release": "fed_back"}
 
 
 @dataclass(frozen=True)
-class GeneratedTraining(TrainedMethod):
+class GeneratedTraining(OwnBits):
     """Quantization-aware training on what a generator makes; no training image is seen.
 
     Source: GDFQ (Xu et al., ECCV 2020) and its released code; see `methods.generation.strategy`.
@@ -129,16 +129,6 @@ class GeneratedTraining(TrainedMethod):
 
     def not_applicable(self, network: nn.Module) -> str | None:
         return None if batchnorms(network) else NO_STATISTICS
-
-    def check(self, spec: QuantSpec) -> None:
-        """Raise BenchError unless the method trains a network that `spec` can be a cell of."""
-        check_own_bits(self, spec)
-
-    def together(self, quant: QuantSpec) -> tuple[int, ...]:
-        return (int(quant.w_bits),)
-
-    def training_spec(self, quant: QuantSpec) -> QatSpec:
-        return with_input_bits(self.qat, quant)
 
     @property
     def unshareable(self) -> str | None:

@@ -1,32 +1,38 @@
 """Trainings for one cell each, whose activations may have other bits than the weights."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from methods.training.base import TrainedMethod
 from models.errors import BenchError
 from models.qat.spec import QatSpec
-from models.quantize.spec import QuantSpec
+from models.quantize.spec import MIXED, QuantSpec
 
 
-def check_own_bits(method: TrainedMethod, spec: QuantSpec) -> None:
-    """Raise BenchError unless `method` trains weights at the bits of `spec` alone.
+@dataclass(frozen=True)
+class OwnBits(TrainedMethod):
+    """A network trained at the bits of its cell alone.
 
-    Activations may have any number of bits.
+    bits: the bit-widths of weights that it may be asked for; activations may have any.
     """
-    if spec.w_bits not in method.bits or spec.a_bits == "mixed":
-        usable = ", ".join(f"W{bits}" for bits in method.bits)
-        raise BenchError(
-            f"method {method.name} is used at {usable}, and at activation bits that are given, "
-            f"not at W{spec.w_bits}A{spec.a_bits}; set quant.w_bits and a_bits, or method.bits"
-        )
-    if spec.identity() != QuantSpec(spec.w_bits, spec.a_bits).identity():
-        raise BenchError(
-            f"recipe= and quant.* but the bits have no effect on method {method.name}, whose "
-            "quantizers are method.qat.*; leave the recipe at its default"
-        )
 
+    def check(self, spec: QuantSpec) -> None:
+        """Raise BenchError unless the method trains a network that `spec` can be a cell of."""
+        if spec.w_bits not in self.bits or spec.a_bits == MIXED:
+            usable = ", ".join(f"W{bits}" for bits in self.bits)
+            raise BenchError(
+                f"method {self.name} is used at {usable}, and at activation bits that are given, "
+                f"not at W{spec.w_bits}A{spec.a_bits}; set quant.w_bits and a_bits, or method.bits"
+            )
+        if spec.identity() != QuantSpec(spec.w_bits, spec.a_bits).identity():
+            raise BenchError(
+                f"recipe= and quant.* but the bits have no effect on method {self.name}, whose "
+                "quantizers are method.qat.*; leave the recipe at its default"
+            )
 
-def with_input_bits(qat: QatSpec, quant: QuantSpec) -> QatSpec:
-    """Return `qat` with the activation bits of `quant`, where they are not those of its weights."""
-    same = quant.a_bits == quant.w_bits
-    return qat if same else replace(qat, input_bits=int(quant.a_bits))
+    def together(self, quant: QuantSpec) -> tuple[int, ...]:
+        return (int(quant.w_bits),)
+
+    def training_spec(self, quant: QuantSpec) -> QatSpec:
+        """Return `qat` with the activation bits of `quant`, where they are not its weights'."""
+        same = quant.a_bits == quant.w_bits
+        return self.qat if same else replace(self.qat, input_bits=int(quant.a_bits))

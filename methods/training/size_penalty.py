@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from methods.training.curves import Curves
 from methods.training.sizes import MIB_BITS, Target
-from methods.training.strategy import Moment, Strategy
+from methods.training.strategy import Moment, Strategy, divergence
 from models.errors import BenchError
 from models.qat.network import quantizer_parameters
 from models.qat.sizes import Part, dead_layers
@@ -90,12 +89,10 @@ class SizePenalty(Strategy):
         if constants.labels:
             loss = loss + constants.labels * self.hard_loss(logits, targets)
         if constants.distillation:
-            t = constants.temperature
             with torch.no_grad():
-                wanted = (self.teacher(images) / t).log_softmax(1)
-            student = (logits / t).log_softmax(1)
-            divergence = functional.kl_div(student, wanted, log_target=True, reduction="batchmean")
-            loss = loss + constants.distillation * t**2 * divergence
+                wanted = self.teacher(images)
+            taught = divergence(logits, wanted, constants.temperature)
+            loss = loss + constants.distillation * taught
         return loss
 
     @torch.no_grad()
