@@ -18,6 +18,7 @@ _SILENCE = 30  # seconds without a line
 
 _names: list[str] = []  # of the cells that are being measured, the innermost last
 _speaking: list[threading.Event] = []  # one a phase that goes on, the innermost last
+_turn = threading.Lock()  # no phase says a line once one inside it has begun
 
 
 @contextmanager
@@ -88,15 +89,18 @@ def _lines(line: Callable[[], str]) -> Iterator[None]:
 
     def speak() -> None:
         while not ended.wait(_SILENCE):
-            if _speaking[-1:] == [ended]:
-                log.info("  %s%s", name, line())
+            with _turn:
+                if _speaking[-1:] == [ended]:
+                    log.info("  %s%s", name, line())
 
     speaker = threading.Thread(target=speak, name="progress", daemon=True)
-    _speaking.append(ended)
+    with _turn:
+        _speaking.append(ended)
     speaker.start()
     try:
         yield
     finally:
-        _speaking.remove(ended)
+        with _turn:
+            _speaking.remove(ended)
         ended.set()
         speaker.join()
