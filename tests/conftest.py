@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from pytorchcv.models.resnet_cifar import resnet20_cifar10
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -26,6 +27,17 @@ GOLDEN = Path(__file__).parent / "golden"
 # make a test 20 times slower. The variable is for the processes that tests start.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples wherever tests run, however long a busy machine takes to draw them;
+# `--hypothesis-profile=default` draws others.
+settings.register_profile(
+    "same",
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("same")
 
 # Of the moments at which tests kill; one for a run and all its workers, who get it from here.
 SEED = os.environ.setdefault("TEST_SEED", str(secrets.randbelow(10**6)))

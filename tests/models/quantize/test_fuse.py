@@ -48,7 +48,7 @@ def test_only_what_the_range_bounds_is_dropped(
     assert torch.equal(network(IMAGE), expected)
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=100)
 @given(
     high=st.floats(2**-20, 6, width=32),
     bits=st.integers(2, 16),

@@ -20,7 +20,7 @@ BITS = st.integers(2, 16)
 SCHEMES = st.sampled_from(sorted(GRIDS))
 VALUES = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=40)
 
-quick = settings(max_examples=50, deadline=None, database=None)
+quick = settings(max_examples=50)
 
 
 def on_own_grid(x: Tensor, bits: int, scheme: str) -> Tensor:

@@ -89,7 +89,7 @@ def test_both_ends_of_an_affine_range_are_searched(bits: int) -> None:
     assert (errors(rows, fake_quantize(rows, grid)) <= 1.1 * least).all()
 
 
-@settings(max_examples=15, deadline=None, database=None)
+@settings(max_examples=15)
 @given(VALUES, st.sampled_from([2, 3, 4, 8]), st.sampled_from(SCHEMES))
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
 def test_no_weight_is_worse_than_in_its_min_max_range(
@@ -107,7 +107,7 @@ def test_no_weight_is_worse_than_in_its_min_max_range(
     assert (mse <= 1.0001 * minmax + 1e-6).all()
 
 
-@settings(max_examples=15, deadline=None, database=None)
+@settings(max_examples=15)
 @given(
     VALUES,
     st.sampled_from([2, 3, 4, 8]),
