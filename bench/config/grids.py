@@ -47,14 +47,12 @@ def jobs_of_grids(
 ) -> list[list[str]]:
     """Return the jobs of several grids one after the other, each job once.
 
-    grids: each has the same keys, and a list of values for each of them.
-    overrides: as typed. A value that one of the grids has narrows all to it; any other replaces
-        the values of all. What no grid has a key for is part of every job.
+    grids: a list of values for each of their keys.
+    overrides: as typed. A value that one of the grids has narrows those with its key to it; any
+        other replaces their values. What no grid has a key for is part of every job.
 
-    Raises BenchError for grids with different keys, and as `jobs_of`.
+    Raises BenchError as `jobs_of`.
     """
-    if any(grid.keys() != grids[0].keys() for grid in grids):
-        raise BenchError("the grids of an experiment must all have the same keys")
     by_grid = [_choices(_lines(grid), user_configs) for grid in grids]
     typed = _choices(overrides, user_configs)
     jobs = [
@@ -113,6 +111,7 @@ def _lines(lists: Mapping[str, Any]) -> list[str]:
 def _typed_into(
     choices: dict[str, list[str]], typed: dict[str, list[str]], grids: list[dict[str, list[str]]]
 ) -> list[list[str]]:
+    elsewhere = {key for grid in grids for key in grid} - choices.keys()
     listed = {value for grid in grids for values in grid.values() for value in values}
     kept = {
         key: [
@@ -121,6 +120,7 @@ def _typed_into(
             if key not in choices or value in choices[key] or value not in listed
         ]
         for key, values in typed.items()
+        if key not in elsewhere
     }
     return list((choices | kept).values())
 

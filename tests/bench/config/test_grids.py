@@ -82,10 +82,19 @@ def test_mappings_to_numbers_are_values() -> None:
     assert numbers_in("{x:2.50}") is numbers_in("{x:a}") is numbers_in("{}") is None
 
 
-def test_grids_have_the_same_keys() -> None:
-    with pytest.raises(BenchError) as error:
-        jobs_of_grids([{"a": 1}, {"b": 1}], [])
-    assert str(error.value) == "the grids of an experiment must all have the same keys"
+def test_what_is_typed_for_a_key_of_some_grids_is_for_these() -> None:
+    grids = [{"a": "1,2", "b": 3}, {"a": "2,4", "c": 5}]
+    assert jobs_of_grids(grids, []) == [
+        ["a=1", "b=3"],
+        ["a=2", "b=3"],
+        ["a=2", "c=5"],
+        ["a=4", "c=5"],
+    ]
+    assert jobs_of_grids(grids, ["a=2", "c=6", "d=7"]) == [
+        ["a=2", "b=3", "d=7"],
+        ["a=2", "c=6", "d=7"],
+    ]
+    assert jobs_of_grids(grids, ["a=1", "b=3"]) == [["a=1", "b=3"]]
 
 
 WORDS = (
