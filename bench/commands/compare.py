@@ -26,7 +26,7 @@ from bench.statistics.significance import (
 )
 from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.pairs import EQUAL, UNRESOLVED, compare_methods
-from bench.tables.summarise import parameter_value
+from bench.tables.summarise import bits_text, parameter_value
 from bench.tables.table import group_of
 from models.errors import BenchError
 
@@ -202,7 +202,7 @@ def _shown(pairs: pd.DataFrame) -> pd.DataFrame:
 def _texts(row: Mapping[Any, Any]) -> dict[str, str]:
     w_bits, a_bits = row["w_bits"], row["a_bits"]
     return {
-        "bits": f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}",
+        "bits": bits_text(w_bits, a_bits),
         "first": row["first"],
         "second": row["second"],
         "seeds": str(row["seeds"]),

@@ -13,11 +13,11 @@ from bench.papers.protocol import protocol_differences
 from bench.papers.published import Published, printable, select
 from bench.papers.verdict import Interval, Verdict, judge
 from bench.statistics.intervals import mean_and_spread
+from bench.tables.cell_rows import bits_columns
 from bench.tables.delta import REFERENCE, delta_b
 from methods.registry import METHODS
 from models.errors import BenchError
-from models.quantize.budget import limits_of
-from models.quantize.spec import MIXED, w_label
+from models.quantize.spec import MIXED
 
 FLOAT = "float"
 TOP1, TOP5, TOTAL_MB, DELTA_B = "top1", "top5", "total_mb", "delta_b"
@@ -102,8 +102,10 @@ def _cell_of(
 def _bits(published: Published) -> dict[str, Any]:
     """Return the bits that are stated, as a cell's columns have them."""
     bits: dict[str, Any] = {"w_bits": published.w_bits, "a_bits": published.a_bits}
-    if published.w_bits == MIXED:
-        bits["w_bits"] = w_label(MIXED, limits_of(published.recipe)).rstrip("/")
+    if None not in bits.values():
+        bits = bits_columns(bits["w_bits"], bits["a_bits"], published.recipe)
+    elif published.w_bits == MIXED:
+        bits["w_bits"] = bits_columns(MIXED, MIXED, published.recipe)["w_bits"]
     return {key: value for key, value in bits.items() if value is not None}
 
 

@@ -13,7 +13,7 @@ from bench.cells.result import COSTS, Result
 from bench.config.experiments import run_command
 from bench.config.schema import Config
 from models.quantize.budget import limits_of
-from models.quantize.spec import MIXED, OF_BUDGET, w_label
+from models.quantize.spec import MIXED, OF_BUDGET, a_label, w_label
 
 _MEASURED = (
     *("id", "reason", "top1", "top5", "ci_low", "ci_high", "correct", "total", "classes"),
@@ -64,8 +64,9 @@ def recorded_rows(results: Sequence[Result]) -> pd.DataFrame:
         values = {k: v for k, v in values.items() if not k.startswith(_BUDGET)}
         values |= {
             "weights": values.pop("model.weights"),
-            "w_bits": _w_text(values.pop("quant.w_bits"), result.recipe.quantizer),
-            "a_bits": values.pop("quant.a_bits"),
+            **bits_columns(
+                values.pop("quant.w_bits"), values.pop("quant.a_bits"), result.recipe.quantizer
+            ),
         }
         row = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         rows.append(row | _result_values(result) | {"command": None})
@@ -92,8 +93,7 @@ def _request_values(config: Config) -> dict[str, Any]:
         "weights": config.model.weights,
         "data": reported_name(config.data),
         "method": config.method["name"],
-        "w_bits": _w_text(quant.pop("w_bits"), quant),
-        "a_bits": quant.pop("a_bits"),
+        **bits_columns(quant.pop("w_bits"), quant.pop("a_bits"), quant),
         "seed": config.seed,
         "runtime.precision": config.runtime.precision,
     }
@@ -104,9 +104,19 @@ def _request_values(config: Config) -> dict[str, Any]:
     return row
 
 
-def _w_text(bits: int | str, quantizer: Mapping[str, Any]) -> int | str:
-    """Return weight bits; of mixed ones, the budget that they are chosen under."""
-    return w_label(bits, limits_of(quantizer)).rstrip("/") if bits == MIXED else bits
+def bits_columns(
+    w_bits: int | str, a_bits: int | str, quantizer: Mapping[str, Any]
+) -> dict[str, int | str]:
+    """Return `w_bits` and `a_bits` as cells are told apart by them.
+
+    Numbers; of mixed ones, and where activations are limited, texts with the budget: `MP2.5`.
+    """
+    limits = limits_of(quantizer)
+    a_text = a_label(w_bits, a_bits, limits)
+    return {
+        "w_bits": w_label(w_bits, limits).rstrip("/") if w_bits == MIXED else w_bits,
+        "a_bits": a_bits if a_text == str(a_bits) else a_text,
+    }
 
 
 def _result_values(result: Result | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a reader must know about the numbers of a table: images, float top-1, recipe."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from models.quantize.spec import FLOAT_BITS, OF_BUDGET
 
 _METHOD_WORDS = ("name", "version")
 _MANY = 5
+_NAMES = re.compile(r"'[^']*'(?:, '[^']*')*(?: and \d+ more)?")
 
 
 def heading(cells: pd.DataFrame) -> list[str]:
@@ -54,18 +56,33 @@ def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
     lines = dict.fromkeys(line for result in table_results for line in _recipe_lines(result))
     missing = int((cells["status"] == "missing").sum())
     failed = int((cells["status"] == "failed").sum())
-    notes = [*_warnings(table_results), *lines]
+    notes = [*warning_lines([each.warnings for each in table_results]), *lines]
     if missing or failed:
         notes.append(f"{missing} of {len(cells)} cells are not run, {failed} failed")
     return notes
 
 
-def _warnings(results: Sequence[Result]) -> list[str]:
-    """Return a line a warning, with the number of cells that have it where not all do."""
-    counts = Counter(line for result in results for line in dict.fromkeys(result.warnings))
-    total = len(results)
-    of_cells = {n: "" if n == total else f", {n} of {total} cells" for n in counts.values()}
-    return [f"WARNING{of_cells[n]}: {line}" for line, n in counts.items()]
+def warning_lines(of_cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each warning of cells, with how many have it where not all do.
+
+    Warnings that differ only in what is named, as layers are in quotes, are one line with the names
+    that most of these cells have.
+    """
+    alike: dict[tuple[str, int], Counter[str]] = {}
+    for warnings in of_cells:
+        kinds = Counter[str]()
+        for line in dict.fromkeys(warnings):
+            kind = _NAMES.sub("", line)
+            # A second one of its kind is another thing that the same cell says.
+            alike.setdefault((kind, kinds[kind]), Counter())[line] += 1
+            kinds[kind] += 1
+    lines = []
+    for counts in alike.values():
+        cells, (example, _) = counts.total(), counts.most_common(1)[0]
+        share = "" if cells == len(of_cells) else f", {cells} of {len(of_cells)} cells"
+        others = " (an example: cells differ in which)" if len(counts) > 1 else ""
+        lines.append(f"WARNING{share}: {example}{others}")
+    return lines
 
 
 def _recipe_lines(result: Result) -> list[str]:

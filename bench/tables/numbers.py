@@ -25,9 +25,11 @@ NUMBERS = {
     "logit_mse": Number("logits", "mean squared change of the logits by quantization", ".3g"),
     "size_mb": Number("MiB", "size of the weights in MiB", ".3f"),
     "mean_bits": Number("bits", "bits of a weight on average", ".2f"),
-    "activations_mb": Number("MiB act.", "size of the activations in MiB", ".3f"),
-    "largest_activation_mb": Number("MiB max", "size of the largest activation in MiB", ".3f"),
-    "mean_activation_bits": Number("bits act.", "bits of an activation on average", ".2f"),
+    "activations_mb": Number("act. MiB", "size of the activations in MiB", ".3f"),
+    "largest_activation_mb": Number(
+        "max. act. MiB", "size of the largest activation in MiB", ".3f"
+    ),
+    "mean_activation_bits": Number("act. bits", "bits of an activation on average", ".2f"),
     "macs": Number("MACs", "multiply-accumulates of an image", ".4g"),
     "mac_bits": Number("MAC bits", "sum of MACs x bits of the weight", ".4g"),
     "bops": Number("BOPs", "bit operations of an image", ".4g"),

@@ -114,8 +114,8 @@ def parameter_value(value: Any) -> Any:
 
 
 def bits_text(w_bits: object, a_bits: object) -> str:
-    """Return the heading of a column: `W4A8`, `MP4/A8`, or `MP4/AMP` of chosen activations too."""
-    activations = "MP" if a_bits == MIXED else a_bits
+    """Return the heading of a column: `W4A8`, `MP4/A8`, or `MP4/AMP4` of chosen activations too."""
+    activations = "MP" if a_bits == MIXED else a_bits  # in tables kept before budgets were named
     return f"{w_bits}/A{activations}" if isinstance(w_bits, str) else f"W{w_bits}A{activations}"
 
 

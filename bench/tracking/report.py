@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.tables.pairs import split_keys
-from bench.tables.summarise import parameter_value
+from bench.tables.summarise import bits_text, parameter_value
 from models.errors import BenchError
 
 try:
@@ -136,7 +136,7 @@ def _groups(cells: pd.DataFrame, conditions: list[str]) -> list[tuple[str, pd.Da
     groups = []
     for values, group in cells.groupby(conditions, sort=False, dropna=False):
         *others, w_bits, a_bits = values
-        bits = f"{w_bits}/A{a_bits}" if isinstance(w_bits, str) else f"W{w_bits}A{a_bits}"
+        bits = bits_text(w_bits, a_bits)
         words = [str(parameter_value(value)) for value in others]
         groups.append((", ".join([*words, bits]), group))
     return groups

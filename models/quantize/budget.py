@@ -1,6 +1,6 @@
 """Limits on what a quantized network may cost, where its bits are chosen: how they are said."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from models.errors import BenchError
@@ -48,10 +48,30 @@ def limits_of(quantizer: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in own.items() if v is not None} | dict(quantizer.get("budget") or {})
 
 
-def budget_label(limits: Limits) -> str:
-    """Return `4` (mean bits), `2.5MiB` (size), `1e+09bops`, or several joined by `+`."""
-    units = {"mean_bits": "", "size_mb": "MiB"}
-    return "+".join(f"{value:g}{units.get(name, name)}" for name, value in limits.items())
+_UNITS = {
+    **{"mean_bits": "", "size_mb": "MiB"},
+    **{"mean_activation_bits": "", "activations_mb": "MiB", "largest_activation_mb": "MiBmax"},
+    **{"mac_bits": "MACbits", "bops": "BOPs", "bops_percent": "%BOPs"},
+    **{"bops_with_additions": "BOPs(add)", LATENCY: "ms"},
+}
+_THOUSANDS = ("", "k", "M", "G", "T", "P")
+
+
+def budget_label(limits: Limits, names: Collection[str]) -> str:
+    """Return the limits of `names`: `4` (mean bits), `2.5MiB`, `1.5GBOPs`, several joined by `+`.
+
+    Whether weights or activations are limited is not in it: it stands behind either.
+    """
+    shown = [(name, value) for name, value in limits.items() if name in names]
+    return "+".join(f"{_amount(value)}{_UNITS[name]}" for name, value in shown)
+
+
+def _amount(value: float) -> str:
+    """Return a number in 6 digits, from ten thousand on with a letter for its thousands."""
+    steps = 0
+    while abs(value) >= (10_000 if steps == 0 else 1000) and steps < len(_THOUSANDS) - 1:
+        value, steps = value / 1000, steps + 1
+    return f"{value:g}{_THOUSANDS[steps]}"
 
 
 def spelled(name: str, value: float) -> str:

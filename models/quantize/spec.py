@@ -7,6 +7,8 @@ from typing import Any, Literal
 from models.errors import BenchError
 from models.quantize.budget import (
     LATENCY,
+    OF_ACTIVATIONS,
+    OF_PRODUCTS,
     OF_WEIGHTS,
     Limits,
     budget_items,
@@ -238,7 +240,7 @@ class QuantSpec:
 
     @property
     def label(self) -> str:
-        """Short form such as `W4A8`, or with mixed precision `MP4/A8` or `MP2.5MiB/A8`."""
+        """Short form such as `W4A8`, or with mixed precision `MP2.5MiB/A8` or `MP4/AMP4`."""
         return bits_label(self.w_bits, self.a_bits, self.limits)
 
     @property
@@ -333,10 +335,28 @@ def _effective(spec: QuantSpec) -> QuantSpec:
 
 
 def w_label(w_bits: int | str, limits: Limits) -> str:
-    """Return `W4`, or of mixed precision its budget: `MP4/` (mean bits), `MP2.5MiB/` (size)."""
-    return f"MP{budget_label(limits)}/" if w_bits == MIXED else f"W{w_bits}"
+    """Return `W4`, or of mixed precision its budget: `MP4/` (mean bits), `MP2.5MiB/` (size).
+
+    Limits on products of weights and activations are among them, as in `MP1.5GBOPs/`.
+    """
+    if w_bits != MIXED:
+        return f"W{w_bits}"
+    return f"MP{budget_label(limits, (*OF_WEIGHTS, *OF_PRODUCTS))}/"
+
+
+def a_label(w_bits: int | str, a_bits: int | str, limits: Limits) -> str:
+    """Return `8`, or of mixed precision the budget: `MP4` (mean bits), `MP0.1MiB` (size).
+
+    Bits that are said may have a limit too, `8+0.1MiB`. What limits products is named here where
+    it is not by `w_label`.
+    """
+    names = OF_ACTIVATIONS if w_bits == MIXED else (*OF_ACTIVATIONS, *OF_PRODUCTS)
+    budget = budget_label(limits, names)
+    if a_bits == MIXED:
+        return f"MP{budget}"
+    return f"{a_bits}+{budget}" if budget else str(a_bits)
 
 
 def bits_label(w_bits: int | str, a_bits: int | str, limits: Limits) -> str:
-    """Return such as `W4A8`, `MP4/A8`, or `MP4/AMP` where those of activations are chosen too."""
-    return f"{w_label(w_bits, limits)}A{'MP' if a_bits == MIXED else a_bits}"
+    """Return such as `W4A8`, `MP4/A8`, or `MP4/AMP4` where those of activations are chosen too."""
+    return f"{w_label(w_bits, limits)}A{a_label(w_bits, a_bits, limits)}"

@@ -110,7 +110,7 @@ def test_bits_of_activations_and_a_table_of_latencies(
     config = make_fast(searching(quant=quant, variant="paper"))
     result = run_cell(config).result
     assert result is not None and result.status == "done", result and result.reason
-    assert result.bits == "MP0.12activations_mb+40latency_ms/AMP"
+    assert result.bits == "MP40ms/AMP0.12MiB"
     assert result.latency_ms is not None and result.latency_ms <= 40
     assert result.activations_mb is not None and result.activations_mb <= 0.12
     inputs = result.recipe.input_bits

@@ -9,7 +9,7 @@ import pytest
 from bench.cells.request import Request, experiment_requests, request_of
 from bench.cells.result import Result
 from bench.tables.cell_rows import cell_rows
-from bench.tables.notes import footnotes, heading
+from bench.tables.notes import footnotes, heading, warning_lines
 from bench.tables.render import render
 from bench.tables.summarise import cell_text, row_keys, summarise, wide
 from bench.tables.table import Table
@@ -142,11 +142,23 @@ def test_mixed_precision_has_its_budget_for_a_column(jobs):
         QuantSpec(4, 8),
         QuantSpec("mixed", 8, mean_bits=4),
         QuantSpec("mixed", 6, size_mb=2.5),
+        *(
+            QuantSpec("mixed", "mixed", mean_bits=4, budget={"mean_activation_bits": n})
+            for n in (2.5, 4)
+        ),
+        QuantSpec(4, "mixed"),
     ]
     configs = [jobs[0].config.model_copy(update={"quant": quant}) for quant in asked]
-    table = wide(summarise(cell_rows([request_of(c, jobs[0].overrides) for c in configs], [])))
-    assert list(table.columns) == ["method", "W4A8", "MP4/A8", "MP2.5MiB/A6"]
+    cells = cell_rows([request_of(c, jobs[0].overrides) for c in configs], [])
+    bits = [(4, 8), ("MP4", 8), ("MP2.5MiB", 6), ("MP4", "MP2.5"), ("MP4", "MP4"), (4, "MP")]
+    assert list(zip(cells["w_bits"], cells["a_bits"], strict=True)) == bits
+    labels = ["W4A8", "MP4/A8", "MP2.5MiB/A6", "MP4/AMP2.5", "MP4/AMP4", "W4AMP"]
+    assert [quant.label for quant in asked] == labels
+    table = wide(summarise(cells))
+    assert list(table.columns) == ["method", *labels]
     assert len(table) == 1
+    kept = cells.assign(a_bits="mixed")  # as before budgets of activations were named
+    assert list(wide(summarise(kept)).columns)[1:3] == ["W4AMP", "MP4/AMP"]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +231,22 @@ def test_footnotes_begin_with_the_warnings_and_count_their_cells(jobs, results):
         "WARNING, 1 of 2 cells: part of it stays float",
         "WARNING: it follows the batch",
     ]
+
+
+def test_warnings_that_differ_in_names_alone_are_one_line() -> None:
+    shrunk = "the range has shrunk to the step in layer {}"
+    first, second = shrunk.format("'a', 'b', 'c' and 3 more"), shrunk.format("'d'")
+    missed = "missed a target: {} MiB"
+    cells = [[first, missed.format(1)], [second], [second], [], [missed.format(2), "batch"]]
+    assert warning_lines(cells) == [
+        f"WARNING, 3 of 5 cells: {second} (an example: cells differ in which)",
+        "WARNING, 1 of 5 cells: missed a target: 1 MiB",
+        "WARNING, 1 of 5 cells: missed a target: 2 MiB",
+        "WARNING, 1 of 5 cells: batch",
+    ]
+    # Two of a kind in one cell are two things, and neither hides the other.
+    assert warning_lines([[first, second]] * 2) == [f"WARNING: {first}", f"WARNING: {second}"]
+    assert warning_lines([[first], [first]]) == [f"WARNING: {first}"]
 
 
 def test_footnotes_say_how_much_is_quantized(jobs, results):
