@@ -5,13 +5,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from models.errors import NotApplicable
 from models.networks.generators import (
     RELEASE_EPSILON,
     LargeGenerator,
     SmallGenerator,
+    _larger,
     check_size,
     make_generator,
 )
@@ -46,6 +48,20 @@ def test_images_are_those_of_the_release(golden: Golden) -> None:
     images = large(noise, torch.from_numpy(arrays["genimagenet_labels"]))
     wanted = torch.from_numpy(arrays["genimagenet_images"])
     assert torch.allclose(images, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_larger_map_is_that_of_pixels_four_times() -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 5, 3, padding=1).double()
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    upward = torch.randn(2, 5, 8, 12, dtype=torch.float64)
+
+    def with_gradients(y: Tensor) -> tuple[Tensor, ...]:
+        return y, *torch.autograd.grad(y, (x, layer.weight, layer.bias), upward)
+
+    ours = with_gradients(_larger(x, layer))
+    wanted = with_gradients(layer(functional.interpolate(x, scale_factor=2.0)))
+    assert all(torch.allclose(one, other) for one, other in zip(ours, wanted, strict=True))
 
 
 def test_they_are_as_large_as_in_the_release() -> None:
