@@ -39,7 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return run(args[1:])
         options, rest = _parser().parse_known_args(args)
-        options.overrides = _overrides(rest)
+        # argparse cannot tell an override from a name.
+        names: list[str] = getattr(options, "names", [])
+        options.names = [word for word in names if "=" not in word]
+        options.overrides = _overrides([*(word for word in names if "=" in word), *rest])
         if getattr(options, "config_dir", None) is not None:
             check_user_configs(options.config_dir)
         status: int = options.action(options)
@@ -115,7 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(action=_lazy("bench.commands.status", "status"))
 
     table = commands.add_parser("table", help="a paper's table, or what was measured")
-    table.add_argument("name", metavar="NAME", help="of a table, an experiment or a group")
+    table.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        help="of a table, an experiment or a group; of several experiments or groups, all cells",
+    )
     table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
     table.add_argument("--missing", action="store_true", help="commands for what is not run, only")
     table.add_argument(
@@ -126,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     table.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw it too, a dot a seed, as a PNG"
+    )
+    table.add_argument(
+        "--against", metavar="COST", help="with --plot: accuracy against size_mb, bops, .."
     )
     table.set_defaults(action=_lazy("bench.commands.table", "table"))
 

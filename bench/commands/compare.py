@@ -13,7 +13,6 @@ from bench.cells.store import Store
 from bench.commands.recipe import differing_rows, flat
 from bench.config.experiments import outputs_of
 from bench.config.files import options
-from bench.config.words import as_hydra_reads
 from bench.console import put
 from bench.statistics.intervals import wilson_interval
 from bench.statistics.significance import (
@@ -40,10 +39,6 @@ def compare(arguments: Namespace) -> int:
     Raises BenchError for an unknown name, a cell without a number, cells of different images, or a
     file that cannot be written.
     """
-    # argparse cannot tell an override from a name.
-    overrides = [*(word for word in arguments.names if "=" in word), *arguments.overrides]
-    arguments.names = [word for word in arguments.names if "=" not in word]
-    arguments.overrides = list(map(as_hydra_reads, overrides))
     store = Store(outputs_of(arguments.overrides))
     match arguments.names:
         case [name]:

@@ -1,45 +1,65 @@
 """`bench table`: the numbers of a paper or of an experiment as a table."""
 
+import logging
 from argparse import Namespace
-from pathlib import Path
 
 from bench.cells.store import Inventory, Store
 from bench.config.experiments import outputs_of
 from bench.console import put
-from bench.papers.by_name import make_table, table_names
+from bench.papers.by_name import make_tables, table_names
+from bench.plots.costs import plot_costs
 from bench.plots.spread import plot_spread
-from bench.tables.numbers import TOP1
+from bench.tables.costs import check_cost, panels_of, why_without, without
+from bench.tables.numbers import NUMBERS, TOP1
 from bench.tables.render import render
 from bench.tables.spread import spread_of
 from bench.tables.table import Table, TableSource
 from models.errors import BenchError
 
+log = logging.getLogger(__name__)
+
 
 def table(arguments: Namespace) -> int:
     """Print or write the table, or with --missing the commands for what is not run; return 0.
 
-    With --plot it is drawn too. Raises BenchError for an unknown table, for W&B runs that cannot be
-    read, for a file that cannot be written, and where there is nothing to draw.
+    With --plot it is drawn too, with --against over a cost. Raises BenchError for an unknown table
+    or cost, for W&B runs that cannot be read, for a file that cannot be written, and where there is
+    nothing to draw.
     """
+    if arguments.against is not None:
+        if arguments.plot is None:
+            raise BenchError(f"--against {arguments.against} is of a plot; add --plot FILE")
+        check_cost(arguments.against)
     inventory = results_of(arguments)
-    content = make_table(arguments.name, table_source(inventory, arguments))
+    content = make_tables(arguments.names, table_source(inventory, arguments))
     if arguments.plot is not None:
-        _plot(arguments.name, content, arguments.plot)
+        _plot(arguments, content)
     if not arguments.missing:
         return show(content, inventory, arguments)
     put("".join(f"{command}\n" for command in content.missing), arguments.out)
     return 0
 
 
-def _plot(name: str, content: Table, path: Path) -> None:
+def _plot(arguments: Namespace, content: Table) -> None:
+    name, path, cost = " ".join(arguments.names), arguments.plot, arguments.against
     if name in table_names():
         raise BenchError(f"--plot is for tables of what was measured; {name} is a paper's")
-    panels, float_top1 = spread_of(content.rows)
-    if not panels:
+    if not (content.rows["status"] == "done").any():
         raise BenchError(f"--plot: none of the cells of {name} are measured; bench run them first")
     if not path.parent.is_dir():
         raise BenchError(f"--plot {path}: there is no folder {path.parent}; make it first")
-    plot_spread(panels, float_top1, path)
+    if cost is None:
+        plot_spread(*spread_of(content.rows), path)
+        return
+    lacking, measured = without(content.rows, cost)
+    if lacking == measured:
+        raise BenchError(f"--against {cost}: no cell of {name} records it; {why_without(cost)}")
+    if lacking:
+        log.warning(
+            "warning: %s of %s measured cells record no %s and are not drawn; %s",
+            *(lacking, measured, cost, why_without(cost)),
+        )
+    plot_costs(panels_of(content.rows, cost), NUMBERS[cost].meaning, path)
 
 
 def results_of(arguments: Namespace) -> Inventory:

@@ -56,16 +56,43 @@ def cells_table(name: str, source: TableSource) -> Table:
 
     Raises BenchError for an unknown name, cells that do not compose, or a number unknown to show.
     """
+    return joint_table([name], source)
+
+
+def joint_table(names: Sequence[str], source: TableSource) -> Table:
+    """Return one table of all cells of several experiments and groups, each cell once.
+
+    Raises BenchError as `cells_table`.
+    """
     check_shown(source.show)
-    if name not in options("experiment", source.user_configs):
-        of_group = group_of(name, source.results, source.user_configs)
-        return _of(recorded_rows(of_group), of_group, source.show)
-    requests = experiment_requests(name, source.overrides, source.user_configs)
-    cells = cell_rows(requests, source.results, source.user_configs)
+    configs, results = source.user_configs, source.results
+    experiments = [name for name in names if name in options("experiment", configs)]
+    requests = [
+        request
+        for name in experiments
+        for request in experiment_requests(name, source.overrides, configs)
+    ]
+    groups = [name for name in names if name not in experiments]
+    of_groups = [result for name in groups for result in group_of(name, results, configs)]
+    if not requests:
+        return _of(recorded_rows(of_groups), of_groups, source.show)
+    cells = cell_rows(requests, results, configs)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
-    table = _of(cells, source.results, source.show)
-    notes = [*table.notes, *other_limits(requests, source.results)]
+    if of_groups:
+        cells = _together(cells, recorded_rows(of_groups))
+    table = _of(cells, results, source.show)
+    notes = [*table.notes, *other_limits(requests, results)]
     return table._replace(notes=notes, missing=list(missing))
+
+
+def _together(asked: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of both, without those of the second that the first has."""
+    cells = pd.concat([asked, recorded[~recorded["id"].isin(asked["id"])]], ignore_index=True)
+    # What one of them has no column for is no other value than None.
+    groups = ("data", "method", "quant", "runtime")
+    keys = [key for key in cells.columns.astype(str) if key.partition(".")[0] in groups]
+    cells[keys] = cells[keys].astype(object).where(cells[keys].notna(), None)
+    return cells
 
 
 def results_table(results: Sequence[Result]) -> Table:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import bench.tracking.fetch
+from bench.cells.request import experiment_requests
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
@@ -12,6 +13,8 @@ from bench.tracking.fetch import Run
 from bench.tracking.result_copy import summary, to_config
 from tests.bench.conftest import Finished
 from tests.bench.papers.examples import long_results
+from tests.bench.tables.test_tables import record
+from tests.spy import lines_of
 from tests.test_imports import imported
 
 Bench = Callable[..., Finished]
@@ -58,6 +61,53 @@ def test_a_table_of_an_experiment(bench_main: Bench, outputs: Path) -> None:
     assert "2 of the missing cells are measured with data.limit=100; repeat that here" in other.out
     group = bench_main("table", "demo", *narrowed)
     assert "data.limit" not in group.out
+
+
+def test_a_plot_against_a_cost(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
+    asked = ("seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
+    jobs = experiment_requests("demo", ["seed=0", "quant.w_bits=8"])
+    store = Store(outputs)
+    for job, cost in zip(jobs, ({"size_mb": 0.5}, {"size_mb": 0.25}, {}), strict=True):
+        result = record(job, 190, **cost)
+        with store.writing(result.id) as folder:
+            write_result(folder, result)
+    plot = tmp_path / "plot.png"
+    drawn = bench_main("table", "demo", *asked, "--plot", plot, "--against", "size_mb")
+    assert drawn.status == 0
+    assert plot.read_bytes()[:4] == b"\x89PNG"
+    plot.unlink()
+    both = bench_main("table", "demo", "adhoc", *asked, "--plot", plot, "--against", "size_mb")
+    assert both.err.startswith("error: unknown table 'adhoc'")
+    two = ("table", "demo", *asked[2:], "mixed_precision_resnet20", "--plot", plot)
+    assert bench_main(*two, "seed=0", "--against", "size_mb").status == 0
+    refused = {
+        ("--against", "bops"): "error: --against bops is of a plot; add --plot FILE\n",
+        ("--plot", plot, "--against", "latency_ms"): (
+            "error: --against latency_ms: no cell of demo records it; it is recorded with "
+            "quant.latency_table=FILE alone\n"
+        ),
+    }
+    for typed, said in refused.items():
+        assert bench_main("table", "demo", *asked, *typed) == Finished(2, "", said)
+    wrong = bench_main("table", "demo", *asked, "--plot", plot, "--against", "mb")
+    assert wrong.err.startswith("error: --against mb: no such cost; cells record size_mb, mean_b")
+
+
+def test_cells_that_lack_the_cost_are_said(
+    bench_main: Bench, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings = lines_of(monkeypatch, "bench.commands.table", "warning")
+    jobs = experiment_requests("demo", ["seed=0", "quant.w_bits=8"])
+    for job, cost in zip(jobs, ({"size_mb": 0.5}, {}, {}), strict=True):
+        result = record(job, 190, **cost)
+        with Store(outputs).writing(result.id) as folder:
+            write_result(folder, result)
+    asked = ("seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
+    bench_main("table", "demo", *asked, "--plot", tmp_path / "a.png", "--against", "size_mb")
+    assert warnings == [
+        "warning: 2 of 3 measured cells record no size_mb and are not drawn; results from before "
+        "it was recorded have none; force=true measures them again"
+    ]
 
 
 def test_missing_prints_commands_and_nothing_else(

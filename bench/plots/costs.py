@@ -1,0 +1,126 @@
+"""A table as a picture of what accuracy costs: a point a bit-width, a line a method."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.plots.colours import colours_of
+from bench.plots.draw import draw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKERS = "os^DvPX*<>"
+_DECADE = 10
+
+
+class Point(NamedTuple):
+    """Cells that differ in their seed alone.
+
+    label: their bits, or what else moves along the line. cost, top1: means over seeds, top1 in
+    percent. spread: of the cost, its standard deviation. low, high: of top1, mean less and plus
+    the standard deviation, or of one seed the 95 % Wilson interval.
+    """
+
+    label: str
+    cost: float
+    spread: float
+    top1: float
+    low: float
+    high: float
+
+
+class Curve(NamedTuple):
+    """Points of one method and of one value of all else, costs rising."""
+
+    method: str
+    label: str
+    points: Sequence[Point]
+
+
+class Panel(NamedTuple):
+    """What was measured on one data set, and top-1 of its float networks, in percent."""
+
+    curves: Sequence[Curve]
+    float_top1: Sequence[float]
+
+
+def frontier(points: Iterable[Point]) -> list[Point]:
+    """Return the points that none is better than at their cost or less, costs rising."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.top1)):
+        if not front or point.top1 > front[-1].top1:
+            front.append(point)
+    return front
+
+
+def plot_costs(panels: Mapping[str, Panel], axis: str, path: Path) -> None:
+    """Draw top-1 against a cost, a panel for each data set. axis: what the cost is."""
+    size = 3.4 + 5.6 * len(panels), 5.2
+    draw(lambda figure: paint_costs(figure, panels, axis), path, size, dpi=120)
+
+
+def paint_costs(figure: "Figure", panels: Mapping[str, Panel], axis: str) -> None:
+    """Put the panels of `plot_costs` into `figure`, and one legend for all."""
+    labels = list(dict.fromkeys(c.label for panel in panels.values() for c in panel.curves))
+    colours = colours_of(c.method for panel in panels.values() for c in panel.curves)
+    drawn = {}
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, (data, panel) in zip(axes, panels.items(), strict=True):
+        for top1 in panel.float_top1:
+            drawn["float"] = ax.axhline(top1, color="0.6", linestyle="--", linewidth=0.8)
+        drawn["Pareto frontier"] = _frontier(ax, panel)
+        for curve in panel.curves:
+            marker = _MARKERS[labels.index(curve.label) % len(_MARKERS)]
+            drawn[curve.label] = _curve(ax, curve, colours[curve.method], marker)
+        costs = [point.cost for curve in panel.curves for point in curve.points]
+        if min(costs) > 0 and max(costs) > _DECADE * min(costs):
+            ax.set_xscale("log")
+        ax.set(title=data, xlabel=axis, ylabel="top-1, %")
+        ax.grid(color="0.93")
+        ax.set_axisbelow(True)
+    named = [label for label in ("float", "Pareto frontier") if label in drawn]
+    order = [*labels, *(label for label in named if label not in labels)]
+    figure.legend(
+        [drawn[label] for label in order], order, loc="outside right upper", fontsize="small"
+    )
+
+
+def _frontier(ax: "Axes", panel: Panel) -> object:
+    front = frontier(point for curve in panel.curves for point in curve.points)
+    costs, top1 = [p.cost for p in front], [p.top1 for p in front]
+    (line,) = ax.plot(
+        costs, top1, drawstyle="steps-post", color="0.8", linewidth=3, zorder=1, gid="frontier"
+    )
+    for point in front:
+        ax.annotate(
+            point.label,
+            (point.cost, point.top1),
+            xytext=(-3, 5),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7,
+            color="0.35",
+        )
+    return line
+
+
+def _curve(ax: "Axes", curve: Curve, colour: str, marker: str) -> object:
+    points = curve.points
+    return ax.errorbar(
+        [p.cost for p in points],
+        [p.top1 for p in points],
+        xerr=[p.spread for p in points] if any(p.spread for p in points) else None,
+        # At 0 and 100 % an interval ends at the value, but for rounding.
+        yerr=[
+            [max(p.top1 - p.low, 0.0) for p in points],
+            [max(p.high - p.top1, 0.0) for p in points],
+        ],
+        color=colour,
+        marker=marker,
+        markersize=5,
+        linewidth=1.2,
+        elinewidth=0.7,
+        label=curve.label,
+    )
