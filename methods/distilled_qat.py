@@ -149,6 +149,6 @@ def _images_from(source: Mapping[str, Any]) -> Method:
     if type(method).quantize is not Method.quantize or any(others):
         raise BenchError(
             f"method.source.name={method.name} does more than make images; give a method such as "
-            "zeroq, dsg, synthetic, gaussian or real"
+            "zeroq, dsg, synthetic, knowledge_within, gaussian or real"
         )
     return method

@@ -35,6 +35,7 @@ METHODS: "Registry[type[Method]]" = Registry(
         "gaussian": "methods.gaussian:Gaussian",
         "individual": "methods.individual:Individual",
         "joint": "methods.joint:Joint",
+        "knowledge_within": "methods.knowledge_within:KnowledgeWithin",
         "mixed_step_range": "methods.mixed_step_range:MixedStepRange",
         "real": "methods.real:Real",
         "switchable_bn": "methods.switchable_bn:SwitchableBN",
@@ -46,8 +47,8 @@ METHODS: "Registry[type[Method]]" = Registry(
 
 _DATA_FREE = frozenset(
     {
-        *("dfq", "distilled_qat", "dsg", "dsg_qat", "float", "gaussian", "gdfq", "synthetic"),
-        "zeroq",
+        *("dfq", "distilled_qat", "dsg", "dsg_qat", "float", "gaussian", "gdfq"),
+        *("knowledge_within", "synthetic", "zeroq"),
     }
 )
 

@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.linalg import eigvalsh, vector_norm
 from torch.nn.functional import mse_loss, normalize
 
+from methods.distillation.views import smoothed
+
 _ROLL = 30  # pixels, of the DSG release
 
 
@@ -45,3 +47,11 @@ def spectrum_difference(images: Tensor, others: Tensor) -> Tensor:
         unit = normalize(batch.flatten(1), dim=1)
         spectra.append(eigvalsh(unit @ unit.T))
     return mse_loss(*spectra)
+
+
+def unsmooth(images: Tensor, sigma: float) -> Tensor:
+    """Mean squared difference of `images` (N, C, H, W) and what a Gaussian filter makes of them.
+
+    sigma: its deviation in pixels; see `methods.distillation.views.smoothed`.
+    """
+    return mse_loss(images, smoothed(images, sigma))

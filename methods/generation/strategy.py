@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div
 
+from methods.distillation.classes import fitting, outputs_of
 from methods.distillation.matching import statistics_of
 from methods.distillation.priors import spectrum_difference
 from methods.generation.statistics import StatisticsLoss
@@ -15,7 +16,6 @@ from methods.training.curves import Curves
 from methods.training.schedule import Schedule, learning_rate
 from methods.training.strategy import Moment, Strategy, divergence
 from methods.training.surroundings import Examples, to_device
-from models.errors import BenchError
 from models.networks.generators import make_generator
 from models.qat.quantizer import Quantizer
 
@@ -76,19 +76,8 @@ class Generative(Strategy):
         """Make the generator; return as many places without an image as an epoch has images."""
         constants, device = self.constants, images.device
         self.loss = self.make_loss(self.teacher, images)
-        with torch.no_grad():
-            outputs = self.teacher(images[:1]).shape[1]
-        if outputs < 2:
-            raise BenchError(
-                f"the network has {outputs} output, and a generator is for 2 classes or more; use "
-                "method=distilled_qat"
-            )
-        self.classes = outputs if constants.classes is None else constants.classes
-        if not 2 <= self.classes <= outputs:
-            raise BenchError(
-                f"method.classes={self.classes} does not fit the head of the network, which has "
-                f"{outputs} outputs; give 2 to {outputs}, or null"
-            )
+        outputs = outputs_of(self.teacher, images[:1])
+        self.classes = fitting(outputs, constants.classes, "use method=distilled_qat")
         channels, height, width = images.shape[1:]
         shape = channels, height, width
         made = make_generator(

@@ -47,6 +47,7 @@ def test_every_config_file_has_its_method() -> None:
     presets = [
         "distilled_qat_dsg",
         "distilled_qat_gaussian",
+        "distilled_qat_knowledge_within",
         "distilled_qat_real",
         "distilled_qat_synthetic",
         "dq_8",

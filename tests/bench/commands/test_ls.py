@@ -8,6 +8,7 @@ from models.zoo import zoo
 from tests.bench.conftest import Finished
 
 Bench = Callable[..., Finished]
+_SOURCES = ("dsg", "gaussian", "knowledge_within", "real", "synthetic")
 
 
 def listed(done: Finished) -> dict[str, str]:
@@ -41,7 +42,7 @@ def test_every_model_and_method_there_is_can_be_named(bench_main: Bench) -> None
     # Methods with another value of a parameter.
     presets = {"dq_8", "dq_bn_8", "dsg_clip", "dsg_label", "dsg_label_prior"}
     presets |= {"synthetic_mct", "zeroq_clip", "dsg_qat_release", "gdfq_release"}
-    presets |= {f"distilled_qat_{name}" for name in ("dsg", "gaussian", "real", "synthetic")}
+    presets |= {f"distilled_qat_{name}" for name in _SOURCES}
     # `float` is what W32A32 cells have; it is not to be chosen.
     assert listed(bench_main("ls", "methods")).keys() == {*METHODS.names()} - {"float"} | presets
 

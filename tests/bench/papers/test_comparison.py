@@ -29,10 +29,10 @@ def compared(numbers, results, definition=LONG_DEFINITION, name=LONG):
 
 def test_the_float_networks_come_first_and_once() -> None:
     jobs = table_requests(LONG, ["data.root=/images"])
-    assert len(jobs) == 1 + 36
+    assert len(jobs) == 1 + 39
     assert jobs[0].config.quant.is_float
     assert jobs[0].overrides[-2:] == ("data.root=/images", "quant=fp32")
-    assert len(table_requests(LONG, [], floats=False)) == 36
+    assert len(table_requests(LONG, [], floats=False)) == 39
     assert table_requests("no_such_experiment", []) == []
     # Float cells that the experiment itself asks for are not added again.
     assert len(table_requests(LONG, ["quant=fp32"])) == len(
@@ -171,7 +171,7 @@ def test_several_cells_that_fit_are_an_error() -> None:
 def test_cells_without_anything_published() -> None:
     alone = Definition(title="x", select=[], columns={})
     rows = compared([], long_results(), alone)
-    assert len(rows) == 13
+    assert len(rows) == 14
     assert rows[0]["verdict"] == "unpublished"
     assert {row["verdict"] for row in rows} == {"unpublished", "failed", "not run"}
 

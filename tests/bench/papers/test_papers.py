@@ -97,7 +97,7 @@ def test_a_table_without_any_result_has_only_its_title_above() -> None:
     made = make_table("dsg_resnet18", TableSource([]))
     assert made.heading == ["DSG (CVPR 2021): comparison on ImageNet, ResNet-18"]
     assert len(made.texts) == 15
-    assert len(made.missing) == 1 + 36
+    assert len(made.missing) == 1 + 39
 
 
 def test_the_data_of_a_table_can_be_limited(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from methods.distillation.priors import (
     roughness,
     spectrum_difference,
     total_variation,
+    unsmooth,
 )
 
 
@@ -56,3 +57,11 @@ def test_roughness_by_hand() -> None:
     assert float(roughness(x)) == across + down
     assert float(roughness(torch.cat([x, x]))) == across + down  # the mean over images
     assert float(roughness(torch.ones(2, 3, 3, 3))) == 0
+
+
+def test_how_unsmooth_by_hand() -> None:
+    # A filter so wide is the mean of 3 x 3: one bright pixel of 9 spreads over its neighbours.
+    image = torch.zeros(1, 1, 5, 5)
+    image[0, 0, 2, 2] = 9.0
+    assert float(unsmooth(image, 1e6)) == pytest.approx((8 * 1 + 64) / 25, rel=1e-4)
+    assert float(unsmooth(torch.full((2, 3, 4, 4), 7.0), 1.0)) == pytest.approx(0, abs=1e-10)
