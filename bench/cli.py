@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         metavar="NAME",
         nargs="+",
-        help="of a table, an experiment or a group; of several experiments or groups, all cells",
+        help="of a table, an experiment, a group or a CSV file; of several, all cells",
     )
     table.add_argument("--format", choices=["text", "md", "csv", "latex", "html"], default="text")
     table.add_argument("--missing", action="store_true", help="commands for what is not run, only")

@@ -1,10 +1,11 @@
-"""Tables by name: of a paper, of an experiment, or of a group of cells."""
+"""Tables by name: of a paper, of an experiment, of a group of cells, or kept in a file."""
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from bench.config.files import options
+from bench.tables.kept import SUFFIX
 from bench.tables.table import Table, TableSource, cells_table, joint_table
 from models.errors import BenchError
 from models.registry import did_you_mean
@@ -35,7 +36,7 @@ def make_tables(names: Sequence[str], source: TableSource) -> Table:
 
 
 def make_table(name: str, source: TableSource) -> Table:
-    """Return the table called `name`, of a paper, of an experiment or of a group.
+    """Return the table called `name`, of a paper, of an experiment, of a group or of a CSV file.
 
     Raises BenchError for an unknown name, or cells that do not compose.
     """
@@ -51,6 +52,8 @@ def make_table(name: str, source: TableSource) -> Table:
 
 
 def _check_known(name: str, source: TableSource) -> None:
+    if name.endswith(SUFFIX):
+        return
     experiments = options("experiment", source.user_configs)
     groups = {result.group for result in source.results}
     if name not in experiments and name not in groups:

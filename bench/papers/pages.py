@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
+from bench.tables.kept import kept_rows
 from bench.tables.notes import heading
 from bench.tables.numbers import TOP1
 from bench.tables.render import render
@@ -60,7 +59,7 @@ def table_from_files(folder: Path, name: str, numbers: Sequence[str] = (TOP1,)) 
             )
     notes = [line[2:] for line in text.read_text("utf-8").splitlines() if line.startswith("- ")]
     try:
-        frame = _read(cells)
+        frame = kept_rows(cells)
         texts, best, meaning = shown(frame, numbers)
         above = [*heading(frame), *meaning]
         return render(Table(texts, frame, above, notes, [], best), "md")
@@ -69,10 +68,3 @@ def table_from_files(folder: Path, name: str, numbers: Sequence[str] = (TOP1,)) 
             f"{cells} is not the CSV file of a table: {type(error).__name__}; make it with "
             f"`bench table {name} --format csv --out {cells}`"
         ) from error
-
-
-def _read(file: Path) -> pd.DataFrame:
-    cells = pd.read_csv(file)
-    # One mixed-precision budget makes texts of all bit-widths of its column.
-    cells["w_bits"] = [int(bits) if str(bits).isdigit() else bits for bits in cells["w_bits"]]
-    return cells

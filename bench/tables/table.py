@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from bench.config.files import options
 from bench.tables.best import best_values
 from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.delta import DELTA_B_TITLE, delta_b_column
+from bench.tables.kept import SUFFIX, kept_rows
 from bench.tables.limits import other_limits
 from bench.tables.notes import footnotes, heading
 from bench.tables.numbers import NUMBERS, TOP1, check_shown, with_numbers
@@ -60,12 +62,17 @@ def cells_table(name: str, source: TableSource) -> Table:
 
 
 def joint_table(names: Sequence[str], source: TableSource) -> Table:
-    """Return one table of all cells of several experiments and groups, each cell once.
+    """Return one table of all cells of several experiments, groups and kept tables, each cell once.
 
-    Raises BenchError as `cells_table`.
+    A name that ends in `.csv` is the file of a kept table.
+
+    Raises BenchError as `cells_table`, and as `kept_rows`.
     """
     check_shown(source.show)
     configs, results = source.user_configs, source.results
+    files = [name for name in names if name.endswith(SUFFIX)]
+    names = [name for name in names if name not in files]
+    kept = [kept_rows(Path(file)) for file in files]
     experiments = [name for name in names if name in options("experiment", configs)]
     requests = [
         request
@@ -74,13 +81,12 @@ def joint_table(names: Sequence[str], source: TableSource) -> Table:
     ]
     groups = [name for name in names if name not in experiments]
     of_groups = [result for name in groups for result in group_of(name, results, configs)]
+    parts = [recorded_rows(of_groups), *kept] if of_groups else kept
     if not requests:
-        return _of(recorded_rows(of_groups), of_groups, source.show)
+        return _of(reduce(_together, parts), of_groups, source.show)
     cells = cell_rows(requests, results, configs)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
-    if of_groups:
-        cells = _together(cells, recorded_rows(of_groups))
-    table = _of(cells, results, source.show)
+    table = _of(reduce(_together, parts, cells), results, source.show)
     notes = [*table.notes, *other_limits(requests, results)]
     return table._replace(notes=notes, missing=list(missing))
 
@@ -91,8 +97,8 @@ def _together(asked: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
     # What one of them has no column for is no other value than None.
     groups = ("data", "method", "quant", "runtime")
     keys = [key for key in cells.columns.astype(str) if key.partition(".")[0] in groups]
-    cells[keys] = cells[keys].astype(object).where(cells[keys].notna(), None)
-    return cells
+    values = cells[keys].astype(object).where(cells[keys].notna(), None)
+    return pd.concat([cells.drop(columns=keys), values], axis=1)[cells.columns].copy()
 
 
 def results_table(results: Sequence[Result]) -> Table:
