@@ -38,6 +38,9 @@ ZEROQ_EMA = QatSpec(
 COLLAPSED = 0.01
 """Share of the variance between images below which a generator makes one image only."""
 
+SHRUNK = 0.1
+"""The same, as a share of what it was in the first epoch."""
+
 _START = 64  # images at most that the network is looked at with
 
 # What a parameter that is left at None stands for.
@@ -195,11 +198,16 @@ class GeneratedTraining(OwnBits):
     def warnings(
         self, network: nn.Module, quant: QuantSpec, history: list[dict[str, Any]]
     ) -> list[str]:
-        values = history[-1]["curves"][VARIETY]
-        variety = sum(values) / len(values)
-        if variety >= COLLAPSED:
+        start, end = (_mean_variety(epoch) for epoch in (history[0], history[-1]))
+        if end >= max(COLLAPSED, SHRUNK * start):
             return []
         return [
-            f"the generator has collapsed: of the variance of its images only {variety:.1e} is "
-            "between them, they are all alike; lower method.generator_rate, or train longer"
+            f"the generator has collapsed: of the variance of its images only {end:.1e} is "
+            f"between them, at the start {start:.1e}, they are all alike; lower "
+            "method.generator_rate, or train longer"
         ]
+
+
+def _mean_variety(epoch: dict[str, Any]) -> float:
+    values: list[float] = epoch["curves"][VARIETY]
+    return sum(values) / len(values)

@@ -158,14 +158,49 @@ def test_how_much_images_vary() -> None:
 def test_a_collapse_is_said(tiny_network: nn.Module) -> None:
     method = GDFQ(**SMALL)
 
-    def said(values: list[float]) -> list[str]:
-        return method.warnings(tiny_network, QUANT, [{"curves": {VARIETY: values}}])
+    def said(values: list[float], first: float = 0.5) -> list[str]:
+        history = [{"curves": {VARIETY: of}} for of in ([first], values)]
+        return method.warnings(tiny_network, QUANT, history)
 
     (line,) = said([0.001, 0.003])
     assert line.startswith(
         "the generator has collapsed: of the variance of its images only 2.0e-03"
     )
-    assert said([0.5]) == []
+    assert "at the start 5.0e-01, they are all alike" in line
+    assert said([0.5]) == [] and said([0.051]) == []
+    assert len(said([0.049])) == 1 and said([0.049], first=0.1) == []
+
+
+def test_a_collapse_is_seen_in_a_training(tiny_network: nn.Module) -> None:
+    method = GDFQ(**(SMALL | {"generator_rate": 1e-9}))
+    made, strategy = training(method, tiny_network, InMemory())
+
+    def collapse(done: int, total: int, loss: float | None = None) -> None:
+        if done == 4:  # the last epoch is to come
+            with torch.no_grad():
+                strategy.generator.get_parameter("embedding.weight").zero_()
+
+    made.progress = collapse
+    (line,) = method.warnings(tiny_network, QUANT, made.run())
+    assert line.startswith("the generator has collapsed")
+
+
+@pytest.mark.parametrize("done", [1, 3])
+def test_a_generator_that_is_not_finite_ends_in_one_line(
+    tiny_network: nn.Module, done: int
+) -> None:
+    made, strategy = training(GDFQ(**SMALL), tiny_network, InMemory())
+
+    def spoil(step: int, total: int, loss: float | None = None) -> None:
+        if step == done:
+            with torch.no_grad():
+                strategy.generator.get_parameter("linear.weight").fill_(torch.nan)
+
+    made.progress = spoil
+    wanted = rf"training diverged.*epoch {(done + 1) // 2} is nan.*checkpoint is that of epoch"
+    with pytest.raises(BenchError, match=wanted) as caught:
+        made.run()
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_not_finite_is_said_with_the_last_good_checkpoint(tiny_network: nn.Module) -> None:
