@@ -19,6 +19,7 @@ from bench.speed import (
     distillation,
     evaluation,
     gates,
+    generation,
     gpu,
     history,
     mixed,
@@ -36,7 +37,7 @@ from models.errors import BenchError
 log = logging.getLogger(__name__)
 
 _PARTS = (
-    *(distillation, cells, evaluation, training, mixed, gates, search),
+    *(distillation, cells, evaluation, training, mixed, gates, generation, search),
     *(reconstruction, rounding, waiting),
 )
 

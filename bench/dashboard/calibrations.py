@@ -1,7 +1,5 @@
 """What is kept of calibration images: a small picture of synthetic ones, and the loss curve."""
 
-import base64
-import io
 import json
 import math
 from collections.abc import Iterable
@@ -9,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells.result import Result
+from bench.dashboard.pictures import address, opened
 from bench.dashboard.thin import thinned
 from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, CURVE, PREVIEW, is_key
 
-_SIDE = 288  # pixels
 _COLUMNS = 4  # of a preview, a grid of 16 images
 _LEGIBLE = 100  # pixels of an image: larger ones are shown four at a time
-_QUALITY = 60
 _POINTS = 160
 
 
@@ -62,19 +59,11 @@ def _picture(path: Path) -> dict[str, Any] | None:
 
     Returns None without a readable one. The number is None where it is that of the preview.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    image = opened(path)
+    if image is None:
         return None
     half = image.width // 2
     cropped = image.width // _COLUMNS >= _LEGIBLE and image.height >= half
     if cropped:
         image = image.crop((0, 0, half, half))
-    image.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=_QUALITY)
-    address = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return {"picture": address, "pictured": 4 if cropped else None}
+    return {"picture": address(image), "pictured": 4 if cropped else None}

@@ -14,6 +14,7 @@ from bench.dashboard.groups import seed_groups
 from bench.dashboard.labels import bits_order, method_labels
 from bench.dashboard.layers import layer_choice
 from bench.dashboard.papers import paper_differences
+from bench.dashboard.pictures import add_generated
 from bench.dashboard.pool import Pool
 from bench.dashboard.wrong import bitmap, image_set
 from bench.papers.published import Published
@@ -21,6 +22,9 @@ from models.errors import BenchError
 
 PICTURE_BYTES = 6_000_000
 """Of all pictures of synthetic images in one page."""
+
+GENERATED_BYTES = PICTURE_BYTES // 2
+"""Of all pictures of the images that generators made in trainings."""
 
 BITMAP_BYTES = 8_000_000
 """Of all correctness bitmaps in one page, as base 64: those of 960 cells on 50,000 images."""
@@ -60,6 +64,7 @@ def make_document(
         cells.append(cell)
     warnings = [each.warning for each in configurations if each.warning is not None]
     warnings += _add_bitmaps(cells, store, results)
+    add_generated(cells, store, results, GENERATED_BYTES)
     groups = seed_groups(cells)
     sized = [_sized(context, results, places, i) for i, context in enumerate(contexts.values)]
     return {

@@ -1,6 +1,7 @@
 """Trained networks: trained once for all bit-widths, kept, and taken up again after a kill."""
 
 import json
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,10 @@ from bench.training.host import Hosting
 from bench.training.run import History, Task, Trained, check_shareable, run_training
 from methods.base import Progress
 from methods.training.base import TrainedMethod
-from models.errors import BenchError
+from models.errors import BenchError, first_line
 from models.qat.network import freeze
+
+log = logging.getLogger(__name__)
 
 _Kept = tuple[dict[str, Tensor], History, bytes | None]
 """As `Trained`, with a picture of the images."""
@@ -95,7 +98,15 @@ def trained(
 
 
 def _as_picture(images: Tensor | None, cell: Cell) -> bytes | None:
-    return None if images is None else over_time(images, cell.weights.preprocessing)
+    """Return images over time as a PNG. Where it cannot be drawn, a warning says so."""
+    if images is None:
+        return None
+    try:
+        return over_time(images, cell.weights.preprocessing)
+    except Exception as error:  # whatever it is, the training is done
+        reason = first_line(error) or type(error).__name__
+        log.warning("warning: %s is not drawn: %s", GENERATED, reason)
+        return None
 
 
 def _read_or_train(entry: CacheEntry, task: Task, run: Callable[[Path], Trained]) -> _Kept:

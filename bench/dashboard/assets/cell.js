@@ -88,6 +88,13 @@ function calibrationPanel(cell) {
   return parts.length ? panel("Calibration images", el("div", { class: "pair" }, ...parts)) : null;
 }
 
+function generatedPanel(cell) {
+  if (cell.generated === undefined) return null;
+  return panel("Generated images", cell.generated
+    ? picture({ picture: cell.generated }, `Images that the generator of ${cell.method_label}, seed ${cell.seed}, made, a row a moment of the training`)
+    : el("p", { class: "note" }, `Left out to keep this file small: see generated.png in outputs/cells/${cell.id}.`));
+}
+
 function layersPanel(cell) {
   if (!cell.layers) {
     const bits = "weight_bits" in cell.card && card(cell, "weight_bits");
@@ -138,6 +145,6 @@ function drawCell(cell) {
       el("div", {}, reproducePanel(cell), weightsPanel(cell), timePanel(cell), environmentPanel(cell)),
       el("div", {}, recipePanel(cell))),
     ...[wrongSection(cell)].filter((parts) => parts.length).map((parts) => el("section", { class: "panel" }, ...parts)),
-    ...[calibrationPanel(cell), layersPanel(cell)].filter(Boolean));
+    ...[calibrationPanel(cell), generatedPanel(cell), layersPanel(cell)].filter(Boolean));
   page.querySelector("h1").focus({ preventScroll: true });
 }

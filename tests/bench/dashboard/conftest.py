@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.cells.store import Store
 from bench.data import scan
@@ -39,6 +40,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = {"w_bits": "mixed", "group": MARKUP, "calibration_key": "c" * 16, "fp32_id": "f" * 16}
     given["quantizer"] = {"mean_bits": 4.0}
     write(store, example("d" * 16, right, evaluation=named, **given), right, config, mixed)
+    Image.new("RGB", (256, 96), "grey").save(store.folder("d" * 16) / "generated.png")
     write(store, example("c" * 16, method="real", reason=MARKUP, traceback=f"Traceback {MARKUP}"))
     paper = {"model": "resnet18", "data": "own", "method": "zeroq", "evaluation": {"set": "own"}}
     write(store, example("b" * 16, right, **paper), right)
@@ -62,7 +64,7 @@ def opened(browser: "Browser", small: Path) -> Iterator[Callable[..., "Page"]]:
 
     def open(fragment: str = "", width: int = 1280, file: Path = small, **given: Any) -> "Page":
         page = browser.new_page(viewport={"width": width, "height": 800}, **given)
-        page.set_default_timeout(5000)
+        page.set_default_timeout(30_000)
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: requests.add(request.url.partition("#")[0]))

@@ -47,6 +47,16 @@ def test_a_cell_opens_by_keyboard_and_closes(opened: Callable[..., "Page"]) -> N
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#cell=" + "0" * 16
 
 
+def test_what_a_generator_made_is_shown(opened: Callable[..., "Page"]) -> None:
+    page = opened("#cell=" + "d" * 16)
+    panel = page.locator("#cell section, #cell .panel").filter(has_text="Generated images")
+    picture = panel.locator("img").first
+    assert picture.evaluate("picture => picture.naturalWidth") == 256
+    assert (picture.get_attribute("alt") or "").startswith("Images that the generator of ")
+    page = opened("#cell=" + "0" * 16)
+    assert page.get_by_role("heading", name="Generated images").count() == 0
+
+
 def test_where_a_cell_was_wrong_by_hand(opened: Callable[..., "Page"]) -> None:
     page = opened("#cell=" + "d" * 16)
     page.wait_for_selector("canvas.map")

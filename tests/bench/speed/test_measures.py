@@ -18,6 +18,7 @@ from bench.speed import (
     distillation,
     evaluation,
     gates,
+    generation,
     gpu,
     mixed,
     reconstruction,
@@ -28,8 +29,10 @@ from bench.speed import (
 )
 from bench.speed.workplace import Workplace
 from methods.distillation.batchnorm import check_statistics
+from methods.generation.strategy import Generative
 from methods.zeroq import ZeroQ
 from models.errors import BenchError
+from tests.spy import calls_of
 
 TINY = ("data.limit=20", "method.images=2", "method.iterations=2")
 
@@ -52,6 +55,8 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixed, "_IMAGES", 2)
     monkeypatch.setattr(gates, "_SECONDS", 0.0)
     monkeypatch.setattr(gates, "_IMAGES", 2)
+    monkeypatch.setattr(generation, "_SECONDS", 0.0)
+    monkeypatch.setattr(generation, "_IMAGES", 2)
     monkeypatch.setattr(reconstruction, "_SECONDS", 0.0)
     monkeypatch.setattr(reconstruction, "_IMAGES", 2)
     monkeypatch.setattr(reconstruction, "_STEPS", 1)
@@ -129,6 +134,23 @@ def test_steps_behind_gates(place: Workplace) -> None:
     assert (start.details["gates"], worst.details["gates"]) == ("start", "worst")
     assert start.below == worst.below
     assert min(side.seconds for side in (start.above, worst.above, start.below)) > 0
+
+
+@pytest.mark.usefixtures("_in_no_time")
+def test_steps_on_generated_images(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    learning = calls_of(monkeypatch, Generative, "_teach_generator")
+    (ratio,) = generation.of_network("resnet20", place)
+    assert ratio.target == "<= 1.2"
+    assert ratio.details["seconds_of_600_steps"] == round(600 * ratio.above.seconds)
+    assert {k: ratio.details[k] for k in ("images", "pixels", "bits")} == {
+        "images": 2,
+        "pixels": 32,
+        "bits": 4,
+    }
+    # The student learns too: the steps are behind the warm-up.
+    strategy, _, _, moment = learning[0]
+    assert moment.step // strategy.constants.steps >= strategy.constants.warmup_epochs
+    assert min(ratio.above.seconds, ratio.below.seconds) > 0
 
 
 @pytest.mark.usefixtures("_in_no_time")

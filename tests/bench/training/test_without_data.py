@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import bench.training.cache
 from bench.config.compose import compose
 from bench.config.schema import read_config
 from bench.data.listings import Listings
@@ -16,7 +17,7 @@ from methods.gdfq import GDFQ
 from methods.training.base import TrainedMethod
 from methods.training.loop import Training
 from tests.bench.cells_of import plan, run_cell
-from tests.spy import calls_of
+from tests.spy import calls_of, lines_of
 
 QUICK = (
     *("tracking=none", "data.limit=20", "runtime.threads=1"),
@@ -90,6 +91,20 @@ def test_bits_and_sources_have_trainings_of_their_own(tmp_path: Path) -> None:
     others = key("w4a8"), key("w3a3"), key("w4a4", "method.source.images=9")
     assert len({key("w4a4"), *others}) == 4
     assert key("w4a4") == key("w4a4")
+
+
+def test_a_picture_that_cannot_be_drawn_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError("no such font")
+
+    monkeypatch.setattr(bench.training.cache, "over_time", fail)
+    lines = lines_of(monkeypatch, "bench.training.cache", "warning")
+    result = run_cell(config(tmp_path, *GENERATED)).result
+    assert result is not None and result.status == "done"
+    assert lines == ["warning: generated.png is not drawn: no such font"]
+    assert not (tmp_path / "cells" / result.id / "generated.png").exists()
 
 
 def test_whoever_says_it_sees_no_data_and_reaches_for_it_fails(
