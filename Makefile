@@ -21,6 +21,9 @@ bench: .venv/installed
 bench-gpu: .venv/installed
 	$(BIN)/bench speed --gpu --out $(OUT)/gpu
 
+# Where Python writes no bytecode, each of the processes that tests start compiles all of the modules.
+test test-faults test-slow: export PYTHONDONTWRITEBYTECODE :=
+
 # mypy reads for half a minute where it has no cache: beside the tests, and says at the end what it
 # found.
 test: .venv/installed quick-lint

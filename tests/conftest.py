@@ -1,5 +1,6 @@
 """What the tests of several rooms share: a tiny network, a context, the golden figures."""
 
+import gc
 import os
 import random
 import secrets
@@ -38,6 +39,19 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("same")
+
+# Millions of objects of libraries are looked through for garbage again and again, a quarter of the
+# time of a test that composes configs. Whatever is there once the tests are known stays to the end.
+gc.set_threshold(50_000)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # or libraries complain of objects that nobody takes apart
+
 
 # Of the moments at which tests kill; one for a run and all its workers, who get it from here.
 SEED = os.environ.setdefault("TEST_SEED", str(secrets.randbelow(10**6)))

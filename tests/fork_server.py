@@ -6,6 +6,7 @@ server ends when nobody can ask any more.
 """
 
 import atexit
+import gc
 import importlib
 import os
 import runpy
@@ -83,8 +84,10 @@ def _end(status: int) -> NoReturn:
 if __name__ == "__main__":
     for name in _PRELOADED:
         importlib.import_module(name)
+    gc.freeze()  # or whatever looks for garbage copies, page by page, what it shares with this one
     threads = Path("/proc/self/task")
     assert not threads.exists() or len(list(threads.iterdir())) == 1, "a fork has but one thread"
     given = _serve(Connection(int(sys.argv[1])))
-    if given is not None:
-        _become(*given)
+    if given is None:
+        os._exit(0)
+    _become(*given)
