@@ -51,7 +51,7 @@ def test_groups_and_their_cells(
 
 
 def test_an_experiment(bench_main: Bench, outputs: Path) -> None:
-    narrowed = ("data.limit=100", "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
+    narrowed = ("data.limit=20", "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
     bench_main("run", "experiment=demo", "tracking=none", "method=real", *narrowed)
     done = bench_main("status", "--experiment", "demo", *narrowed)
     assert (done.status, done.err) == (0, "")

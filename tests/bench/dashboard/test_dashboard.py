@@ -46,7 +46,7 @@ def test_a_measured_cell_is_on_the_page(bench_main: Bench, outputs: Path, workpl
     again = bench_main(*cells["gaussian"]["command"].split()[1:], place, "tracking=none")
     assert f"resnet20 mnist5k gaussian W8A8 seed 0: {cells['gaussian']['top1']:.2f} %" in again.out
     (images,) = said["images"].values()
-    assert len(images["files"]) == len(images["labels"]) == 100
+    assert len(images["files"]) == len(images["labels"]) == 20
     assert said["calibrations"][cells["gaussian"]["calibration_key"]]["picture"]
     assert said["about"]["outputs"] == "paths.outputs=FOLDER/outputs"
     assert str(outputs.parent) not in page.read_text(encoding="utf-8")

@@ -32,11 +32,11 @@ def shipped() -> Path:
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Pretend that a float top-1 was published for the 100 images of the fast cells."""
+    """Pretend that a float top-1 was published for the 20 images of the fast cells."""
 
     def pretend(top1: float) -> None:
         def choose(entry: ZooEntry, tag: str) -> Weights:
-            fake = PublishedAccuracy(top1, None, "mnist5k", 100, "a test")
+            fake = PublishedAccuracy(top1, None, "mnist5k", 20, "a test")
             return replace(choose_weights(entry, tag), published=fake)
 
         monkeypatch.setattr("bench.cells.request.choose_weights", choose)
@@ -58,16 +58,16 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
 
     assert result.correct is not None
     assert result.correct_top5 is not None
-    assert result.total == 100
-    assert result.top1 == 100 * result.correct / 100
-    assert result.top5 == 100 * result.correct_top5 / 100
+    assert result.total == 20
+    assert result.top1 == 100 * result.correct / 20
+    assert result.top5 == 100 * result.correct_top5 / 20
     assert result.correct <= result.correct_top5
-    assert (result.ci_low, result.ci_high) == wilson_interval(result.correct, 100)
+    assert (result.ci_low, result.ci_high) == wilson_interval(result.correct, 20)
     assert (result.macs, float(result.bops or 0)) == (40_813_184, pytest.approx(6.33e8, rel=0.3))
     assert result.logit_mse is not None
     assert 0 < result.logit_mse < 100
     correct = Store(outputs).correctness(result.id)
-    assert (len(correct["top1"]), int(correct["top1"].sum())) == (100, result.correct)
+    assert (len(correct["top1"]), int(correct["top1"].sum())) == (20, result.correct)
     assert int(correct["top5"].sum()) == result.correct_top5
 
     float_cell = Store(outputs).read(str(result.fp32_id))
@@ -75,7 +75,7 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
     assert (float_cell.method, float_cell.logit_mse) == ("float", None)
     assert float_cell.top1 == float_cell.fp32_top1 == result.fp32_top1
     assert float_cell.fp32_id == float_cell.id
-    assert result.fp32_expected is None  # published for 1,000 images, not for 100
+    assert result.fp32_expected is None  # published for 1,000 images, not for 20
 
     phases = {"float", "load", "decode", "synthesise", "quantize", "evaluate", "total"}
     assert result.seconds.keys() == phases
@@ -113,6 +113,7 @@ def test_batch_size_and_layout_change_no_image(make_fast: Make, tmp_path: Path) 
     for index, change in enumerate(changes):
         place = tmp_path / str(index)
         bits = {"quant.w_bits": 3, "quant.a_bits": 3, "paths.outputs": str(place)}
+        change["data.limit"] = 100
         outcome = run_cell(make_fast(bits | change))
         found.append(Store(place).correctness(outcome.id)["top1"])
     assert np.array_equal(found[0], found[1])
@@ -351,8 +352,8 @@ def test_every_recipe_measures_against_the_same_float_cell(
     make_fast: Make, make_config: Make, recipe: str
 ) -> None:
     quant = compose([f"recipe={recipe}"])["quant"]
-    result = run_cell(make_fast({"quant": quant})).result
+    result = run_cell(make_fast({"quant": quant, "data.limit": 100})).result
     assert result is not None
     assert (result.status, result.reason) == ("done", None)
-    assert result.fp32_id == run_cell(float_config(make_fast())).id
+    assert result.fp32_id == run_cell(float_config(make_fast({"data.limit": 100}))).id
     assert result.correct is not None and result.correct >= 95  # of 100 digits, at 8 bits

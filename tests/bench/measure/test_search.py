@@ -68,7 +68,10 @@ def test_the_record_says_bits_costs_and_rewards(
 
 
 def test_a_killed_search_goes_on_to_the_same_bits(
-    make_fast: MakeConfig, outputs: Path, monkeypatch: pytest.MonkeyPatch
+    make_fast: MakeConfig,
+    small: dict[str, Any],
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real, tried = Environment.top1, list[ChosenBits]()
 
@@ -81,9 +84,9 @@ def test_a_killed_search_goes_on_to_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(Environment, "top1", dying)
         with pytest.raises(KeyboardInterrupt):
-            run_cell(make_fast(searching()))
+            run_cell(make_fast(small | searching()))
     (kept,) = (outputs / "cache" / "search").glob("*/agents.pt")
-    resumed = run_cell(make_fast(searching())).result
+    resumed = run_cell(make_fast(small | searching())).result
     assert resumed is not None and resumed.status == "done"
     assert not kept.exists() and (kept.parent / "found.json").exists()
 
@@ -92,10 +95,10 @@ def test_a_killed_search_goes_on_to_the_same_bits(
 
     with monkeypatch.context() as patch:
         patch.setattr(Environment, "top1", never)
-        again = run_cell(make_fast(searching() | {"force": True})).result
+        again = run_cell(make_fast(small | searching() | {"force": True})).result
     assert again is not None and again.recipe.weight_bits == resumed.recipe.weight_bits
     (kept.parent / "found.json").unlink()
-    whole = run_cell(make_fast(searching() | {"force": True})).result
+    whole = run_cell(make_fast(small | searching() | {"force": True})).result
     assert whole is not None and whole.recipe.weight_bits == resumed.recipe.weight_bits
 
 

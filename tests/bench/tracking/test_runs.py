@@ -119,7 +119,7 @@ def test_a_run_without_its_note_is_not_written_twice(
 def test_a_cell_found_without_its_run_gets_one(
     bench_main: Callable[..., Finished], outputs: Path
 ) -> None:
-    line = ("run", "data.limit=100", "method=gaussian", f"paths.outputs={outputs}")
+    line = ("run", "data.limit=20", "method=gaussian", f"paths.outputs={outputs}")
     assert bench_main(*line, "tracking=none").status == 0
     assert not (outputs / "wandb").exists()
     again = bench_main(*line, "tracking=wandb_offline")
