@@ -9,6 +9,7 @@ import pandas as pd
 from bench.cells.request import Request, experiment_requests
 from bench.cells.result import Result
 from bench.config.files import options
+from bench.papers.records import records
 from bench.statistics.intervals import t_interval, wilson_interval
 
 _MIB = 2**20
@@ -56,16 +57,20 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     keys = [key for key in rows.columns if key in _KEYS or key.startswith(groups)]
     by_id = {result.id: result for result in results}
     # Plain values, not frames of one group each: a table of 100 cells must not take half a second.
-    numbers = rows.groupby(keys, sort=False, dropna=False).ngroup()
-    cells: dict[int, list[dict[Any, Any]]] = {}
-    for number, row in zip(numbers, rows.to_dict("records"), strict=True):
-        cells.setdefault(number, []).append(row)
+    cells: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
+    for row in records(rows):
+        values = tuple(None if _is_none(row[key]) else row[key] for key in keys)
+        cells.setdefault(values, []).append(row)
     return pd.DataFrame(
         [
             {key: seeds[0][key] for key in keys} | {"cell": number} | _over_seeds(seeds, by_id)
-            for number, seeds in cells.items()
+            for number, seeds in enumerate(cells.values())
         ]
     )
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or value != value  # NaN alone differs from itself
 
 
 def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from bench.papers.cells import interval
 from bench.papers.definition import Definition
 from bench.papers.protocol import protocol_differences
 from bench.papers.published import Published, printable, select
+from bench.papers.records import records
 from bench.papers.verdict import Interval, Verdict, judge
 from bench.statistics.intervals import mean_and_spread
 from bench.tables.cell_rows import bits_columns
@@ -60,7 +61,7 @@ def compare_with_published(
 
     Raises BenchError when several cells fit one published number.
     """
-    measured = cells.to_dict("records")
+    measured = records(cells)
     numbers = pd.DataFrame(
         {
             "published": pd.Series(list(published), dtype=object),
@@ -68,7 +69,7 @@ def compare_with_published(
         }
     )
     joined = numbers.merge(cells, how="left" if definition.select else "right", on="cell")
-    rows = joined.to_dict("records")
+    rows = records(joined)
     rows = [_with_delta_b(row, rows) for row in rows]
     floats = {
         (p.paper, p.table, p.model): p.value

@@ -8,6 +8,7 @@ import pandas as pd
 from bench.papers.comparison import DELTA_B, FLOAT
 from bench.papers.definition import Definition
 from bench.papers.published import Published
+from bench.papers.records import records
 from models.quantize.spec import FLOAT_BITS, MIXED
 
 _Row = Mapping[Any, Any]
@@ -25,7 +26,7 @@ def layout(compared: pd.DataFrame, definition: Definition) -> tuple[pd.DataFrame
     Without `across` it has a line a number. With it, a line for each of what is published,
     measured, the difference and the verdict of a row.
     """
-    rows = compared.to_dict("records")
+    rows = records(compared)
     numbers = _numbered(row["why"] for row in rows)
     texts = [_texts(row, _decimals(rows), numbers) for row in rows]
     table = _wide(rows, texts, definition) if definition.across else _long(rows, texts, definition)
@@ -36,7 +37,7 @@ def csv_rows(compared: pd.DataFrame) -> pd.DataFrame:
     """Return one row a number with all there is to say of it, as numbers and not as texts."""
     fields = [name for name in Published.model_fields if name not in ("value", "spread", "recipe")]
     rows = []
-    for row in compared.to_dict("records"):
+    for row in records(compared):
         published = row["published"]
         values = published.model_dump() if isinstance(published, Published) else {}
         rows.append(

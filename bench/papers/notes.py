@@ -9,6 +9,7 @@ import pandas as pd
 from bench.papers.comparison import NO_METHOD, selected
 from bench.papers.definition import Definition
 from bench.papers.published import Published, printable
+from bench.papers.records import records
 from bench.papers.verdict import in_words
 
 _KINDS = {
@@ -38,7 +39,7 @@ def about_numbers(
     compared: as of `compare_with_published`.
     published: every number that is known, recalled ones included.
     """
-    rows = compared.to_dict("records")
+    rows = records(compared)
     numbers = [row["published"] for row in rows if isinstance(row["published"], Published)]
     return [
         *_counts(rows),

@@ -12,6 +12,7 @@ from bench.papers.definition import Definition
 from bench.papers.layout import csv_rows, layout, missing_commands
 from bench.papers.notes import about_numbers, meaning
 from bench.papers.published import Published
+from bench.papers.records import records
 from bench.tables.cell_rows import cell_rows
 from bench.tables.limits import other_limits
 from bench.tables.notes import footnotes, measured_on
@@ -59,7 +60,7 @@ def paper_table(
     if len(cells) and (cells["status"] == "done").any():
         above += [*measured_on(cells), *meaning(definition)]
         recipes = footnotes(source.results, cells)
-    commands = [text for row in compared.to_dict("records") for text in missing_commands(row)]
+    commands = [text for row in records(compared) for text in missing_commands(row)]
     notes = [*reasons, *about_numbers(compared, definition, published), *recipes]
     if commands:
         notes.append(f"bench run -m experiment={name} runs what is not run; {_EACH.format(name)}")
