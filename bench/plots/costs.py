@@ -4,15 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from bench.plots.colours import colours_of
 from bench.plots.draw import draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 _MARKERS = "os^DvPX*<>"
 _DECADE = 10
+_LEAST_ERROR = 0.01  # percent
+_TICKS = (0, 20, 40, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 98.5, 99, 99.5, 99.8, 99.9, 99.95)
 
 
 class Point(NamedTuple):
@@ -78,6 +83,7 @@ def paint_costs(figure: "Figure", panels: Mapping[str, Panel], axis: str) -> Non
         if min(costs) > 0 and max(costs) > _DECADE * min(costs):
             ax.set_xscale("log")
         ax.set(title=data, xlabel=axis, ylabel="top-1, %")
+        _scale_errors(ax, [point for curve in panel.curves for point in curve.points])
         ax.grid(color="0.93")
         ax.set_axisbelow(True)
     named = [label for label in ("float", "Pareto frontier") if label in drawn]
@@ -85,6 +91,29 @@ def paint_costs(figure: "Figure", panels: Mapping[str, Panel], axis: str) -> Non
     figure.legend(
         [drawn[label] for label in order], order, loc="outside right upper", fontsize="small"
     )
+
+
+def _scale_errors(ax: "Axes", points: Sequence[Point]) -> None:
+    """Give errors a logarithmic scale where they span more than a decade, or few points see any."""
+    errors = [max(100.0 - point.top1, _LEAST_ERROR) for point in points]
+    if max(errors) <= _DECADE * min(errors):
+        return
+
+    def height(top1: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        return -np.log10(np.clip(100.0 - np.asarray(top1), _LEAST_ERROR, None))
+
+    def top1_at(height: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        return 100.0 - 10.0 ** -np.asarray(height)
+
+    ax.set_yscale("function", functions=(height, top1_at))
+    # Lines of intervals end where there is something to see.
+    lowest, highest = min(p.low for p in points), max(p.high for p in points)
+    low, high = height(np.array([lowest, min(highest, 100.0 - min(errors) / 2)]))
+    margin = 0.04 * (high - low)
+    ax.set_ylim(*top1_at(np.array([low - margin, high + margin])))
+    ax.set_yticks([t for t in _TICKS if ax.get_ylim()[0] <= t <= ax.get_ylim()[1]])
+    ax.set_yticklabels([f"{t:g}" for t in ax.get_yticks()])
+    ax.minorticks_off()
 
 
 def _frontier(ax: "Axes", panel: Panel) -> object:

@@ -7,7 +7,14 @@ import pandas as pd
 
 from bench.cells.result import COSTS
 from bench.plots.costs import Curve, Panel, Point
-from bench.tables.summarise import bits_text, parameter_value, row_keys, summarise
+from bench.tables.summarise import (
+    CANDIDATES,
+    bits_text,
+    candidates_vary,
+    parameter_value,
+    row_keys,
+    summarise,
+)
 from models.errors import BenchError
 from models.quantize.budget import LATENCY
 
@@ -63,7 +70,11 @@ def panels_of(cells: pd.DataFrame, cost: str) -> dict[str, Panel]:
 
 def _curves(points: pd.DataFrame, networks: Sequence[str], others: Sequence[str]) -> list[Curve]:
     """Return the lines of one method; points: as of `summarise`, with costs."""
-    varying = [key for key in others if _varies(points[key].astype(str))]
+    varying = [
+        key
+        for key in others
+        if (candidates_vary(points, key) if key in CANDIDATES else _varies(points[key].astype(str)))
+    ]
     moving = [key for key in varying if _moves(key, points)]
     names = _names(points, [*networks, *(key for key in varying if key not in moving)])
     if names.assign(**points[["w_bits", *moving]]).duplicated().any():

@@ -35,7 +35,7 @@ def kept_rows(file: Path) -> pd.DataFrame:
         cells[column] = [int(bits) if str(bits).isdigit() else bits for bits in cells[column]]
     for column in cells.select_dtypes(["object", "string"]).columns:
         cells[column] = [_value(text) for text in cells[column]]
-    return cells
+    return cells.copy()  # in one piece
 
 
 def _value(text: Any) -> Any:

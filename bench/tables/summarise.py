@@ -11,18 +11,22 @@ from models.quantize.spec import MIXED
 
 _AXES = ("w_bits", "a_bits", "seed")
 _FIRST = ("model", "weights", "data", "method")
+CANDIDATES = {"quant.w_candidates": "w_bits", "quant.a_candidates": "a_bits"}
 
 
 def row_keys(cells: pd.DataFrame) -> list[str]:
     """Return the columns that tell the rows of the table apart: the method, and what else varies.
 
-    A parameter that only some methods have does not tell them apart unless it varies within one.
+    A parameter that only some methods have does not tell them apart unless it varies within one,
+    and what bits may be chosen does not where they are given.
     """
     keys = ["method"]
     for column in cells.columns:
         if column.startswith(f"quant.{PREFIX}"):
             heeding = cells[_heeding(cells, column)]
             varies = _varies_within(heeding["quant.rounding"], heeding[column])
+        elif column in CANDIDATES:
+            varies = candidates_vary(cells, column)
         elif column in ("model", "weights", "data") or column.startswith(
             ("data.", "quant.", "runtime.")
         ):
@@ -34,6 +38,17 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
         if varies:
             keys.append(column)
     return sorted(keys, key=lambda k: _FIRST.index(k) if k in _FIRST else len(_FIRST))
+
+
+def candidates_vary(cells: pd.DataFrame, column: str) -> bool:
+    """Return whether cells whose bits are chosen differ in what they are chosen from.
+
+    column: `quant.w_candidates` or `quant.a_candidates`; False for any other.
+    """
+    if column not in CANDIDATES:
+        return False
+    chosen = [isinstance(bits, str) for bits in cells[CANDIDATES[column]]]
+    return len(cells.loc[chosen, column].astype(str).unique()) > 1
 
 
 def _heeding(cells: pd.DataFrame, column: str) -> pd.Series:

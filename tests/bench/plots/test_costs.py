@@ -67,3 +67,23 @@ def test_a_cost_of_nothing_has_no_logarithm(tmp_path: Path) -> None:
     assert painted(free).axes[0].get_xscale() == "linear"
     plot_costs(free, "bit operations", tmp_path / "costs.png")
     assert (tmp_path / "costs.png").stat().st_size > 5_000
+
+
+def test_errors_of_more_than_a_decade_are_logarithmic() -> None:
+    wide = Curve("real", "real", [point(2, 44.0), point(3, 98.0, half=0.5), point(4, 99.2)])
+    (ax,) = painted({"mnist5k": Panel([wide], [])}).axes
+    place = ax.transData.transform
+    at = {top1: place((2, top1))[1] for top1 in (0.0, 90.0, 99.0, 99.9)}
+    # A tenth of the error is as far up wherever it starts.
+    assert at[99.0] - at[90.0] == pytest.approx(at[90.0] - at[0.0])
+    assert at[99.9] - at[99.0] == pytest.approx(at[90.0] - at[0.0])
+    low, high = ax.get_ylim()
+    assert 30 < low < 43 and 99.2 < high < 99.9
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert {"60", "90", "98", "99"} <= set(labels) and "0" not in labels
+
+
+def test_errors_within_a_decade_are_not() -> None:
+    near = Curve("real", "real", [point(2, 93.0), point(3, 99.2, half=0.5)])
+    (ax,) = painted({"mnist5k": Panel([near], [])}).axes
+    assert ax.get_yscale() == "linear"

@@ -63,6 +63,16 @@ def results(jobs: list[Request]) -> list[Result]:
     return [record(job, 180 + 2 * job.config.seed) for job in jobs]
 
 
+def test_what_bits_may_be_chosen_tells_only_chosen_bits_apart() -> None:
+    def keys(w_bits: tuple[int | str, ...], candidates: tuple[tuple[int, ...], ...]) -> list[str]:
+        cells = {"method": "real", "w_bits": w_bits, "quant.w_candidates": candidates}
+        return row_keys(pd.DataFrame(cells))
+
+    assert keys((4, "MP3", "MP4"), ((2, 4, 8), (2, 3, 4), (2, 3, 4))) == ["method"]
+    differing = keys((4, "MP3", "MP3"), ((2, 4, 8), (2, 3, 4), (2, 8)))
+    assert differing == ["method", "quant.w_candidates"]
+
+
 def test_demo_has_27_cells_in_order(jobs):
     labels = [(j.config.method["name"], j.config.quant.w_bits, j.config.seed) for j in jobs]
     assert len(jobs) == len(set(labels)) == 27
