@@ -25,7 +25,7 @@ from bench.statistics.significance import (
 )
 from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.pairs import EQUAL, UNRESOLVED, compare_methods
-from bench.tables.summarise import bits_text, parameter_value
+from bench.tables.summarise import bits_text, key_title, parameter_value
 from bench.tables.table import group_of
 from models.errors import BenchError
 
@@ -190,7 +190,7 @@ def _shown(pairs: pd.DataFrame) -> pd.DataFrame:
     conditions = pairs.drop(columns=[*numbers, "w_bits", "a_bits"])
     rows = [_texts(row) for row in pairs.to_dict("records")]
     texts = conditions.astype(object).map(parameter_value).astype(str)
-    named = texts.rename(columns=lambda key: key.split(".")[-1])
+    named = texts.rename(columns=key_title)
     return pd.concat([named, pd.DataFrame(rows, index=pairs.index)], axis=1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.statistics.significance import ALPHA, Difference, compare_cells, compare_seeds, holm
-from bench.tables.summarise import parameter_value, row_keys
+from bench.tables.summarise import key_title, parameter_value, row_keys
 from models.errors import BenchError
 
 EQUAL, UNRESOLVED = "equal", "unresolved"
@@ -61,7 +61,7 @@ def compare_methods(
 
 def _label(side: pd.DataFrame, methods: list[str]) -> str:
     row = side.iloc[0]
-    parameters = [(k.split(".")[-1], row[k]) for k in methods if k != "method" and pd.notna(row[k])]
+    parameters = [(key_title(k), row[k]) for k in methods if k != "method" and pd.notna(row[k])]
     extra = [f"{key}={parameter_value(value)}" for key, value in parameters]
     return " ".join([row["method"], *extra])
 

@@ -11,14 +11,16 @@ from models.quantize.spec import MIXED
 
 _AXES = ("w_bits", "a_bits", "seed")
 _FIRST = ("model", "weights", "data", "method")
+_OF_SOURCE = "method.source."
+_SOURCE = "method.source.name"
 CANDIDATES = {"quant.w_candidates": "w_bits", "quant.a_candidates": "a_bits"}
 
 
 def row_keys(cells: pd.DataFrame) -> list[str]:
     """Return the columns that tell the rows of the table apart: the method, and what else varies.
 
-    A parameter that only some methods have does not tell them apart unless it varies within one,
-    and what bits may be chosen does not where they are given.
+    A parameter that only some methods have, or some sources of their images, does not tell them
+    apart unless it varies within one, and what bits may be chosen does not where they are given.
     """
     keys = ["method"]
     for column in cells.columns:
@@ -32,12 +34,25 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
         ):
             varies = _varies(cells[column])
         elif column.startswith("method."):
-            varies = _varies_within(cells["method"], cells[column])
+            varies = _varies_within(_owners(cells, column), cells[column])
         else:
             continue
         if varies:
             keys.append(column)
     return sorted(keys, key=lambda k: _FIRST.index(k) if k in _FIRST else len(_FIRST))
+
+
+def key_title(key: str) -> str:
+    """Return what stands above the column of a key: its last word, or of a name what it names."""
+    *_, before, last = ["", *key.split(".")]
+    return before if last == "name" else last
+
+
+def _owners(cells: pd.DataFrame, column: str) -> pd.Series:
+    """Return the method of each cell, or for a parameter of its source the two together."""
+    if not column.startswith(_OF_SOURCE) or column == _SOURCE or _SOURCE not in cells:
+        return cells["method"]
+    return cells["method"].str.cat(cells[_SOURCE].fillna("").astype(str), sep=" ")
 
 
 def candidates_vary(cells: pd.DataFrame, column: str) -> bool:
@@ -115,7 +130,7 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     for values, group in table.groupby(keys, sort=False):
         at = dict(zip(group["bits"], group["text"], strict=True))
         rows.append([*values, *(at.get(bits, "") for bits in columns)])
-    return pd.DataFrame(rows, columns=[*(key.split(".")[-1] for key in keys), *columns])
+    return pd.DataFrame(rows, columns=[*map(key_title, keys), *columns])
 
 
 def parameter_value(value: Any) -> Any:

@@ -11,7 +11,7 @@ from bench.cells.result import Result
 from bench.tables.cell_rows import cell_rows
 from bench.tables.notes import footnotes, heading, warning_lines
 from bench.tables.render import render
-from bench.tables.summarise import cell_text, row_keys, summarise, wide
+from bench.tables.summarise import cell_text, key_title, row_keys, summarise, wide
 from bench.tables.table import Table
 from models.quantize.spec import QuantSpec
 from tests.bench.cells_of import request_id
@@ -61,6 +61,24 @@ def jobs() -> list[Request]:
 def results(jobs: list[Request]) -> list[Result]:
     """Every demo cell: correct counts 180, 182, 184 for seeds 0, 1, 2 at each of nine places."""
     return [record(job, 180 + 2 * job.config.seed) for job in jobs]
+
+
+def test_parameters_of_one_source_do_not_tell_sources_apart() -> None:
+    cells = pd.DataFrame(
+        {
+            "method": [*["distilled_qat"] * 3, "zeroq"],
+            "w_bits": [4] * 4,
+            "a_bits": [4] * 4,
+            "method.source.name": ["zeroq", "dsg", "dsg", None],
+            "method.source.slack": [None, True, True, None],
+            "method.source.iterations": [500, 200, 200, None],
+        }
+    )
+    assert row_keys(cells) == ["method", "method.source.name"]
+    assert key_title("method.source.name") == "source"
+    assert key_title("method.mu") == "mu"
+    cells.loc[2, "method.source.iterations"] = 300
+    assert row_keys(cells) == ["method", "method.source.name", "method.source.iterations"]
 
 
 def test_what_bits_may_be_chosen_tells_only_chosen_bits_apart() -> None:
