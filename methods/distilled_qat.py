@@ -21,7 +21,7 @@ from models.qat.spec import QatSpec
 from models.quantize.spec import QuantSpec
 
 DISTILLATION = Schedule(
-    epochs=100, lr=0.01, weight_decay=1e-4, warmup=0.1, label_smoothing=0.0, augment="none"
+    epochs=100, lr=0.001, weight_decay=1e-4, warmup=0.1, label_smoothing=0.0, augment="none"
 )
 """The schedule of `conf/schedule/distillation.yaml`: a few hundred steps."""
 

@@ -14,16 +14,20 @@ from models.errors import BenchError
 
 T = TypeVar("T")
 
+_LISTED = 40  # names in a line: as many as there are methods, and not the thousand of timm
+
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return the tail of an error line: the closest of `options`, or at most 20 of them."""
+    """Return the tail of an error line: the closest of `options`, or at most 40 of them."""
     names = sorted(options)
     lower = {option.lower(): option for option in names}
     longer = [option for option in lower if len(name) > 1 and option.startswith(name.lower())]
     close = sorted(longer, key=len) or difflib.get_close_matches(name.lower(), lower, n=1)
     if close:
         return f"did you mean {lower[close[0]]!r}?"
-    return "choose one of: " + ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return (
+        "choose one of: " + ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    )
 
 
 def import_attribute(path: str) -> object:

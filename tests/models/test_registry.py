@@ -117,4 +117,4 @@ def test_did_you_mean() -> None:
     assert did_you_mean("q", ["b", "a"]) == "choose one of: a, b"
     many = [f"n{i:02}" for i in range(25)]
     listed = did_you_mean("zzz", many)
-    assert listed == "choose one of: " + ", ".join(many[:20]) + ", ..."
+    assert listed == "choose one of: " + ", ".join(many[:40]) + ", ..."

@@ -468,7 +468,7 @@ def test_a_sweep_says_what_it_sweeps_and_ends_with_its_table(
     limit = next(word for word in FAST if word.startswith("data.limit=")).partition("=")[2]
     assert rest[:5] == [
         "",
-        f"resnet20 on mnist5k: {limit} images of 10 classes; {rest[1].partition('; ')[2]}",
+        f"resnet20 on mnist5k: {limit} images of {rest[1].partition(' images of ')[2]}",
         "top-1 in % [95 % Wilson interval]",
         "",
         "method    a_range     W8A8",
