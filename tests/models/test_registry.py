@@ -115,6 +115,6 @@ def test_what_cannot_be_imported(module: str) -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("w4a5", ["w4a4", "w8a8"]) == "did you mean 'w4a4'?"
     assert did_you_mean("q", ["b", "a"]) == "choose one of: a, b"
-    many = [f"n{i:02}" for i in range(25)]
+    many = [f"n{i:02}" for i in range(45)]
     listed = did_you_mean("zzz", many)
     assert listed == "choose one of: " + ", ".join(many[:40]) + ", ..."
