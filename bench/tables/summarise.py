@@ -23,10 +23,11 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
     apart unless it varies within one, and what bits may be chosen does not where they are given.
     """
     keys = ["method"]
+    owners = _with_sources(cells)
     for column in cells.columns:
         if column.startswith(f"quant.{PREFIX}"):
-            heeding = cells[_heeding(cells, column)]
-            varies = _varies_within(heeding["quant.rounding"], heeding[column])
+            heeds = _heeding(cells, column)
+            varies = _varies_within(cells["quant.rounding"][heeds], cells[column][heeds])
         elif column in CANDIDATES:
             varies = candidates_vary(cells, column)
         elif column in ("model", "weights", "data") or column.startswith(
@@ -34,7 +35,8 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
         ):
             varies = _varies(cells[column])
         elif column.startswith("method."):
-            varies = _varies_within(_owners(cells, column), cells[column])
+            of_source = column.startswith(_OF_SOURCE) and column != _SOURCE
+            varies = _varies_within(owners if of_source else cells["method"], cells[column])
         else:
             continue
         if varies:
@@ -48,9 +50,9 @@ def key_title(key: str) -> str:
     return before if last == "name" else last
 
 
-def _owners(cells: pd.DataFrame, column: str) -> pd.Series:
-    """Return the method of each cell, or for a parameter of its source the two together."""
-    if not column.startswith(_OF_SOURCE) or column == _SOURCE or _SOURCE not in cells:
+def _with_sources(cells: pd.DataFrame) -> pd.Series:
+    """Return the method of each cell, with the source of its images where it has one."""
+    if _SOURCE not in cells:
         return cells["method"]
     return cells["method"].str.cat(cells[_SOURCE].fillna("").astype(str), sep=" ")
 
