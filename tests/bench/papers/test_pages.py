@@ -98,3 +98,9 @@ def test_docs_is_for_a_checkout(bench_main: Bench) -> None:
     assert done.err == (
         "error: there is no docs/results here; `bench docs` is for a checkout of the code\n"
     )
+
+
+@pytest.mark.parametrize("file", sorted(KEPT.glob("*.csv")), ids=lambda file: file.stem)
+def test_commands_of_kept_cells_name_no_folder_of_a_machine(file: Path) -> None:
+    assert "paths.outputs=" not in file.read_text("utf-8")
+    assert "=/" not in file.read_text("utf-8")
