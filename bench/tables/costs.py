@@ -11,6 +11,7 @@ from bench.tables.summarise import (
     CANDIDATES,
     bits_text,
     candidates_vary,
+    key_title,
     parameter_value,
     row_keys,
     summarise,
@@ -113,7 +114,7 @@ def _names(points: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 def _word(key: str, value: Any) -> str:
     if isinstance(value, str):
         return "" if value == "none" else value
-    return f"{key.rpartition('.')[2]} {value}"
+    return f"{key_title(key)} {value}"
 
 
 def _varies(values: pd.Series) -> bool:
@@ -128,7 +129,7 @@ def _moves(key: str, points: pd.DataFrame) -> bool:
 
 
 def _point(row: Mapping[Any, Any], moving: Sequence[str]) -> Point:
-    moved = ", ".join(f"{key.split('.')[-1]} {parameter_value(row[key])}" for key in moving)
+    moved = ", ".join(f"{key_title(key)} {parameter_value(row[key])}" for key in moving)
     low, high = row["ci_low"], row["ci_high"]
     if pd.notna(row["spread"]):
         low, high = row["mean"] - row["spread"], row["mean"] + row["spread"]

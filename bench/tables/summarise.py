@@ -60,10 +60,8 @@ def _with_sources(cells: pd.DataFrame) -> pd.Series:
 def candidates_vary(cells: pd.DataFrame, column: str) -> bool:
     """Return whether cells whose bits are chosen differ in what they are chosen from.
 
-    column: `quant.w_candidates` or `quant.a_candidates`; False for any other.
+    column: one of `CANDIDATES`.
     """
-    if column not in CANDIDATES:
-        return False
     chosen = [isinstance(bits, str) for bits in cells[CANDIDATES[column]]]
     return len(cells.loc[chosen, column].astype(str).unique()) > 1
 

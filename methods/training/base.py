@@ -83,6 +83,10 @@ class TrainedMethod(Method):
                 f"method {self.name} is used at {usable}, "
                 f"not at W{spec.w_bits}A{spec.a_bits}; set quant.w_bits and a_bits, or method.bits"
             )
+        self.check_recipe(spec)
+
+    def check_recipe(self, spec: QuantSpec) -> None:
+        """Raise BenchError where `spec` says more than bits, which `qat` says here."""
         if spec.identity() != QuantSpec(spec.w_bits, spec.a_bits).identity():
             raise BenchError(
                 f"recipe= and quant.* but the bits have no effect on method {self.name}, whose "

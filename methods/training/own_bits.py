@@ -23,11 +23,7 @@ class OwnBits(TrainedMethod):
                 f"method {self.name} is used at {usable}, and at activation bits that are given, "
                 f"not at W{spec.w_bits}A{spec.a_bits}; set quant.w_bits and a_bits, or method.bits"
             )
-        if spec.identity() != QuantSpec(spec.w_bits, spec.a_bits).identity():
-            raise BenchError(
-                f"recipe= and quant.* but the bits have no effect on method {self.name}, whose "
-                "quantizers are method.qat.*; leave the recipe at its default"
-            )
+        self.check_recipe(spec)
 
     def together(self, quant: QuantSpec) -> tuple[int, ...]:
         return (int(quant.w_bits),)
