@@ -111,12 +111,15 @@ def _distinct(planned: Sequence[Planned], words: Mapping[str, set[str]]) -> list
     for cell in planned:
         own = words.get(cell.id, set())
         of_kind[cell.kind] = of_kind.get(cell.kind, own) & own
-    said = ("model=", "data=", "method=")
-    names = {
-        kind: sorted(word for word in own if not word.startswith(said))
-        for kind, own in of_kind.items()
-    }
-    return [cell._replace(name=" ".join([cell.name, *names[cell.kind]])) for cell in planned]
+
+    def named(cell: Planned) -> str:
+        said = {
+            f"{key}={value}"
+            for key, value in zip(("model", "data", "method"), cell.name.split(), strict=False)
+        }
+        return " ".join([cell.name, *sorted(of_kind[cell.kind] - said)])
+
+    return [cell._replace(name=named(cell)) for cell in planned]
 
 
 def _planned(cell: Cell, earlier: Sequence[Result]) -> Planned:

@@ -206,6 +206,13 @@ def test_kinds_of_cells_are_told_apart(bench_main: Bench, outputs: Path) -> None
     ]
 
 
+def test_presets_of_one_method_are_told_apart(bench_main: Bench, outputs: Path) -> None:
+    line = ("-m", "method=zeroq,zeroq_clip", "seed=0,1")
+    done = bench_main("run", *line, f"paths.outputs={outputs}", "--dry-run")
+    kinds = [text.partition(":")[0] for text in done.out.splitlines() if text.startswith("  ")]
+    assert kinds[1:] == ["  resnet20 mnist5k zeroq", "  resnet20 mnist5k zeroq method=zeroq_clip"]
+
+
 def test_one_mistake_is_said_once(bench_main: Bench, outputs: Path) -> None:
     line = ("-m", "data=imagenet", "quant.w_bits=8,17", "seed=0,1", f"paths.outputs={outputs}")
     done = bench_main("run", "--dry-run", *line)
