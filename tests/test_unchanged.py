@@ -436,7 +436,7 @@ SHARES = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
 COSTS = (
     *("macs", "mac_bits", "bops", "bops_percent", "activations_mb", "largest_activation_mb"),
     *("mean_bits", "mean_activation_bits", "bops_with_additions", "latency_ms"),
-    "logit_mse",
+    *("logit_mse", "lost", "gained"),
 )
 
 

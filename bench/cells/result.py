@@ -70,6 +70,14 @@ class Result(BaseModel):
     fp32_expected: Percent | None = Field(
         None, description="Published float top-1, where the images are those it was published for."
     )
+    lost: int | None = Field(
+        None,
+        description="Images that the float network has right and this one wrong. Null of a float "
+        "network, as the next, and of results from before they were counted.",
+    )
+    gained: int | None = Field(
+        None, description="Images that the float network has wrong and this one right."
+    )
     size_mb: float | None = Field(
         None,
         description="Convolution and linear weights at their bits, in MiB; what stays float "

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import yaml
 
 from bench.cells.cell import Cell
@@ -24,6 +25,7 @@ from bench.measure.limit import TimeLimit, Unfinished, time_limit
 from bench.measure.mixed import save_mixed
 from bench.measure.phases import Measurement, measure
 from bench.measure.resources import Resources
+from bench.statistics.significance import discordant
 from models.errors import BenchError, NotApplicable, first_line
 
 log = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
     facts: dict[str, Any] = facts_before(cell)
     about_float: list[str] = []
     ran: dict[str, Any] = {}
+    float_top1: np.ndarray | None = None
     earlier = store.finished(cell.id)
     with (
         suppress(_KeepEarlier),
@@ -114,6 +117,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
             if cell.needs_float:
                 with clock.phase("float"):
                     reference = _float_reference(cell, resources)
+                    float_top1 = store.correctness(reference.id)["top1"]
                 facts |= {"fp32_top1": reference.top1, "fp32_id": reference.id}
                 gate = check_float(reference, cell.expected_top1, cell.request.config.gate)
                 about_float = [*reference.warnings, *gate]
@@ -128,6 +132,9 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
             if measured.training is not None:
                 save_course(folder, measured.training, measured.generated)
             outcome = facts_found(cell, measured) | {"status": "done"}
+            if float_top1 is not None:
+                lost, gained = discordant(float_top1, measured.evaluation.correctness.top1)
+                outcome |= {"lost": lost, "gained": gained}
             outcome["warnings"] = [*dict.fromkeys([*about_float, *outcome["warnings"]])]
         except NotApplicable as error:
             outcome = {"status": "skipped", "reason": str(error)}

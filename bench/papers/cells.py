@@ -10,6 +10,7 @@ from bench.cells.request import Request, experiment_requests
 from bench.cells.result import Result
 from bench.config.files import options
 from bench.papers.records import records
+from bench.statistics.drops import Flips
 from bench.statistics.intervals import t_interval, wilson_interval
 
 _MIB = 2**20
@@ -46,10 +47,10 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """Return one row a cell, whatever its seeds; `rows` as of `cell_rows`.
 
     Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
-    `top5` and `bops_percent`, mappings of those done to percent, and `total_mb` to the 10^6 bytes
-    that weights and activations take; `status` ("done" when one is); `result` of one
-    that is done; `reason`, why one failed or has no meaning; `missing`, the commands for what is
-    not run or failed.
+    `top5` and `bops_percent`, mappings of those done to percent, `total_mb`, to the 10^6 bytes that
+    weights and activations take, and `flips`, to `Flips` where a result says them; `status` ("done"
+    when one is); `result` of one that is done; `reason`, why one failed or has no meaning;
+    `missing`, the commands for what is not run or failed.
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
@@ -86,11 +87,18 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
         "bops_percent": {
             row["seed"]: row["bops_percent"] for row in done if pd.notna(row["bops_percent"])
         },
+        "flips": {row["seed"]: f for row in done if (f := _flips(by_id[row["id"]])) is not None},
         "status": "done" if done else seeds[0]["status"],
         "result": by_id[done[0]["id"]] if done else None,
         "reason": next((row["reason"] for row in seeds if pd.notna(row["reason"])), ""),
         "missing": [row["command"] for row in seeds if row["status"] in ("missing", "failed")],
     }
+
+
+def _flips(result: Result) -> Flips | None:
+    if result.lost is None or result.gained is None or result.total is None:
+        return None
+    return Flips(result.lost, result.gained, result.total)
 
 
 def _total_mb(row: Mapping[Any, Any]) -> float:

@@ -12,7 +12,8 @@ from bench.papers.definition import Definition
 from bench.papers.protocol import protocol_differences
 from bench.papers.published import Published, printable, select
 from bench.papers.records import records
-from bench.papers.verdict import Interval, Verdict, judge
+from bench.papers.verdict import Interval, Verdict, judge, judge_drop
+from bench.statistics.drops import Drop, Flips, paired_drop
 from bench.statistics.intervals import mean_and_spread
 from bench.tables.cell_rows import bits_columns
 from bench.tables.delta import REFERENCE, delta_b
@@ -24,6 +25,9 @@ FLOAT = "float"
 TOP1, TOP5, TOTAL_MB, DELTA_B = "top1", "top5", "total_mb", "delta_b"
 BOPS = "bops_percent"
 NO_METHOD = "no method here"
+
+DROP = ("drop_published", "drop", "drop_low", "drop_high")
+"""Columns of `compare_with_published`."""
 
 _MEASURED = (TOP1, TOP5, TOTAL_MB, BOPS)
 """What a cell says of itself."""
@@ -57,7 +61,9 @@ def compare_with_published(
     published: what the table shows. cells: as of `table_cells`.
     Columns: `published` (an object); the columns of `cells` (None or NaN where it has no cell);
     `mean`, `spread`, `low`, `high` and `interval` of what was measured; `difference`, measured
-    minus published; `verdict`, `text` and `why` of its `Verdict`; `unknown` of its recipe.
+    minus published; `verdict`, `text` and `why` of its `Verdict`; `unknown` of its recipe;
+    `drop_published`, float minus this number as published, and `drop`, `drop_low` and `drop_high`
+    as measured on the same images, where both are known.
 
     Raises BenchError when several cells fit one published number.
     """
@@ -160,7 +166,7 @@ def _verdict_of(
 ) -> dict[str, Any]:
     published = row["published"] if isinstance(row["published"], Published) else None
     nothing = dict.fromkeys(("mean", "spread", "low", "high", "interval", "difference"))
-    columns: dict[str, Any] = nothing | {"unknown": []}
+    columns: dict[str, Any] = nothing | dict.fromkeys(DROP) | {"unknown": []}
     if pd.isna(row["cell"]):
         assert published is not None
         return columns | _columns(Verdict("not here", _what_is_missing(published, definition)))
@@ -181,13 +187,24 @@ def _verdict_of(
     float_top1 = floats.get((published.paper, published.table, published.model))
     protocol = protocol_differences(published, row["result"], float_top1)
     columns["unknown"] = protocol.unknown
-    if protocol.texts:
-        why = "; ".join(protocol.texts)
+    drop = _drop(list(row["flips"].values())) if metric == TOP1 else None
+    if drop is not None and float_top1 is not None:
+        columns |= dict(zip(DROP, (float_top1 - published.value, *drop), strict=True))
+    if protocol.texts or (protocol.on_a_part and drop is None):
+        why = "; ".join(protocol.texts or ["on a part of the images, and it has no paired drop"])
         return columns | _columns(Verdict("not comparable", "not comparable", why))
+    if protocol.on_a_part and drop is not None:
+        there = columns["drop_published"]
+        return columns | _columns(judge_drop(there, Interval(*drop), definition.drop_tolerance))
     near = _NEAR * published.value if metric == BOPS else definition.tolerance
     tolerance = max(near, published.spread or 0.0)
     low, high = around[:2] if around is not None else (mean, mean)
     return columns | _columns(judge(published.value, Interval(mean, low, high), tolerance))
+
+
+def _drop(seeds: Sequence[Flips]) -> Drop | None:
+    """Return the drop over seeds; None without one, and where seeds left out other images."""
+    return paired_drop(seeds) if len({flips.total for flips in seeds}) == 1 else None
 
 
 def _columns(verdict: Verdict) -> dict[str, str]:

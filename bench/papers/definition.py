@@ -51,6 +51,11 @@ class Definition(BaseModel):
         description="Points, or MB, that a measured value may be off by and still counts as "
         "reproduced; of bit operations it is a twentieth.",
     )
+    drop_tolerance: float = Field(
+        0.5,
+        description="Points that the drop from float to quantized may be off by where a part of "
+        "the images was evaluated.",
+    )
 
 
 def load_definition(name: str) -> Definition:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.papers.comparison import DELTA_B, FLOAT
+from bench.papers.comparison import DELTA_B, DROP, FLOAT
 from bench.papers.definition import Definition
 from bench.papers.published import Published
 from bench.papers.records import records
@@ -47,6 +47,7 @@ def csv_rows(compared: pd.DataFrame) -> pd.DataFrame:
                 "published_spread": values.get("spread"),
                 **{f"measured_{key}": row[key] for key in ("mean", "spread", "low", "high")},
                 **{key: row[key] for key in ("interval", "difference")},
+                **{key: row[key] for key in DROP},
                 **{key: _count(row.get(key)) for key in ("done", "seeds")},
                 **{key: row[key] for key in ("verdict", "text", "why")},
                 "unknown": ", ".join(row["unknown"]),
@@ -88,6 +89,7 @@ def _texts(row: _Row, decimals: int, numbers: Mapping[str, int]) -> dict[str, st
         "measured": "",
         "interval": "",
         "difference": "",
+        "drop": "",
         "verdict": row["text"] + (f" [{numbers[row['why']]}]" if row["why"] else ""),
     }
     if pd.notna(row["mean"]):
@@ -97,6 +99,9 @@ def _texts(row: _Row, decimals: int, numbers: Mapping[str, int]) -> dict[str, st
         texts["interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
     if pd.notna(row["difference"]):
         texts["difference"] = f"{row['difference']:+.2f}"
+    if pd.notna(row["drop"]):
+        drop, low, high = (f"{row[key]:.2f}" for key in DROP[1:])
+        texts["drop"] = f"{drop} [{low}, {high}], there {row['drop_published']:.{decimals}f}"
     return texts
 
 
@@ -108,11 +113,13 @@ def _long(rows: Sequence[_Row], texts: Sequence[_Row], definition: Definition) -
             "measured": text["measured"],
             "95 % interval": text["interval"],
             "difference": text["difference"],
+            "drop": text["drop"],
             "verdict": text["verdict"],
         }
         for row, text in zip(rows, texts, strict=True)
     ]
-    return pd.DataFrame(table)
+    shown = pd.DataFrame(table)
+    return shown if any(text["drop"] for text in texts) else shown.drop(columns="drop")
 
 
 def _wide(rows: Sequence[_Row], texts: Sequence[_Row], definition: Definition) -> pd.DataFrame:
@@ -139,6 +146,7 @@ def _lines(by_head: Mapping[str, Mapping[str, str]]) -> list[tuple[str, dict[str
         ("published", {head: text["published"] for head, text in by_head.items()}),
         ("measured", measured),
         ("difference", {head: text["difference"] for head, text in by_head.items()}),
+        ("drop", {head: text["drop"] for head, text in by_head.items()}),
         ("verdict", {head: text["verdict"] for head, text in by_head.items()}),
     ]
     return [(what, line) for what, line in every if any(line.values())]

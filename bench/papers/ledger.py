@@ -12,7 +12,7 @@ from bench.papers.verdict import VERDICTS, in_words
 from bench.tables.table import Table, TableSource
 
 _TOTAL = "all papers"
-_MEASURED = ("reproduced", "off", "not comparable")
+_MEASURED = ("reproduced", "off", "undecided", "not comparable")
 
 
 def make_ledger(published: Sequence[Published], source: TableSource) -> Table:

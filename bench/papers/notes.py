@@ -20,7 +20,7 @@ _KINDS = {
 }
 
 
-def meaning(definition: Definition) -> list[str]:
+def meaning(definition: Definition, compared: pd.DataFrame) -> list[str]:
     """Return the lines that say what the measured numbers and the verdicts are."""
     return [
         "measured: mean over seeds in %, with its 95 % interval: Student's t over three seeds or "
@@ -28,6 +28,18 @@ def meaning(definition: Definition) -> list[str]:
         "reproduced: the published value lies in this interval or within "
         f"{definition.tolerance:g} points of the mean, or within the spread that is published with "
         "it; difference: measured minus published",
+        *_about_drops(compared, definition),
+    ]
+
+
+def _about_drops(compared: pd.DataFrame, definition: Definition) -> list[str]:
+    if compared["drop"].isna().all():
+        return []
+    return [
+        "drop: float minus quantized top-1 in points on the same images, with its paired 95 % "
+        "interval. On a part of the published images it decides: reproduced where the interval is "
+        f"within {definition.drop_tolerance:g} points of the published drop, off where none of it "
+        "is, else undecided"
     ]
 
 

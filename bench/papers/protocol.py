@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from bench.cells.result import Result
 from bench.papers.published import Published
+from bench.statistics.intervals import wilson_interval
 from methods.identity import LATER
 from models.quantize.spec import FLOAT_BITS, OF_BUDGET
 
@@ -26,10 +27,14 @@ _NOT_REQUIRED = ("w_bits", "a_bits", *OF_BUDGET)
 
 
 class Differences(NamedTuple):
-    """texts: in what the two differ, in words. unknown: what is not known of the published one."""
+    """texts: in what the two differ, in words. unknown: what is not known of the published one.
+
+    on_a_part: the images are a part of the published ones, as far as the float network tells.
+    """
 
     texts: list[str]
     unknown: list[str]
+    on_a_part: bool = False
 
 
 def protocol_differences(
@@ -40,8 +45,10 @@ def protocol_differences(
     float_top1: of the float network, as published beside the number; None where it is not.
     What the paper does not say, or the result does not, is no difference; it is named.
     """
-    texts = [*_images(published, result), *_weights(published, result)]
-    if float_top1 is not None and not _is_float(result):
+    on_a_part = _on_a_part(published, result, float_top1)
+    texts = [] if on_a_part else _images(published, result)
+    texts += _weights(published, result)
+    if float_top1 is not None and not _is_float(result) and not on_a_part:
         texts += _float_top1(float_top1, result.fp32_top1)
     scratch = result.recipe.method.get("init") == "scratch"
     unknown = ["weights"] if published.weights == UNKNOWN and not scratch else []
@@ -54,7 +61,7 @@ def protocol_differences(
         elif not _equal(there, here):
             texts.append(_in_words(key, there, here))
     silent = [key for key in _expected_keys(result) if key not in published.recipe]
-    return Differences(texts, [*unknown, *silent])
+    return Differences(texts, [*unknown, *silent], on_a_part)
 
 
 def stated(result: Result, key: str) -> tuple[bool, Any]:
@@ -88,6 +95,20 @@ def _images(published: Published, result: Result) -> list[str]:
     if there is None or result.total == there:
         return []
     return [f"evaluated on {result.total:,} images, there on {there:,}"]
+
+
+def _on_a_part(published: Published, result: Result, float_top1: float | None) -> bool:
+    """Return whether fewer images were evaluated, and the float network does on them as on all.
+
+    Whoever calls other photos by the name of a data set is found out by the latter.
+    """
+    there, here = IMAGES.get(published.data), result.fp32_top1
+    if published.data != result.data or there is None or float_top1 is None or here is None:
+        return False
+    if _is_float(result) or result.total is None or result.total >= there:
+        return False
+    low, high = wilson_interval(round(here * result.total / 100), result.total)
+    return low <= float_top1 <= high
 
 
 def _float_top1(there: float, here: float | None) -> list[str]:

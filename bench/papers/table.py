@@ -58,7 +58,7 @@ def paper_table(
     texts, reasons = layout(compared, definition)
     above, recipes = [definition.title], []
     if len(cells) and (cells["status"] == "done").any():
-        above += [*measured_on(cells), *meaning(definition)]
+        above += [*measured_on(cells), *meaning(definition, compared)]
         recipes = footnotes(source.results, cells)
     commands = [text for row in records(compared) for text in missing_commands(row)]
     notes = [*reasons, *about_numbers(compared, definition, published), *recipes]

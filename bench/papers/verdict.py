@@ -4,10 +4,18 @@ from collections import Counter
 from typing import Literal, NamedTuple, get_args
 
 VerdictName = Literal[
-    "reproduced", "off", "not comparable", "failed", "not run", "not here", "unpublished"
+    "reproduced",
+    "off",
+    "undecided",
+    "not comparable",
+    "failed",
+    "not run",
+    "not here",
+    "unpublished",
 ]
-"""`not here`: the harness has no such method, network, data set or cell. `unpublished`: a measured
-cell of a table whose numbers are not known."""
+"""`undecided`: on a part of the published images, and too few to tell. `not here`: the harness has
+no such method, network, data set or cell. `unpublished`: a measured cell of a table whose numbers
+are not known."""
 
 
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
@@ -43,6 +51,20 @@ def judge(published: float, measured: Interval, tolerance: float) -> Verdict:
     if near or measured.low <= published <= measured.high:
         return Verdict("reproduced", "reproduced")
     return Verdict("off", f"off by {difference:+.2f}")
+
+
+def judge_drop(published: float, measured: Interval, tolerance: float) -> Verdict:
+    """Return whether a drop measured on a part of the images is the published one.
+
+    `reproduced` where its whole interval is within `tolerance` of the published drop, `off` where
+    none of it is, else `undecided`: an interval that is wide enough has any drop in it.
+    """
+    low, high = measured.low - published, measured.high - published
+    if max(abs(low), abs(high)) <= tolerance:
+        return Verdict("reproduced", "drop reproduced")
+    if low > tolerance or high < -tolerance:
+        return Verdict("off", f"drop off by {measured.mean - published:+.2f}")
+    return Verdict("undecided", "undecided")
 
 
 def in_words(counts: Counter[str]) -> str:

@@ -47,14 +47,18 @@ def discordant(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
 
 
 def paired_bootstrap(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the difference, over all resamples of the images.
+    """Return the 95 % percentile interval of the difference, over all resamples of the images."""
+    return bootstrap_of_counts(*discordant(first, second), len(first))
+
+
+def bootstrap_of_counts(wins: int, losses: int, images: int) -> tuple[float, float]:
+    """Return the same of as many `images`, of which only the first or only the second is right on
+    `wins` and `losses`.
 
     An image adds 1, -1 or 0 to the difference, and a resample adds as many of them as there are
     images. How often each sum comes up is calculated, by a Fourier transform, instead of counted
     in resamples that are drawn: a few thousand of these would move the second digit.
     """
-    images = len(first)
-    wins, losses = discordant(first, second)
     sums = np.arange(-images, images + 1)
     turn = np.exp(2j * np.pi * sums / len(sums))
     one = (images - wins - losses + wins * turn + losses / turn) / images

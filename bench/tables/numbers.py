@@ -22,6 +22,7 @@ class Number(NamedTuple):
 
 NUMBERS = {
     "top5": Number("top-5", "top-5 in %", ".2f"),
+    "drop": Number("drop", "float minus quantized top-1 in points, on the same images", ".2f"),
     "logit_mse": Number("logits", "mean squared change of the logits by quantization", ".3g"),
     "size_mb": Number("MiB", "size of the weights in MiB", ".3f"),
     "mean_bits": Number("bits", "bits of a weight on average", ".2f"),
@@ -59,7 +60,9 @@ def with_numbers(
     summary = summarise(cells)
     keys = [*row_keys(cells), "w_bits", "a_bits"]
     place = cells.groupby(keys, sort=False, dropna=False).ngroup()
-    means = cells.reindex(columns=[*NUMBERS]).astype(float).groupby(place).mean()
+    drops = cells["fp32_top1"].astype(float) - cells["top1"].astype(float)
+    values = cells.reindex(columns=[*NUMBERS]).assign(drop=drops).astype(float)
+    means = values.groupby(place).mean()
     views = {name: texts if name == TOP1 else _view(summary, means, name) for name in names}
     first = len(row_keys(cells))
     shown, marks = {}, {}

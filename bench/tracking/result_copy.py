@@ -16,7 +16,7 @@ from models.errors import BenchError
 
 _NUMBERS = (
     *("status", "reason", "top1", "top5", "correct", "correct_top5", "total", "left_out"),
-    *("classes", "ci_low", "ci_high", "fp32_top1", "fp32_expected"),
+    *("classes", "ci_low", "ci_high", "fp32_top1", "fp32_expected", "lost", "gained"),
     *COSTS,
     *("logit_mse", "peak_memory_bytes"),
 )

@@ -17,6 +17,7 @@ from bench.config.compose import compose
 from bench.config.schema import Config
 from bench.measure.resources import Resources
 from bench.statistics.intervals import wilson_interval
+from bench.statistics.significance import discordant
 from methods.gaussian import Gaussian
 from models.errors import BenchError
 from models.zoo import PublishedAccuracy, Weights, ZooEntry, choose_weights, entry
@@ -88,6 +89,18 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
     files = {file.name for file in (outputs / "cells" / result.id).iterdir()}
     assert files == {"config.yaml", "result.json", "correct.npz", "log.txt"}
     assert_nothing_partial(outputs)
+
+
+def test_images_lost_and_gained_by_quantization(make_fast: Make, outputs: Path) -> None:
+    result = run_cell(make_fast({"quant.w_bits": 2, "quant.a_bits": 2})).result
+    assert result is not None
+    float_cell = Store(outputs).read(str(result.fp32_id))
+    assert float_cell is not None
+    right, before = (Store(outputs).correctness(cell.id)["top1"] for cell in (result, float_cell))
+    assert (result.lost, result.gained) == discordant(before, right)
+    assert result.lost is not None
+    assert result.lost > 0
+    assert (float_cell.lost, float_cell.gained) == (None, None)
 
 
 def test_the_second_call_finds_it_and_force_measures_again(make_fast: Make) -> None:

@@ -1,9 +1,13 @@
+from typing import Any
+
 import pandas as pd
 import pytest
 
 from bench.papers.cells import interval, table_cells, table_requests
 from bench.papers.comparison import compare_with_published, printable_numbers
 from bench.papers.definition import Definition
+from bench.papers.layout import layout
+from bench.papers.notes import meaning
 from bench.statistics.intervals import wilson_interval
 from bench.tables.cell_rows import cell_rows
 from models.errors import BenchError
@@ -89,6 +93,49 @@ def test_the_tolerance_of_a_table() -> None:
     wide = LONG_DEFINITION.model_copy(update={"tolerance": 1.0})
     assert compared([published(value=27.0)], results, wide)[0]["verdict"] == "reproduced"
     assert compared([published(value=27.0)], results)[0]["verdict"] == "off"
+
+
+def test_on_a_part_of_the_images_the_paired_drop_decides() -> None:
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    numbers = [published(method="float", w_bits=32, a_bits=32, value=71.47), published(value=70.0)]
+    part: dict[str, Any] = {"total": 10_000, "fp32_top1": 72.0}
+
+    def row(lost: int | None, gained: int | None) -> dict[Any, Any]:
+        cells = [record(job, 7_000, lost=lost, gained=gained, **part) for job in jobs]
+        return compared(numbers, cells)[1]
+
+    near = row(160, 20)  # 1.40 of 1.47 points
+    assert (near["verdict"], near["text"]) == ("reproduced", "drop reproduced")
+    assert (near["drop"], near["drop_published"]) == pytest.approx((1.4, 1.47))
+    assert near["drop_low"] == pytest.approx(1.4 - 1.95996 * 0.1334, abs=0.01)
+    assert row(320, 20)["text"] == "drop off by +1.53"
+    assert row(210, 20)["verdict"] == "undecided"
+    old = row(None, None)
+    assert (old["verdict"], old["drop"]) == ("not comparable", None)
+    assert old["why"] == "on a part of the images, and it has no paired drop"
+
+
+def test_the_drop_is_shown_where_there_is_one() -> None:
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    numbers = [published(method="float", w_bits=32, a_bits=32, value=71.47), published(value=70.0)]
+    cells = [record(job, 7_000, lost=160, gained=20, total=10_000, fp32_top1=72.0) for job in jobs]
+    rows = table_cells(cell_rows(table_requests(LONG, []), cells), cells)
+    compared = compare_with_published(LONG_DEFINITION, numbers, rows)
+    texts, _ = layout(compared, LONG_DEFINITION)
+    assert list(texts["drop"]) == ["", "1.40 [1.14, 1.66], there 1.47"]
+    assert "within 0.5 points of the published drop" in meaning(LONG_DEFINITION, compared)[-1]
+    without = compared.assign(drop=None)
+    assert "drop" not in layout(without, LONG_DEFINITION)[0]
+    assert len(meaning(LONG_DEFINITION, without)) == 2
+
+
+def test_on_all_images_the_drop_stands_beside_the_verdict() -> None:
+    numbers = [published(method="float", w_bits=32, a_bits=32, value=71.47), published(value=26.0)]
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    cells = [record(job, 13_000, lost=23_000, gained=265) for job in jobs]
+    row = compared(numbers, cells)[1]
+    assert (row["verdict"], row["text"]) == ("reproduced", "reproduced")
+    assert (row["drop"], row["drop_published"]) == pytest.approx((45.47, 45.47))
 
 
 def test_top5_is_measured_by_the_same_cells() -> None:

@@ -10,7 +10,7 @@ from bench.tables.table import Table, TableSource
 from tests.bench.papers import examples
 from tests.bench.papers.examples import LONG, WIDE, published
 
-VERDICTS = ("reproduced", "off", "not comparable", "failed", "not run", "not here")
+VERDICTS = ("reproduced", "off", "undecided", "not comparable", "failed", "not run", "not here")
 
 
 @pytest.fixture
@@ -27,10 +27,10 @@ def two_tables(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Table]:
 def test_counts_by_hand(two_tables: Callable[[], Table]) -> None:
     rows = two_tables().rows.set_index("paper")
     assert list(rows.columns) == ["published", "run", *VERDICTS]
-    assert list(rows.loc["a_paper"]) == [8, 6, 3, 1, 2, 1, 0, 1]
-    assert list(rows.loc["another"]) == [15, 10, 1, 9, 0, 0, 5, 0]
-    assert list(rows.loc["third"]) == [1, 0, 0, 0, 0, 0, 0, 1]
-    assert list(rows.loc["all papers"]) == [24, 16, 4, 10, 2, 1, 5, 2]
+    assert list(rows.loc["a_paper"]) == [8, 6, 3, 1, 0, 2, 1, 0, 1]
+    assert list(rows.loc["another"]) == [15, 10, 1, 9, 0, 0, 0, 5, 0]
+    assert list(rows.loc["third"]) == [1, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert list(rows.loc["all papers"]) == [24, 16, 4, 10, 0, 2, 1, 5, 2]
 
 
 def test_every_printable_number_is_counted_once() -> None:
@@ -52,7 +52,7 @@ def test_of_two_tables_that_show_a_number_the_better_verdict_counts(
     monkeypatch.setattr(bench.papers.ledger, "table_names", lambda: tuple(definitions))
     monkeypatch.setattr(bench.papers.ledger, "load_definition", definitions.get)
     made = make_ledger(examples.long_numbers(), TableSource(examples.long_results()))
-    assert list(made.rows.loc[0])[1:] == [8, 6, 3, 1, 2, 1, 0, 1]
+    assert list(made.rows.loc[0])[1:] == [8, 6, 3, 1, 0, 2, 1, 0, 1]
     assert "dsg_resnet50: 8 not here" in made.notes
 
 

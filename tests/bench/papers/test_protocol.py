@@ -62,7 +62,7 @@ def test_a_float_network_is_compared_by_its_own_number() -> None:
     config = float_config(JOBS[0].config)
     floats = record(request_of(config), 35_000)
     there = published(method="float", w_bits=32, a_bits=32, weights=WEIGHTS, value=FLOAT)
-    assert protocol_differences(there, floats, FLOAT) == ([], [])
+    assert protocol_differences(there, floats, FLOAT) == ([], [], False)
 
 
 def test_real_images() -> None:
@@ -80,6 +80,22 @@ def test_other_images_and_another_float_network() -> None:
     ]
     assert protocol_differences(published(), result(fp32_top1=71.5), FLOAT).texts == []
     assert protocol_differences(published(), result(fp32_top1=89.3), None).texts == []
+
+
+def test_a_part_of_the_images_is_told_by_its_float_top1() -> None:
+    job = find(JOBS, "zeroq", 4)[0]
+    part = record(job, 1000, total=4000, fp32_top1=72.5)  # published 71.47, Wilson 71.09 to 73.86
+    assert protocol_differences(published(), part, FLOAT)[::2] == ([], True)
+    assert not protocol_differences(published(), part, None).on_a_part
+    other = record(job, 1000, total=4000, fp32_top1=73.0)  # 71.60 to 74.35
+    assert protocol_differences(published(), other, FLOAT).texts == [
+        "evaluated on 4,000 images, there on 50,000",
+        "float top-1 73.00, there 71.47",
+    ]
+    of_float = record(request_of(float_config(job.config)), 2900, total=4000)
+    assert not protocol_differences(published(), of_float, FLOAT).on_a_part
+    named = protocol_differences(published(weights="torchvision"), part, FLOAT)
+    assert named.texts == ["weights pytorchcv-0.0.51, there torchvision"]
 
 
 @pytest.mark.parametrize(

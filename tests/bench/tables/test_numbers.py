@@ -40,6 +40,13 @@ def test_numbers_stand_beside_top1() -> None:
     assert list(alone.texts.iloc[0])[1:] == ["", "", ""]
 
 
+def test_the_drop_is_from_the_float_network_of_each_seed() -> None:
+    jobs = experiment_requests("demo", ["method=zeroq"])
+    results = [record(job, 180 + job.config.seed, fp32_top1=99.0) for job in jobs]
+    table = cells_table("demo", TableSource(results, ["method=zeroq"], show=("top1", "drop")))
+    assert list(table.texts.iloc[0])[1:3] == ["90.50 ± 0.50", "8.50"]
+
+
 def test_an_unknown_number() -> None:
     with pytest.raises(BenchError, match=r"--show size: no such number; .*size_mb"):
         cells_table("demo", TableSource([], show=("size",)))
