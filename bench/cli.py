@@ -162,6 +162,26 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, metavar="FILE", help="write there")
     compare.set_defaults(action=_lazy("bench.commands.compare", "compare"))
 
+    explain = commands.add_parser("explain", help="which recipes fit a published number")
+    explain.add_argument("names", metavar="NAME", nargs="*", help="of a paper's table, and its row")
+    explain.add_argument("--bits", metavar="W4A4", help="of the number, where the row has several")
+    explain.add_argument(
+        "--target", type=float, metavar="TOP1", help="a number that is in no table"
+    )
+    explain.add_argument(
+        "--float", type=float, dest="float_top1", metavar="TOP1", help="the float number beside it"
+    )
+    explain.add_argument(
+        "--confirm",
+        type=int,
+        default=4,
+        metavar="N",
+        help="recipes to measure at the end, 4 if not",
+    )
+    explain.add_argument("--plot", type=Path, metavar="FILE", help="draw the effects as a PNG")
+    explain.add_argument("--out", type=Path, metavar="FILE", help="write there")
+    explain.set_defaults(action=_lazy("bench.commands.explain", "explain"))
+
     dashboard = commands.add_parser("dashboard", help="all results as one HTML file, offline")
     dashboard.add_argument("--open", action="store_true", help="show it in a browser")
     dashboard.add_argument("--out", type=Path, metavar="FILE", help="outputs/dashboard.html if not")
@@ -214,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     speed.set_defaults(action=_lazy("bench.commands.speed", "speed"))
 
-    for reader in (validate, ls, status, table, recipe, compare, ledger, dashboard, cite):
+    for reader in (validate, ls, status, table, recipe, compare, explain, ledger, dashboard, cite):
         reader.add_argument("--config-dir", type=Path, metavar="DIR", help="your own configs")
     return parser
 

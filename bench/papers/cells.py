@@ -49,7 +49,8 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
     `top5` and `bops_percent`, mappings of those done to percent, `total_mb`, to the 10^6 bytes that
     weights and activations take, and `flips`, to `Flips` where a result says them; `status` ("done"
-    when one is); `result` of one that is done; `reason`, why one failed or has no meaning;
+    when one is); `result` of one that is done; `command`, which measures its first seed; `reason`,
+    why one failed or has no meaning;
     `missing`, the commands for what is not run or failed.
     """
     if rows.empty:
@@ -90,6 +91,7 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
         "flips": {row["seed"]: f for row in done if (f := _flips(by_id[row["id"]])) is not None},
         "status": "done" if done else seeds[0]["status"],
         "result": by_id[done[0]["id"]] if done else None,
+        "command": seeds[0]["command"],
         "reason": next((row["reason"] for row in seeds if pd.notna(row["reason"])), ""),
         "missing": [row["command"] for row in seeds if row["status"] in ("missing", "failed")],
     }

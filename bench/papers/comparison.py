@@ -77,12 +77,17 @@ def compare_with_published(
     joined = numbers.merge(cells, how="left" if definition.select else "right", on="cell")
     rows = records(joined)
     rows = [_with_delta_b(row, rows) for row in rows]
-    floats = {
+    floats = published_floats(published)
+    return pd.DataFrame([row | _verdict_of(row, definition, floats) for row in rows])
+
+
+def published_floats(published: Sequence[Published]) -> dict[tuple[str, str, str], float]:
+    """Return the float top-1 that is printed beside others, by paper, table and network."""
+    return {
         (p.paper, p.table, p.model): p.value
         for p in published
         if p.method == FLOAT and p.metric == TOP1
     }
-    return pd.DataFrame([row | _verdict_of(row, definition, floats) for row in rows])
 
 
 def _cell_of(
