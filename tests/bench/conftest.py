@@ -23,8 +23,8 @@ from bench.sweep.journal import Journal
 from tests.bench.offline import read_run
 from tests.processes import Process
 
-# 20 images and the cheapest method: a fraction of a second a cell.
-FAST = ("data.limit=20", "method=gaussian", "tracking=none")
+# 10 images, 4 of the cheapest method: a fraction of a second a cell.
+FAST = ("data.limit=10", "method=gaussian", "method.images=4", "tracking=none")
 
 
 class Finished(NamedTuple):
@@ -97,7 +97,7 @@ def make_config(
 @pytest.fixture
 def make_fast(make_config: Callable[..., Config]) -> Callable[..., Config]:
     """As make_config, for a cell that takes a fraction of a second."""
-    fast = {"data.limit": 20, "method": {"name": "gaussian", "images": 8}}
+    fast = {"data.limit": 10, "method": {"name": "gaussian", "images": 4}}
     return lambda changes=None: make_config(fast | (changes or {}))
 
 

@@ -57,7 +57,7 @@ def follow(bench_main: Bench, workplace: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_every_command_of_the_page(follow: Bench, workplace: Path) -> None:
     ran = []
     for command in commands(OWN, "sh"):
-        quick = ["data.limit=20", "tracking=none"] if command[0] == "run" else []
+        quick = ["data.limit=10", "method.images=4", "tracking=none"] if command[0] == "run" else []
         done = follow(*command, *quick)
         assert (done.status, done.err) == (0, ""), command
         ran.append(done.out)
@@ -80,7 +80,7 @@ def test_every_command_of_the_page(follow: Bench, workplace: Path) -> None:
 
 
 def test_a_method_that_needs_statistics_says_so(follow: Bench) -> None:
-    own = ("model.name=tiny_net:tiny", "model.weights=none", "data.limit=20", "tracking=none")
+    own = ("model.name=tiny_net:tiny", "model.weights=none", "data.limit=10", "tracking=none")
     done = follow("run", *own, "method=zeroq", "quant=w8a8")
     assert done.status == 1
     assert "every BatchNorm of the network has mean 0 and variance 1" in done.out

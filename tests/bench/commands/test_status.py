@@ -51,7 +51,8 @@ def test_groups_and_their_cells(
 
 
 def test_an_experiment(bench_main: Bench, outputs: Path) -> None:
-    narrowed = ("data.limit=20", "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
+    few = ("data.limit=10", "method.images=4")
+    narrowed = (*few, "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
     bench_main("run", "experiment=demo", "tracking=none", "method=real", *narrowed)
     done = bench_main("status", "--experiment", "demo", *narrowed)
     assert (done.status, done.err) == (0, "")

@@ -42,7 +42,8 @@ def test_a_table_of_a_paper(bench_main: Bench, outputs: Path, results: list[Resu
 
 
 def test_a_table_of_an_experiment(bench_main: Bench, outputs: Path) -> None:
-    narrowed = ("data.limit=20", "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
+    few = ("data.limit=10", "method.images=4")
+    narrowed = (*few, "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
     bench_main("run", "experiment=demo", "tracking=none", "method=gaussian", *narrowed)
     done = bench_main("table", "demo", *narrowed, "--format", "md")
     assert re.search(r"\| gaussian +\| \d+\.\d\d \[", done.out)
@@ -58,7 +59,7 @@ def test_a_table_of_an_experiment(bench_main: Bench, outputs: Path) -> None:
     # With another number of images nothing is measured, and the table says why.
     other = bench_main("table", "demo", *narrowed[1:])
     assert "3 of 3 cells are not run, 0 failed" in other.out
-    assert "2 of the missing cells are measured with data.limit=20; repeat that here" in other.out
+    assert "2 of the missing cells are measured with data.limit=10; repeat that here" in other.out
     group = bench_main("table", "demo", *narrowed)
     assert "data.limit" not in group.out
 

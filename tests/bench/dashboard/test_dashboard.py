@@ -46,7 +46,7 @@ def test_a_measured_cell_is_on_the_page(bench_main: Bench, outputs: Path, workpl
     again = bench_main(*cells["gaussian"]["command"].split()[1:], place, "tracking=none")
     assert f"resnet20 mnist5k gaussian W8A8 seed 0: {cells['gaussian']['top1']:.2f} %" in again.out
     (images,) = said["images"].values()
-    assert len(images["files"]) == len(images["labels"]) == 20
+    assert len(images["files"]) == len(images["labels"]) == 10
     assert said["calibrations"][cells["gaussian"]["calibration_key"]]["picture"]
     assert said["about"]["outputs"] == "paths.outputs=FOLDER/outputs"
     assert str(outputs.parent) not in page.read_text(encoding="utf-8")
@@ -57,11 +57,12 @@ def test_an_experiment_has_its_cells_and_what_is_missing(
     bench_main: Bench, outputs: Path, tmp_path: Path
 ) -> None:
     place = f"paths.outputs={outputs}"
-    cell = ("method=gaussian", "quant.w_bits=4", "seed=0", "tracking=none", place)
-    assert bench_main("run", "experiment=demo", *cell).status == 0
+    few = ("seed=0", "data.limit=10", "method.images=4", place)
+    cell = ("method=gaussian", "quant.w_bits=4", "tracking=none")
+    assert bench_main("run", "experiment=demo", *cell, *few).status == 0
     write(Store(outputs), example("a" * 16, RIGHT), RIGHT)  # of no experiment
     page = tmp_path / "sub" / "demo.html"
-    done = bench_main("dashboard", "--experiment", "demo", "--out", page, place, "seed=0")
+    done = bench_main("dashboard", "--experiment", "demo", "--out", page, *few)
     assert done.status == 0
     said = data_of(page)
     assert {cell["method"] for cell in said["cells"]} == {"float", "gaussian"}

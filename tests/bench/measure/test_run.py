@@ -33,11 +33,11 @@ def shipped() -> Path:
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Pretend that a float top-1 was published for the 20 images of the fast cells."""
+    """Pretend that a float top-1 was published for the 10 images of the fast cells."""
 
     def pretend(top1: float) -> None:
         def choose(entry: ZooEntry, tag: str) -> Weights:
-            fake = PublishedAccuracy(top1, None, "mnist5k", 20, "a test")
+            fake = PublishedAccuracy(top1, None, "mnist5k", 10, "a test")
             return replace(choose_weights(entry, tag), published=fake)
 
         monkeypatch.setattr("bench.cells.request.choose_weights", choose)
@@ -59,16 +59,16 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
 
     assert result.correct is not None
     assert result.correct_top5 is not None
-    assert result.total == 20
-    assert result.top1 == 100 * result.correct / 20
-    assert result.top5 == 100 * result.correct_top5 / 20
+    assert result.total == 10
+    assert result.top1 == 100 * result.correct / 10
+    assert result.top5 == 100 * result.correct_top5 / 10
     assert result.correct <= result.correct_top5
-    assert (result.ci_low, result.ci_high) == wilson_interval(result.correct, 20)
+    assert (result.ci_low, result.ci_high) == wilson_interval(result.correct, 10)
     assert (result.macs, float(result.bops or 0)) == (40_813_184, pytest.approx(6.33e8, rel=0.3))
     assert result.logit_mse is not None
     assert 0 < result.logit_mse < 100
     correct = Store(outputs).correctness(result.id)
-    assert (len(correct["top1"]), int(correct["top1"].sum())) == (20, result.correct)
+    assert (len(correct["top1"]), int(correct["top1"].sum())) == (10, result.correct)
     assert int(correct["top5"].sum()) == result.correct_top5
 
     float_cell = Store(outputs).read(str(result.fp32_id))
@@ -76,7 +76,7 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
     assert (float_cell.method, float_cell.logit_mse) == ("float", None)
     assert float_cell.top1 == float_cell.fp32_top1 == result.fp32_top1
     assert float_cell.fp32_id == float_cell.id
-    assert result.fp32_expected is None  # published for 1,000 images, not for 20
+    assert result.fp32_expected is None  # published for 1,000 images, not for 10
 
     phases = {"float", "load", "decode", "synthesise", "quantize", "evaluate", "total"}
     assert result.seconds.keys() == phases
@@ -360,13 +360,20 @@ def test_a_float_network_that_fails_is_tried_once_a_command(
 RECIPES = ["zeroq_release", "all_inputs", "dsg_release", "deploy", "dfq", "integer_only"]
 
 
+@pytest.fixture(scope="session")
+def of_recipes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the float cell of all recipes is measured once."""
+    return str(tmp_path_factory.mktemp("recipes"))
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_measures_against_the_same_float_cell(
-    make_fast: Make, make_config: Make, recipe: str
+    make_fast: Make, of_recipes: str, recipe: str
 ) -> None:
     quant = compose([f"recipe={recipe}"])["quant"]
-    result = run_cell(make_fast({"quant": quant, "data.limit": 100})).result
+    hundred = {"data.limit": 100, "paths.outputs": of_recipes}
+    result = run_cell(make_fast({"quant": quant, **hundred})).result
     assert result is not None
     assert (result.status, result.reason) == ("done", None)
-    assert result.fp32_id == run_cell(float_config(make_fast({"data.limit": 100}))).id
+    assert result.fp32_id == run_cell(float_config(make_fast(hundred))).id
     assert result.correct is not None and result.correct >= 95  # of 100 digits, at 8 bits

@@ -262,13 +262,13 @@ def test_the_float_cell_is_tracked_too(
     def track(result: Result, config: Config, mode: str, words: list[str]) -> None:
         tracked.append((result.id, config.method["name"], mode, words))
 
-    words = ["data.limit=20", "quant.a_range=mse", "method=gaussian"]
+    words = ["data.limit=10", "quant.a_range=mse", "method=gaussian"]
     monkeypatch.setattr(Journal, "words", lambda *_: words)
     monkeypatch.setattr(bench.sweep.session, "track", track)
     session(composed(make_fast({"tracking.mode": "offline"})))
     by_method = {record["method"]: id for id, record in records(outputs).items()}
     assert tracked == [
         (by_method["gaussian"], "gaussian", "offline", words),
-        (by_method["float"], "float", "offline", ["data.limit=20"]),
+        (by_method["float"], "float", "offline", ["data.limit=10"]),
     ]
     assert Store(outputs).read_note(by_method["float"], "tracking") is None

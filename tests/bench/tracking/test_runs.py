@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bench.tracking.runs import NOTE, track
 from methods.gaussian import Gaussian
 from tests.bench.cells_of import run_cell
 from tests.bench.conftest import (
+    FAST,
     Finished,
     assert_nothing_partial,
     assert_runs_agree,
@@ -35,12 +37,22 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines_of(monkeypatch, "bench.tracking.offline", "warning")
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs with the cell of `measured`, when there is one."""
+    return tmp_path_factory.mktemp("measured") / "outputs"
+
+
 @pytest.fixture
-def measured(make_fast: Make) -> tuple[Result, Config]:
+def measured(make_fast: Make, once: Path, outputs: Path) -> tuple[Result, Config]:
+    """A measured cell under `outputs`."""
+    if not once.exists():
+        run_cell(make_fast({"paths.outputs": str(once)}))
+    shutil.copytree(once, outputs)
     config = make_fast()
-    result = run_cell(config).result
-    assert result is not None
-    return result, config
+    outcome = run_cell(config)
+    assert outcome.kind == "found" and outcome.result is not None
+    return outcome.result, config
 
 
 def runs(outputs: Path) -> list[str]:
@@ -119,7 +131,7 @@ def test_a_run_without_its_note_is_not_written_twice(
 def test_a_cell_found_without_its_run_gets_one(
     bench_main: Callable[..., Finished], outputs: Path
 ) -> None:
-    line = ("run", "data.limit=20", "method=gaussian", f"paths.outputs={outputs}")
+    line = ("run", *FAST[:3], f"paths.outputs={outputs}")
     assert bench_main(*line, "tracking=none").status == 0
     assert not (outputs / "wandb").exists()
     again = bench_main(*line, "tracking=wandb_offline")
