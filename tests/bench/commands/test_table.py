@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import bench.papers.ledger
 import bench.tracking.fetch
 from bench.cells.request import experiment_requests
 from bench.cells.result import Result
@@ -134,8 +135,13 @@ def test_to_a_file(bench_main: Bench, outputs: Path) -> None:
 
 @pytest.mark.parametrize("asked", [["table", "demo"], ["ledger"]], ids=" ".join)
 def test_a_file_that_cannot_be_written(
-    bench_main: Bench, outputs: Path, tmp_path: Path, asked: list[str]
+    bench_main: Bench,
+    outputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: list[str],
 ) -> None:
+    monkeypatch.setattr(bench.papers.ledger, "table_names", lambda: ("zeroq_w8a8",))
     place = f"paths.outputs={outputs}"
     assert bench_main(*asked, "--out", tmp_path, place) == Finished(
         2, "", f"error: cannot write {tmp_path}: it is a folder; name a file\n"

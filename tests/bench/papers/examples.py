@@ -1,5 +1,6 @@
 """Small tables of papers with made-up numbers, on the jobs of shipped experiments."""
 
+import functools
 from typing import Any
 
 from bench.cells.request import Request
@@ -137,9 +138,11 @@ def wide_results() -> list[Result]:
     ]
 
 
+@functools.cache
 def long_table() -> Table:
     return paper_table(LONG, LONG_DEFINITION, long_numbers(), TableSource(long_results()))
 
 
+@functools.cache
 def wide_table() -> Table:
     return paper_table(WIDE, WIDE_DEFINITION, wide_numbers(), TableSource(wide_results()))
