@@ -36,6 +36,7 @@ def test_it_covers_the_tables_of_the_papers() -> None:
         "dsg_resnet50",
         "dsg_slide",
         "dsg_squeezenext",
+        "embedding_classifier_efficientnet_lite0",
         "equal_bits_imagenet_efficientnet_lite0",
         "float_weights",
         "gdfq",

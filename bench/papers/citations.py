@@ -62,6 +62,7 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
         "adaround": ("nagel2020up",),
         "bit_split": ("wang2020towards",),
         "dorefa": ("zhou2016dorefa",),
+        "dpq_": ("chen2020differentiable",),
         "ewgs": ("lee2021network", "schaefer2024edge"),
         "invtanh": ("schaefer2024edge",),
         "kmeans": ("han2016deep",),

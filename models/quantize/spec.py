@@ -28,6 +28,7 @@ from models.quantize.checks import (
     whole,
 )
 from models.quantize.rounding.registry import (
+    OF_TABLES,
     PREFIX,
     PREFIX_OF_STEPS,
     parameters,
@@ -64,6 +65,7 @@ _CHOICES = {
     "weight_correction": ("none", "mean", "mean_variance"),
     "rounding_loss": ("mse", "fisher", "fisher_release"),
     "rounding_step_inputs": ("float", "quantized"),
+    "rounding_objective": ("output", "table"),
     "bias_correction": ("none", "empirical", "data_free"),
 }
 
@@ -140,6 +142,8 @@ class QuantSpec:
     rounding_step_iterations: int = 5_000
     rounding_step_rate: float = 4e-4
     rounding_step_inputs: str = "float"
+    rounding_shared: bool = False
+    rounding_objective: str = "output"
     weight_correction: str = "none"
     bias_correction: str = "none"
     reestimate_batchnorm: bool = False
@@ -160,7 +164,7 @@ class QuantSpec:
         for name in ("first_bits", "last_bits"):
             if getattr(self, name) is not None:
                 check_bits(f"quant.{name}", getattr(self, name))
-        for name in ("fold", "reestimate_batchnorm"):
+        for name in ("fold", "reestimate_batchnorm", "rounding_shared"):
             check_switch(f"quant.{name}", getattr(self, name))
         for name in (
             *("rounding_iterations", "rounding_epochs"),
@@ -292,10 +296,10 @@ class QuantSpec:
 
 
 def written(spec: QuantSpec) -> dict[str, Any]:
-    """Return the values of a spec as records have them: without those of mixed precision that mean
-    nothing to it.
+    """Return the values of a spec as records have them: without those of mixed precision and of
+    tables that mean nothing to it.
     """
-    values, idle = spec.as_dict(), set[str]()
+    values, idle = spec.as_dict(), set(OF_TABLES) - parameters(spec.rounding)
     if not spec.is_mixed:
         idle |= set(OF_MIXED)
     elif spec.a_bits != MIXED:

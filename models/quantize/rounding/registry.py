@@ -25,6 +25,8 @@ ROUNDINGS: "Registry[type[Rounding] | type[BlockRounding]]" = Registry(
         "outlier": "models.quantize.rounding.outlier:Outlier",
         "kmeans": "models.quantize.rounding.kmeans:KMeans",
         "product": "models.quantize.rounding.product:Product",
+        "dpq_sx": "models.quantize.rounding.dpq:ProductSoftmax",
+        "dpq_vq": "models.quantize.rounding.dpq:ProductVector",
         "brecq": "models.quantize.rounding.brecq:Brecq",
         "qdrop": "models.quantize.rounding.qdrop:QDrop",
     },
@@ -37,6 +39,10 @@ PREFIX = "rounding_"
 PREFIX_OF_STEPS = "rounding_step_"
 """Of these, those that matter where activations are quantized only."""
 
+OF_TABLES = ("rounding_shared", "rounding_objective")
+"""Of these, those of roundings of tables; records of others do not have them."""
+
+_OF_TABLES = ("iterations", "rate", "batch", "block", "centroids", "variant", "shared", "objective")
 _OF_BLOCKS = ("iterations", "rate", "batch", "penalty", "step_rate")
 _PARAMETERS: dict[str, tuple[str, ...]] = {
     "adaround": ("iterations", "rate"),
@@ -44,10 +50,17 @@ _PARAMETERS: dict[str, tuple[str, ...]] = {
     "ocs": ("ratio", "variant"),
     "outlier": ("ratio",),
     "product": ("epochs", "block", "centroids", "layer_steps", "network_steps", "rate"),
+    "dpq_sx": _OF_TABLES,
+    "dpq_vq": _OF_TABLES,
     "brecq": (*_OF_BLOCKS, "loss", "step_iterations", "step_inputs"),
     "qdrop": (*_OF_BLOCKS, "drop"),
 }
-_VARIANTS = {"bit_split": ("release", "sequential"), "ocs": ("release", "naive")}
+_VARIANTS = {
+    "bit_split": ("release", "sequential"),
+    "ocs": ("release", "naive"),
+    "dpq_sx": ("release", "paper"),
+    "dpq_vq": ("release", "paper"),
+}
 _VERSIONS = {"adaround": 2, "bit_split": 2, "qdrop": 2}
 
 
@@ -74,10 +87,10 @@ def without_effect(name: str, values: Mapping[str, Any]) -> frozenset[str]:
 
     values: all fields.
     """
-    if name not in ("kmeans", "product"):
+    if name not in ("kmeans", "product", "dpq_sx", "dpq_vq"):
         return frozenset()
     grid = {"w_scheme", "w_granularity", "w_range"} if values["w_bits"] != "mixed" else set()
-    if name == "kmeans":
+    if name != "product":
         return frozenset(grid)
     steps = values["rounding_layer_steps"] or values["rounding_network_steps"]
     return frozenset(grid if steps else {*grid, "rounding_rate"})
