@@ -84,6 +84,8 @@ class Method(ABC):
     needs_real_images: whether the method sees training images. One that does not is data-free,
         and reaching for them raises.
     cached: whether the images cost enough to be kept on disk for all the bit-widths.
+    tasks: of the networks that it has a meaning for, by name (`bench.tasks`). One that needs
+        labels, or takes what a network returns for logits, classifies.
     heeds_precision: whether `calibrate` computes the network in the context's precision, so that
         another precision makes other images.
     """
@@ -94,6 +96,7 @@ class Method(ABC):
     chooses_bits: ClassVar[bool] = False
     cached: ClassVar[bool] = False
     heeds_precision: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
     bibtex: ClassVar[str] = ""
 
     images: int = 64

@@ -13,6 +13,7 @@ from methods.distillation.matching import Targets, gaps_to, targets_of
 from methods.distillation.optimisation import PlateauSchedule, optimise
 from methods.distillation.priors import image_prior, spectrum_difference
 from methods.distillation.slack import Margins, enhancement, percentiles, slack_loss
+from models.detection import is_detector
 
 _CHUNK = 64  # images of noise at a time
 
@@ -79,6 +80,7 @@ class DSG(Method):
     name = "dsg"
     cached = True
     heeds_precision = True
+    tasks = ("classification", "detection")
     bibtex = """@inproceedings{zhang2021diversifying,
   title = {Diversifying Sample Generation for Accurate Data-Free Quantization},
   author = {Zhang, Xiangguo and Qin, Haotong and Ding, Yifu and Gong, Ruihao and Yan, Qinghua
@@ -119,6 +121,8 @@ class DSG(Method):
             raise ValueError(f"percentile={self.percentile}; give a number from 0 to 1")
 
     def not_applicable(self, network: nn.Module) -> str | None:
+        if self.label_weight and is_detector(network):
+            return "labels are drawn, and the network detects: give method.label_weight=0"
         return None if batchnorms(network) else NO_STATISTICS
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:

@@ -13,6 +13,7 @@ class FloatReference(Method):
     """Calibrates nothing; with W32A32 there is nothing to calibrate."""
 
     name = "float"
+    tasks = ("classification", "detection")
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         return Calibration(torch.empty(0, *context.input_shape))

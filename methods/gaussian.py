@@ -13,6 +13,7 @@ class Gaussian(Method):
     """Independent N(0, 1) values in the network's normalised input space."""
 
     name = "gaussian"
+    tasks = ("classification", "detection")
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         shape = (self.images, *context.input_shape)

@@ -16,6 +16,7 @@ class Real(Method):
 
     name = "real"
     needs_real_images = True
+    tasks = ("classification", "detection")
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:
         return Calibration(context.real_images(self.images))

@@ -35,6 +35,7 @@ class ZeroQ(Method):
     name = "zeroq"
     cached = True
     heeds_precision = True
+    tasks = ("classification", "detection")
     bibtex = """@inproceedings{cai2020zeroq,
   title = {{ZeroQ}: A Novel Zero Shot Quantization Framework},
   author = {Cai, Yaohui and Yao, Zhewei and Dong, Zhen and Gholami, Amir and Mahoney, Michael W.

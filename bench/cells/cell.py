@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from bench.cells.request import Request, digest
 from bench.data import Listing, check_training
 from bench.data.listings import Listings
+from bench.tasks.base import Task
+from bench.tasks.registry import task_named
 from methods.registry import make_method
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
@@ -97,13 +99,19 @@ class Cell:
         return digest(self._source(self.method.image_method, self._fingerprint))
 
     @property
-    def expected_top1(self) -> float | None:
-        """The published float top-1 in percent, where these are the images it is for."""
+    def task(self) -> Task:
+        return task_named(self.entry.task)
+
+    @property
+    def expected(self) -> float | None:
+        """The published headline of the float network, in percent, where these are the images that
+        it is for.
+        """
         published = self.weights.published
         images = (self.listing.name, len(self.listing))
         if published is None or (published.data, published.images) != images:
             return None
-        return published.top1
+        return getattr(published, self.task.headline.key)
 
     @property
     def needs_float(self) -> bool:
@@ -134,8 +142,18 @@ def plan(request: Request, listings: Listings) -> Cell:
         listing=listings.of(data, "eval", cache),
         calibration=listings.of(data, "train", cache) if method.sees_real_images else None,
     )
+    _check_task(cell)
     _check_training(cell)
     return cell
+
+
+def _check_task(cell: Cell) -> None:
+    """Raise BenchError for a method that has no meaning for what the network does."""
+    if cell.task.name not in cell.method.tasks:
+        raise BenchError(
+            f"method {cell.method.name!r} is not for {cell.task.name}, which {cell.entry.name} is "
+            "of; methods that distil or take images are, such as gaussian, zeroq, dsg and real"
+        )
 
 
 def _check_training(cell: Cell) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bench.cells.result import Result
 from bench.cells.store import Busy, Store
@@ -73,7 +73,7 @@ def _decide(theirs: Result, source: Store, holder: Store) -> Step:
         if any(path.is_symlink() for path in source.folder(id).rglob("*")):
             return Step("skipped", f"{source.folder(id)} holds a symbolic link")
         if theirs.status == "done":
-            source.correctness(id)  # what is damaged is not spread
+            source.items(id)  # what is damaged is not spread
         ours = holder.read(id)
         if ours is None and holder.folder(id).exists():
             return Step("skipped", f"{holder.folder(id)} holds no result.json; move it away")
@@ -91,30 +91,25 @@ def _decide(theirs: Result, source: Store, holder: Store) -> Step:
 
 def _difference(ours: Result, holder: Store, theirs: Result, source: Store) -> str | None:
     """Return in words where two results of a cell have other numbers; None when they agree."""
-    import numpy as np
-
     values = f"{_value(ours)} in {holder.root}, {_value(theirs)} in {source.root}"
     text = f"{ours.id} {ours.label}: {values}"
     if _numbers(ours) != _numbers(theirs):
         return text
     if ours.status != "done":
         return None
-    one, other = holder.correctness(ours.id), source.correctness(ours.id)
-    if any(one[top].shape != other[top].shape for top in one):
-        return f"{text}: not as many images"
-    top1, top5 = (int(np.count_nonzero(one[top] != other[top])) for top in ("top1", "top5"))
-    return f"{text}: {top1} images differ in top-1, {top5} in top-5" if top1 or top5 else None
+    difference = ours.of_task.difference(holder.items(ours.id), source.items(ours.id))
+    return None if difference is None else f"{text}: {difference}"
 
 
-def _numbers(result: Result) -> tuple[str, int | None, int | None, int | None]:
-    return result.status, result.correct, result.correct_top5, result.total
+def _numbers(result: Result) -> tuple[Any, ...]:
+    """Return what tells the numbers of one cell apart."""
+    return result.status, *(getattr(result, key) for key in result.of_task.counts)
 
 
 def _value(result: Result) -> str:
     if result.status != "done":
         return f"{result.status} ({result.reason})"
-    counts = f"{result.correct}/{result.total}, top-5 {result.correct_top5}"
-    return f"{result.top1:.2f} % ({counts})"
+    return f"{result.headline:.2f} % ({result.of_task.counted(vars(result))})"
 
 
 def _copy(theirs: Result, source: Store, target: Store) -> tuple[Step, int]:

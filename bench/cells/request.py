@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.config.experiments import experiment_jobs
 from bench.config.schema import Config
+from bench.tasks.registry import task_named
 from methods.identity import identifying
 from methods.registry import image_method, method_class, sees_real_images
 from models.errors import BenchError
@@ -76,6 +77,7 @@ class Request:
             known: self.weights.identity,
             "preprocessing": self.weights.preprocessing.as_dict(),
         }
+        identity |= task_named(self.entry.task).identity()
         return identity if self.entry.code is None else identity | {"code": self.entry.code}
 
     def quant_identity(self) -> dict[str, Any]:

@@ -5,14 +5,32 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+)
 
 from bench.cells.migrations import SCHEMA_VERSION
 from bench.cells.recipe import Recipe
+from bench.tasks.base import Task
+from bench.tasks.registry import CLASSIFICATION, task_named
 from models.quantize.budget import limits_of
 from models.quantize.spec import bits_label
 
 Percent = float
+
+COCO_NUMBERS = (
+    *("map", "map_50", "map_75", "map_small", "map_medium", "map_large"),
+    *("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),
+)
+"""Fields of `Result` that COCO defines, of a cell of detection."""
+
+LATER = ("task", *COCO_NUMBERS, "boxes", "objects", "fp32_map")
+"""Fields that only the records of later tasks have."""
 
 COSTS = (
     *("size_mb", "mean_bits", "activations_mb", "largest_activation_mb", "mean_activation_bits"),
@@ -23,7 +41,7 @@ COSTS = (
 
 
 class Result(BaseModel):
-    """One measured, failed or skipped cell. Accuracies are in percent, 0..100."""
+    """One measured, failed or skipped cell. Accuracies and precisions are in percent, 0..100."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -50,6 +68,11 @@ class Result(BaseModel):
     )
     seed: int
     group: str = Field(description="Experiment the cell was first measured for.")
+    task: str = Field(
+        CLASSIFICATION,
+        description="What the network does with an image: classification or detection. The keys "
+        "of a task that came later are absent from the records of another.",
+    )
 
     top1: Percent | None = None
     top5: Percent | None = None
@@ -64,11 +87,38 @@ class Result(BaseModel):
         "recipe.evaluation.left_out names them.",
     )
     classes: int | None = Field(None, description="Classes found in the evaluation set.")
-    ci_low: Percent | None = Field(None, description="95 % Wilson interval of top1, lower end.")
-    ci_high: Percent | None = Field(None, description="95 % Wilson interval of top1, upper end.")
+    map: Percent | None = Field(
+        None,
+        description="Mean average precision as COCO defines it, as the next eleven: over IoU "
+        "thresholds 0.50 to 0.95 and categories, at most 100 boxes an image.",
+    )
+    map_50: Percent | None = Field(None, description="At an IoU threshold of 0.50.")
+    map_75: Percent | None = Field(None, description="At an IoU threshold of 0.75.")
+    map_small: Percent | None = Field(
+        None, description="Of objects of less than 32 x 32 pixels; null where there is none."
+    )
+    map_medium: Percent | None = Field(None, description="Of 32 x 32 to 96 x 96 pixels.")
+    map_large: Percent | None = Field(None, description="Of more than 96 x 96 pixels.")
+    ar_1: Percent | None = Field(None, description="Average recall, with one box an image.")
+    ar_10: Percent | None = Field(None, description="With at most 10 boxes an image.")
+    ar_100: Percent | None = Field(None, description="With at most 100 boxes an image.")
+    ar_small: Percent | None = Field(None, description="ar_100 of objects as in map_small.")
+    ar_medium: Percent | None = Field(None, description="ar_100 of objects as in map_medium.")
+    ar_large: Percent | None = Field(None, description="ar_100 of objects as in map_large.")
+    boxes: int | None = Field(None, description="Boxes that were found, on all images.")
+    objects: int | None = Field(None, description="Boxes that are there to be found.")
+    ci_low: Percent | None = Field(
+        None,
+        description="95 % interval, lower end: Wilson's of top1, or of map the percentiles of a "
+        "bootstrap over images.",
+    )
+    ci_high: Percent | None = Field(None, description="95 % interval, upper end.")
     fp32_top1: Percent | None = Field(None, description="Float network, same images.")
+    fp32_map: Percent | None = Field(None, description="Float network, same images.")
     fp32_expected: Percent | None = Field(
-        None, description="Published float top-1, where the images are those it was published for."
+        None,
+        description="Published top-1 or map of the float network, where the images are those it "
+        "was published for.",
     )
     lost: int | None = Field(
         None,
@@ -118,7 +168,8 @@ class Result(BaseModel):
     logit_mse: float | None = Field(
         None,
         description="Mean squared difference of the logits from the float network's, over the "
-        "first 128 images. Null of a float network, and of results from before it was measured.",
+        "first 128 images; of a detector of one stage, of what its heads say. Null of a float "
+        "network, of a detector of several stages, and of results from before it was measured.",
     )
     quantized_weights: Percent | None = Field(
         None,
@@ -157,7 +208,9 @@ class Result(BaseModel):
     git_sha: str | None = Field(None, description="Commit of this project; '-dirty' when changed.")
     started_at: str = Field(description="UTC, ISO 8601.")
     correct_sha256: str | None = Field(
-        None, description="Of correct.npz beside the file; null where the cell has none."
+        None,
+        description="Of correct.npz beside the file, or of detections.npz; null where the cell has "
+        "none.",
     )
     checksum: str | None = Field(
         None,
@@ -165,9 +218,31 @@ class Result(BaseModel):
         "result files.",
     )
 
+    @model_serializer(mode="wrap")
+    def _without_later_tasks(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        if self.task == CLASSIFICATION:
+            for key in LATER:
+                values.pop(key, None)
+        return values
+
     @field_serializer("recipe")
     def _without_what_does_not_apply(self, recipe: Recipe) -> dict[str, Any]:
         return recipe.as_dict()
+
+    @property
+    def of_task(self) -> Task:
+        return task_named(self.task)
+
+    @property
+    def headline(self) -> Percent | None:
+        """The number of its task: top-1, or mAP."""
+        return getattr(self, self.of_task.headline.key)
+
+    @property
+    def float_headline(self) -> Percent | None:
+        """The same of the float network, on the same images."""
+        return getattr(self, self.of_task.headline.of_float)
 
     @property
     def label(self) -> str:

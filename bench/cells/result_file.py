@@ -13,7 +13,7 @@ from bench.files.checksum import fits, sealed
 from models.checksum import sha256_of
 from models.errors import BenchError
 
-RESULT, CORRECT = "result.json", "correct.npz"
+RESULT = "result.json"
 AGAIN = "the next run of the cell measures it again and puts this folder aside"
 
 
@@ -22,9 +22,9 @@ class Damaged(BenchError):
 
 
 def write_result(folder: Path, result: Result) -> Result:
-    """Write the result of a cell to its folder, after the bitmap; return it with the checksums."""
-    bitmap = folder / CORRECT
-    sha256 = sha256_of(bitmap) if bitmap.exists() else None
+    """Write the result of a cell to its folder, after the items; return it with the checksums."""
+    items = folder / result.of_task.file
+    sha256 = sha256_of(items) if items.exists() else None
     result = result.model_copy(update={"correct_sha256": sha256})
     text = sealed(result.model_dump_json(indent=1, exclude={"checksum"}))
     (folder / RESULT).write_text(text, encoding="utf-8")

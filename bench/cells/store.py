@@ -1,6 +1,6 @@
 """The folder of result files: written whole, once each, by any number of processes.
 
-outputs/cells/<id>/     config.yaml, result.json, correct.npz, log.txt (and tracking.json)
+outputs/cells/<id>/     config.yaml, result.json, the items of the task, log.txt (and tracking.json)
 outputs/pending/<id>.*  being written, or being replaced, under the cell's lock
 outputs/locks/<id>      held by the process that measures the cell, freed by its death
 outputs/altered/<id>    no longer as it was written; was in cells/ until it was measured again
@@ -13,15 +13,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from bench.cells.correctness import check_correctness, read_correctness
+from bench.cells.items import check_items, read_items
 from bench.cells.result import Result
 from bench.cells.result_file import AGAIN, RESULT, Damaged, read_result
+from bench.tasks.base import Items
 from models.errors import BenchError
-
-if TYPE_CHECKING:  # what only reads results is there at once
-    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class Store:
         return self.cells / id
 
     def read(self, id: str) -> Result | None:
-        """Return the result of a cell, or None when there is none. The bitmap is not looked at.
+        """Return the result of a cell, or None when there is none. The items are not looked at.
 
         Raises Damaged when the file is there and is not as it was written, and BenchError when it
         cannot be read or is of a later version of the project.
@@ -82,7 +80,7 @@ class Store:
             result = self.read(id)
             if result is None or result.status == "failed":
                 return None
-            check_correctness(self.folder(id), result)
+            check_items(self.folder(id), result)
         except Damaged:
             return None
         return result
@@ -137,16 +135,16 @@ class Store:
             raise BenchError(f"{self.folder(ids[0])} holds no result.json; remove the folder")
         return result
 
-    def correctness(self, id: str) -> "dict[str, np.ndarray]":
-        """Return boolean arrays `top1` and `top5`, one value an image, in evaluation order.
+    def items(self, id: str) -> Items:
+        """Return what a cell has stored of each image: `Correctness`, or what its task has.
 
-        Raises BenchError when there is no result, and Damaged when the result or the bitmap is not
-        as it was written, or one does not belong to the other.
+        Raises BenchError when there is no result, and Damaged when the result or the items are not
+        as they were written, or one does not belong to the other.
         """
         result = self.read(id)
         if result is None:
-            raise BenchError(f"{self.folder(id)} holds no {RESULT}, so its bitmap means nothing")
-        return read_correctness(self.folder(id), result)
+            raise BenchError(f"{self.folder(id)} holds no {RESULT}, so its items mean nothing")
+        return read_items(self.folder(id), result)
 
     @contextmanager
     def lock(self, id: str, wait: bool) -> Iterator[None]:
@@ -193,7 +191,7 @@ class Store:
         try:
             result = self.read(id)
             if result is not None:
-                check_correctness(self.folder(id), result)
+                check_items(self.folder(id), result)
             return None
         except Damaged as error:
             self._altered.mkdir(parents=True, exist_ok=True)

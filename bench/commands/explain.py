@@ -190,7 +190,7 @@ class _Cells:
         flips = None
         if result.lost is not None and result.gained is not None and result.total is not None:
             flips = Flips(result.lost, result.gained, result.total)
-        right = store.correctness(result.id)["top1"]
+        right = store.items(result.id).top1
         self.done[levels] = Measured(result.id, right, flips)
         return True
 

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 
-import numpy as np
 import yaml
 
 from bench.cells.cell import plan
@@ -37,7 +36,7 @@ def rerun(options: Namespace) -> int:
         raise BenchError(f"cannot read {path}: {type(error).__name__}; measure again") from error
     here = config.paths.model_copy(update={"outputs": store.root})
     config = config.model_copy(update={"paths": here})
-    say(f"{recorded.label}: recorded {recorded.correct}/{recorded.total}")
+    say(f"{recorded.label}: recorded {recorded.of_task.in_words(vars(recorded))}")
     same, line = repeat(store, recorded, config)
     say(line)
     return 0 if same else 1
@@ -52,12 +51,12 @@ def repeat(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
             f"cell {recorded.id} is now {cell.id}: the weights, the images or the method's version "
             "changed since; put back what the record names"
         )
-    now = measure(cell, resources, Clock(), fresh=True).evaluation.correctness.top1
-    then = store.correctness(recorded.id)["top1"]
-    differing = int(np.count_nonzero(now != then))
+    now = measure(cell, resources, Clock(), fresh=True).evaluation.items
+    differing = cell.task.changed(now, store.items(recorded.id))
+    words = cell.task.in_words(cell.task.measured(now))
     if differing == 0:
-        return True, f"same: {int(now.sum())}/{len(now)}, every image as recorded"
+        return True, f"same: {words}, every image as recorded"
     return False, (
-        f"different: {int(now.sum())}/{len(now)} now; {differing} images changed "
+        f"different: {words} now; {differing} images changed "
         f"(recorded on {recorded.runtime.get('device_name')}, torch {recorded.versions['torch']})"
     )

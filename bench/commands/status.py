@@ -11,6 +11,7 @@ from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.experiments import outputs_of, run_command
 from bench.console import say
+from bench.tasks.registry import CLASSIFICATION
 
 
 def status(arguments: Namespace) -> int:
@@ -32,9 +33,10 @@ def _of_everything(results: list[Result]) -> None:
         cells = [result for result in results if result.group == group]
         say(f"{group}: {_counts(Counter(cell.status for cell in cells))}")
         for cell, name in zip(cells, _names(cells), strict=True):
-            what = (
-                f"{cell.top1:.2f} %" if cell.status == "done" else f"{cell.status}: {cell.reason}"
-            )
+            what = f"{cell.status}: {cell.reason}"
+            if cell.status == "done":
+                title = "" if cell.task == CLASSIFICATION else f"{cell.of_task.headline.title} "
+                what = f"{title}{cell.headline:.2f} %"
             say(f"  {cell.id}  {name}  {what}")
 
 

@@ -10,6 +10,7 @@ from bench.papers.by_name import make_tables, table_names
 from bench.plots.costs import plot_costs
 from bench.plots.spread import plot_spread
 from bench.tables.costs import check_cost, panels_of, why_without, without
+from bench.tables.headline import metrics_of, titles
 from bench.tables.numbers import NUMBERS, TOP1
 from bench.tables.render import render
 from bench.tables.spread import spread_of
@@ -49,7 +50,7 @@ def _plot(arguments: Namespace, content: Table) -> None:
     if not path.parent.is_dir():
         raise BenchError(f"--plot {path}: there is no folder {path.parent}; make it first")
     if cost is None:
-        plot_spread(*spread_of(content.rows), path)
+        plot_spread(*spread_of(content.rows), path, titles(metrics_of(content.rows)))
         return
     lacking, measured = without(content.rows, cost)
     if lacking == measured:

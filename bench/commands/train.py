@@ -26,6 +26,7 @@ from bench.measure.clock import Clock
 from bench.measure.evaluate import evaluate
 from bench.measure.resources import Resources
 from bench.statistics.intervals import wilson_interval
+from bench.tasks.classification import Classification, Correctness
 from bench.training.from_scratch import LabelledImages, save_weights
 from bench.training.from_scratch import train as train_network
 from methods.training.schedule import Schedule
@@ -76,8 +77,11 @@ def train(arguments: Namespace) -> int:
         testing = images(sides[1])
         with clock.phase("evaluate") as progress:
             pixels = feed(testing, device.device, resources.resident)
-            evaluation = evaluate(network, pixels, preprocessing, device, progress)
-        return evaluation.correctness.top1
+            evaluation = evaluate(
+                network, pixels, preprocessing, device, progress, Classification()
+            )
+        items: Correctness = evaluation.items
+        return items.top1
 
     top1 = with_whole_images(right)
     correct, total = int(top1.sum()), len(top1)

@@ -20,7 +20,7 @@ def bitmap(store: Store, result: Result) -> str:
 
     Raises BenchError when the file is missing, damaged or not what the result says.
     """
-    right = store.correctness(result.id)["top1"]
+    right = store.items(result.id).top1
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from models.errors import BenchError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from bench.statistics.average_precision import Truth
 
 Side = Literal["train", "eval"]
 Labels = npt.NDArray[np.int64]
@@ -30,7 +32,7 @@ class Listing:
     name: the name results are reported under.
     files: one name an image, relative to the side's folder, or made up ("mnist5k/test/00412").
     labels: (N,) int64, read-only, the index of the network output that is right.
-    classes: number of distinct labels among these images.
+    classes: number of distinct labels among these images, or of categories of their truths.
     fingerprint: sha256 (hex) of the content: of what each file contains and its label, in this
         order, or of the packaged file they come from. The same wherever the files lie, whatever
         they and their folders are called, and whenever they were written.
@@ -40,6 +42,10 @@ class Listing:
     left_out: names of images that cannot be decoded, and are not among `files`.
     earlier: the fingerprint of the same images before it was of what files contain: of names, sizes
         and labels. None where it never was, or where the files are read as other pixels now.
+    truths: what is to be found in each image, of a set to detect on; None of one of labels alone,
+        and labels count nothing where there are truths.
+    sizes: (N, 2) int64, width and height of each image in pixels, where truths are in these and
+        images are not square; None otherwise.
     stats: (N, 4) int64, of each file its inode, size in bytes, and times of modification and of
         change in nanoseconds since 1970; None of images that are no files.
     """
@@ -55,6 +61,8 @@ class Listing:
     left_out: tuple[str, ...] = ()
     earlier: str | None = None
     stats: Labels | None = None
+    truths: "tuple[Truth, ...] | None" = None
+    sizes: Labels | None = None
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
@@ -132,10 +140,9 @@ def without(listing: Listing, left_out: Sequence[str]) -> Listing:
         listing,
         files=tuple(listing.files[i] for i in kept),
         labels=labels,
-        classes=len(np.unique(labels)),
         fingerprint=fingerprint_without(listing.fingerprint, left_out),
         left_out=tuple(left_out),
-        stats=None if listing.stats is None else listing.stats[kept],
+        **_kept(listing, kept),
     )
 
 
@@ -165,7 +172,20 @@ def _first(listing: Listing, option: str, count: int, order: Sequence[int]) -> L
         listing,
         files=tuple(listing.files[i] for i in kept),
         labels=labels,
-        classes=len(np.unique(labels)),
         fingerprint=fingerprint_of((listing.fingerprint, option, CHOICE_SEED, count)),
-        stats=None if listing.stats is None else listing.stats[kept],
+        **_kept(listing, kept),
     )
+
+
+def _kept(listing: Listing, places: Sequence[int]) -> dict[str, Any]:
+    """Return what else is known of the images at `places`, and how many classes they have."""
+    truths, counted = listing.truths, listing.labels[places]
+    kept = None if truths is None else tuple(truths[place] for place in places)
+    if kept is not None:
+        counted = np.concatenate([truth.classes for truth in kept])
+    return {
+        "classes": len(np.unique(counted)),
+        "stats": None if listing.stats is None else listing.stats[places],
+        "truths": kept,
+        "sizes": None if listing.sizes is None else listing.sizes[places],
+    }

@@ -1,21 +1,19 @@
-"""Run a network over an evaluation set and say which images it gets right."""
+"""Run a network over an evaluation set, and keep what its task stores of each image."""
 
 import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.data import check_outputs
 from bench.data.feed import Feed
 from bench.machine.device import Device
 from bench.machine.memory import out_of_memory
 from bench.measure.compilation import Wish, checked, worth_compiling
 from bench.measure.logits import COUNT
+from bench.tasks.base import Items, Task
 from methods.base import Progress
-from models.errors import BenchError
 from models.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
@@ -23,21 +21,15 @@ log = logging.getLogger(__name__)
 Forward = Callable[[Tensor], Tensor]
 
 
-class Correctness(NamedTuple):
-    """Whether the label is the best class, and among the best five: boolean (N,) arrays."""
-
-    top1: np.ndarray
-    top5: np.ndarray
-
-
 class Evaluation(NamedTuple):
     """What came of an evaluation, and how it was run in the end.
 
+    items: what the task stores of each image, in the order of the set.
     batch_size: of images; less than was asked for where memory did not suffice, or images.
-    logits: of the first `logits.COUNT` images, (images, classes), float32 on the CPU.
+    logits: of the first `logits.COUNT` images, (images, outputs), float32 on the CPU.
     """
 
-    correctness: Correctness
+    items: Items
     batch_size: int
     compiled: bool
     logits: Tensor
@@ -50,17 +42,17 @@ def evaluate(
     preprocessing: Preprocessing,
     device: Device,
     progress: Progress,
+    task: Task,
     compile: Wish = False,
 ) -> Evaluation:
-    """Return the correctness of each image, in the order of the set.
+    """Return what `task` stores of each image, in the order of the set.
 
     Pixels cross to the device as uint8 and are normalised there. Where memory does not suffice
     for a batch, it goes on with half as many images at once.
 
     feed: images on their way to `device`, where `network` is.
 
-    Raises BenchError when the set has other classes than the network, or when a logit is not
-    finite.
+    Raises BenchError when the outputs do not fit the set, or when one of them is not finite.
     """
     images, total, start = feed.images, len(feed.images), 0
     size = min(device.images_at_once(preprocessing.size**2), total)
@@ -75,10 +67,8 @@ def evaluate(
         faster, size = _compiled(network, batch, size, device.device, compile)
         if faster is not None:
             run, compiled = faster, True
-    best: list[Tensor] = []
     first: list[Tensor] = []
-    finite: list[tuple[int, int, Tensor]] = []
-    labels = torch.tensor(images.labels, device=device.device)
+    collected = task.collector(images.listing, network, device.device)
     while start < total:
         try:
             ready = batch(start, size)
@@ -90,23 +80,15 @@ def evaluate(
                 raise
             size = _halved(size, device.device)
             continue
-        if not best:
-            check_outputs(images.listing, logits.shape[1])
-        best_classes = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        collected.take(logits)
         if start < COUNT:
             first.append(logits[: COUNT - start].float().cpu())
-        best.append(best_classes == labels[start : start + len(logits), None])
-        finite.append((start, start + len(logits), torch.isfinite(logits).all()))
         start += len(logits)
         # Looking at a value of the GPU waits for all that is queued there.
         if device.device.type == "cpu" or start == total:
-            _check_finite(finite)
-            finite.clear()
+            collected.check()
         progress(start, total, None)
-    right = [part.cpu() for part in best]
-    top1 = torch.cat([part[:, 0] for part in right]).numpy()
-    top5 = torch.cat([part.any(dim=1) for part in right]).numpy()
-    return Evaluation(Correctness(top1, top5), size, compiled, torch.cat(first))
+    return Evaluation(collected.items(), size, compiled, torch.cat(first))
 
 
 def _compiled(
@@ -129,12 +111,6 @@ def _compiled(
 def _padded(batch: Tensor, count: int) -> Tensor:
     """Return `count` images: a compiled network takes batches of one size only."""
     return torch.cat([batch, batch[:1].expand(count - len(batch), *batch.shape[1:])])
-
-
-def _check_finite(finite: list[tuple[int, int, Tensor]]) -> None:
-    for start, stop, good in finite:
-        if not bool(good):
-            raise BenchError(f"a logit is not finite at images {start}..{stop - 1}")
 
 
 def _halved(size: int, device: torch.device) -> int:

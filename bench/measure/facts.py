@@ -5,11 +5,10 @@ from typing import Any
 
 from bench.cells.cell import Cell
 from bench.cells.recipe import recipe_of
+from bench.cells.result import Result
 from bench.config.schema import Config
 from bench.machine.versions import git_sha, versions
 from bench.measure.phases import Measurement
-from bench.measure.warnings import of_guessing
-from bench.statistics.intervals import wilson_interval
 from models.paths import expanded
 
 
@@ -27,7 +26,8 @@ def facts_before(cell: Cell) -> dict[str, Any]:
         "a_bits": cell.spec.a_bits,
         "seed": cell.seed,
         "group": cell.request.config.group,
-        "fp32_expected": cell.expected_top1,
+        "task": cell.task.name,
+        "fp32_expected": cell.expected,
         "weights_sha256": cell.weights.sha256,
         "recipe": recipe_of(cell),
         "versions": versions(),
@@ -37,22 +37,12 @@ def facts_before(cell: Cell) -> dict[str, Any]:
 
 
 def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
-    """Return what a result says of a measured cell; accuracies in percent."""
-    top1, top5 = measured.evaluation.correctness
-    observations = measured.observations
+    """Return what a result says of a measured cell; what its task measures is in percent."""
+    observations, metric = measured.observations, cell.task.headline
     evaluated = observations.evaluated or cell.listing
-    correct, total = int(top1.sum()), len(top1)
-    low, high = wilson_interval(correct, total)
-    numbers = {
-        "top1": 100 * correct / total,
-        "top5": 100 * int(top5.sum()) / total,
-        "correct": correct,
-        "correct_top5": int(top5.sum()),
-        "total": total,
+    numbers = cell.task.measured(measured.evaluation.items) | {
         "left_out": len(evaluated.left_out),
         "classes": evaluated.classes,
-        "ci_low": low,
-        "ci_high": high,
         "size_mb": measured.size_mb,
         "mean_bits": measured.mean_bits,
         "logit_mse": measured.logit_mse,
@@ -67,9 +57,18 @@ def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
         numbers["quantized_multiplications"] = measured.coverage.multiplications
         numbers["quantized_inputs"] = measured.coverage.inputs
     if cell.spec.is_float:
-        numbers["warnings"] = [*measured.warnings, *of_guessing(low, measured.outputs)]
-        return numbers | {"fp32_top1": numbers["top1"], "fp32_id": cell.id}
+        low = numbers["ci_low"]
+        numbers["warnings"] = [*measured.warnings, *cell.task.doubts(low, measured.outputs)]
+        return numbers | {metric.of_float: numbers[metric.key], "fp32_id": cell.id}
     return numbers | {"calibration_key": cell.calibration_key}
+
+
+def float_facts(reference: Result) -> dict[str, Any]:
+    """Return what a result says of the float network that is measured beside it."""
+    return {
+        reference.of_task.headline.of_float: reference.headline,
+        "fp32_id": reference.id,
+    }
 
 
 def portable(config: Config) -> dict[str, Any]:

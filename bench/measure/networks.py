@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from bench.machine.device import Device
+from bench.tasks.registry import DETECTION
 from models.canonical import Behaviour, behaviour, canonical
+from models.detection import rows_of
 from models.zoo import Weights, entry
 from models.zoo.weights import load
 
@@ -34,6 +36,8 @@ class Networks:
     def get(self, name: str, weights: Weights, device: Device) -> FloatNetwork:
         """Return the network called `name`.
 
+        A detector is in the form of `models.detection`.
+
         Raises BenchError when its weights cannot be had, and when it does not return logits.
         """
         return self._load(name, weights, device.device, device.memory_format)
@@ -50,6 +54,8 @@ def _load(
         network, sha256 = entry(name).network(), None
     else:
         network, sha256 = load(entry(name), weights)
+    if entry(name).task == DETECTION:
+        network = rows_of(network, weights.preprocessing.size).eval()
     network = network.to(memory_format=layout).to(device)
     noise = torch.Generator().manual_seed(0)
     images = torch.randn(2, *weights.preprocessing.input_shape, generator=noise)

@@ -1,4 +1,4 @@
-"""The way of one cell: network, images, calibration, quantization, correctness."""
+"""The way of one cell: network, images, calibration, quantization, evaluation."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.cells.cell import Cell
 from bench.cells.recipe import Observations
 from bench.cells.seeds import torch_generator
-from bench.data import ImageCache, ImageSet, Listing, check_outputs, decode, with_whole_images
+from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
 from bench.data.feed import feed
 from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, GRAM, SEARCH, SENSITIVITY, TRAINING, Kind
@@ -40,9 +40,10 @@ from bench.measure.search import (
 )
 from bench.measure.warnings import of_behaviour, of_coverage
 from bench.training.cache import trained, training_key
-from bench.training.run import Task
+from bench.training.run import TrainingTask
 from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
+from models.detection import FoundBoxes
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.quantize.bits import ChosenBits
 from models.quantize.cost import Cost
@@ -115,11 +116,11 @@ class _Phases:
     def run(self) -> Measurement:
         cell, runtime = self.cell, self.cell.request.config.runtime
         device = prepare_device(runtime, self.resources.gpus)
-        check_outputs(cell.listing, cell.entry.classes)
+        cell.task.check(cell.listing, cell.entry.classes)
         with self.clock.phase("load"):
             loaded = self.resources.networks.get(cell.entry.name, cell.weights, device)
             network, sha256, shown = loaded
-            check_outputs(cell.listing, shown.outputs)
+            cell.task.check(cell.listing, shown.outputs)
             limit = budget_of(cell, network)  # what cannot be met fails before any long work
             prices = search_prices(cell, network)
             blank = blank_image(cell, network)
@@ -135,7 +136,7 @@ class _Phases:
             batch = batch.contiguous(memory_format=device.memory_format)
             if isinstance(cell.method, TrainedMethod):
                 trains_on = training_images if cell.method.needs_real_images else None
-                task = Task(cell, cell.method, network, batch, trains_on, runtime)
+                task = TrainingTask(cell, cell.method, network, batch, trains_on, runtime)
                 quantized = self.train(task)
             elif prices is not None and training_images is not None:
                 quantized = self.search(network, batch, training_images, prices)
@@ -146,9 +147,11 @@ class _Phases:
                 feed(images, device.device, self.resources.resident),
                 cell.weights.preprocessing,
             )
-            evaluation = evaluate(quantized.network, fed, how, device, progress, runtime.compile)
+            evaluation = evaluate(
+                quantized.network, fed, how, device, progress, cell.task, runtime.compile
+            )
             moved = None
-            if not cell.spec.is_float:
+            if not cell.spec.is_float and not isinstance(network, FoundBoxes):
                 # As many at once as memory sufficed for.
                 small = replace(device, batch_size=evaluation.batch_size)
                 of_float = self.resources.logits.of(network, fed, how, small)
@@ -260,7 +263,7 @@ class _Phases:
         size_mb += made.more_bits / MIB_BITS
         return _Quantized(made.network, size_mb, *found, mixed, warnings=tuple(warnings))
 
-    def train(self, task: Task) -> _Quantized:
+    def train(self, task: TrainingTask) -> _Quantized:
         """Return the network of a training, which other bit-widths may share."""
         with self.clock.phase("train") as progress:
             entry = self.entry(TRAINING, training_key(task.cell, task.method))

@@ -7,11 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import yaml
 
 from bench.cells.cell import Cell
-from bench.cells.correctness import save_correctness
 from bench.cells.result import Result, writable
 from bench.cells.result_file import write_result
 from bench.cells.store import Busy, Store
@@ -19,13 +17,13 @@ from bench.machine.device import device_name, prepare_device
 from bench.machine.memory import peak_memory_bytes, reset_peak_memory
 from bench.measure.clock import Clock
 from bench.measure.course import save_course
-from bench.measure.facts import facts_before, facts_found, portable
+from bench.measure.facts import facts_before, facts_found, float_facts, portable
 from bench.measure.gate import check_float
 from bench.measure.limit import TimeLimit, Unfinished, time_limit
 from bench.measure.mixed import save_mixed
 from bench.measure.phases import Measurement, measure
 from bench.measure.resources import Resources
-from bench.statistics.significance import discordant
+from bench.tasks.base import Items
 from models.errors import BenchError, NotApplicable, first_line
 
 log = logging.getLogger(__name__)
@@ -91,7 +89,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
     facts: dict[str, Any] = facts_before(cell)
     about_float: list[str] = []
     ran: dict[str, Any] = {}
-    float_top1: np.ndarray | None = None
+    before: Items | None = None
     earlier = store.finished(cell.id)
     with (
         suppress(_KeepEarlier),
@@ -117,24 +115,23 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
             if cell.needs_float:
                 with clock.phase("float"):
                     reference = _float_reference(cell, resources)
-                    float_top1 = store.correctness(reference.id)["top1"]
-                facts |= {"fp32_top1": reference.top1, "fp32_id": reference.id}
-                gate = check_float(reference, cell.expected_top1, cell.request.config.gate)
+                    before = store.items(reference.id)
+                facts |= float_facts(reference)
+                gate = check_float(reference, cell.expected, cell.request.config.gate)
                 about_float = [*reference.warnings, *gate]
             measured = _in_time(cell, resources, clock, unfinished)
             ran = {
                 "batch_size": measured.evaluation.batch_size,
                 "compiled": measured.evaluation.compiled,
             }
-            save_correctness(folder, *measured.evaluation.correctness)
+            cell.task.save(folder, measured.evaluation.items)
             if measured.mixed is not None:
                 save_mixed(folder, measured.mixed)
             if measured.training is not None:
                 save_course(folder, measured.training, measured.generated)
             outcome = facts_found(cell, measured) | {"status": "done"}
-            if float_top1 is not None:
-                lost, gained = discordant(float_top1, measured.evaluation.correctness.top1)
-                outcome |= {"lost": lost, "gained": gained}
+            if before is not None:
+                outcome |= cell.task.against_float(before, measured.evaluation.items)
             outcome["warnings"] = [*dict.fromkeys([*about_float, *outcome["warnings"]])]
         except NotApplicable as error:
             outcome = {"status": "skipped", "reason": str(error)}

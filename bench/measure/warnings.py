@@ -43,19 +43,6 @@ def of_coverage(found: Coverage, spec: QuantSpec) -> list[str]:
     )
 
 
-def of_guessing(low: float, outputs: int) -> list[str]:
-    """Return a line where a float network may as well guess one of `outputs` classes.
-
-    low: the lower end of the 95 % interval of its top-1, in percent.
-    """
-    if low > 100 / outputs:
-        return []
-    return [
-        f"the float network is no better than guessing one of {outputs} classes; look at its "
-        "weights, its preprocessing and the order of the classes"
-    ]
-
-
 def _names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(repr, names[:_NAMED])) + more

@@ -45,10 +45,14 @@ class Curve(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """What was measured on one data set, and top-1 of its float networks, in percent."""
+    """What was measured on one data set, and the same of its float networks, in percent.
+
+    title: what the values are.
+    """
 
     curves: Sequence[Curve]
-    float_top1: Sequence[float]
+    of_float: Sequence[float]
+    title: str = "top-1"
 
 
 def frontier(points: Iterable[Point]) -> list[Point]:
@@ -61,7 +65,7 @@ def frontier(points: Iterable[Point]) -> list[Point]:
 
 
 def plot_costs(panels: Mapping[str, Panel], axis: str, path: Path) -> None:
-    """Draw top-1 against a cost, a panel for each data set. axis: what the cost is."""
+    """Draw accuracy against a cost, a panel for each data set. axis: what the cost is."""
     size = 3.4 + 5.6 * len(panels), 5.2
     draw(lambda figure: paint_costs(figure, panels, axis), path, size, dpi=120)
 
@@ -73,7 +77,7 @@ def paint_costs(figure: "Figure", panels: Mapping[str, Panel], axis: str) -> Non
     drawn = {}
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (data, panel) in zip(axes, panels.items(), strict=True):
-        for top1 in panel.float_top1:
+        for top1 in panel.of_float:
             drawn["float"] = ax.axhline(top1, color="0.6", linestyle="--", linewidth=0.8)
         drawn["Pareto frontier"] = _frontier(ax, panel)
         for curve in panel.curves:
@@ -82,7 +86,7 @@ def paint_costs(figure: "Figure", panels: Mapping[str, Panel], axis: str) -> Non
         costs = [point.cost for curve in panel.curves for point in curve.points]
         if min(costs) > 0 and max(costs) > _DECADE * min(costs):
             ax.set_xscale("log")
-        ax.set(title=data, xlabel=axis, ylabel="top-1, %")
+        ax.set(title=data, xlabel=axis, ylabel=f"{panel.title}, %")
         _scale_errors(ax, [point for curve in panel.curves for point in curve.points])
         ax.grid(color="0.93")
         ax.set_axisbelow(True)

@@ -14,36 +14,40 @@ _GOLDEN = 0.618  # neighbours in a low-discrepancy sequence lie apart
 
 
 class Row(NamedTuple):
-    """The cells of one row of a table at one bit-width; top1 in percent, a value a seed."""
+    """The cells of one row of a table at one bit-width; values in percent, one a seed."""
 
     label: str
-    top1: Sequence[float]
+    values: Sequence[float]
 
 
 def plot_spread(
-    panels: Mapping[str, Sequence[Row]], float_top1: Sequence[float], path: Path
+    panels: Mapping[str, Sequence[Row]],
+    of_float: Sequence[float],
+    path: Path,
+    title: str = "top-1",
 ) -> None:
     """Draw a panel for each bit-width, the rows below each other.
 
-    panels: by bit-width, all with the same labels. float_top1: of the float networks, dashed.
+    panels: by bit-width, all with the same labels. of_float: values of the float networks, dashed.
+    title: what the values are.
     """
     labels = list(dict.fromkeys(row.label for rows in panels.values() for row in rows))
     width = 2 + 0.07 * max(map(len, labels)) + 3.5 * len(panels)
     size = width, 1.1 + 0.32 * len(labels)
-    draw(lambda figure: _paint(figure, panels, float_top1), path, size, dpi=120)
+    draw(lambda figure: _paint(figure, panels, of_float, title), path, size, dpi=120)
 
 
 def _paint(
-    figure: "Figure", panels: Mapping[str, Sequence[Row]], float_top1: Sequence[float]
+    figure: "Figure", panels: Mapping[str, Sequence[Row]], of_float: Sequence[float], title: str
 ) -> None:
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     labels = list(dict.fromkeys(row.label for rows in panels.values() for row in rows))
     for ax, (bits, rows) in zip(axes, panels.items(), strict=True):
-        for top1 in float_top1:
-            ax.axvline(top1, color="0.6", linestyle="--", linewidth=0.8)
+        for value in of_float:
+            ax.axvline(value, color="0.6", linestyle="--", linewidth=0.8)
         for row in rows:
-            _dots(ax, labels.index(row.label), row.top1)
-        ax.set(title=bits, xlabel="top-1, %")
+            _dots(ax, labels.index(row.label), row.values)
+        ax.set(title=bits, xlabel=f"{title}, %")
         ax.grid(axis="x", color="0.92")
         ax.set_axisbelow(True)
     axes[0].set_yticks(range(len(labels)), labels)

@@ -95,11 +95,14 @@ def compare_seeds(first: np.ndarray, second: np.ndarray) -> Difference:
         parts.append((side.mean(axis=1).var(ddof=1) / len(side), len(side) - 1))
     # Of the counts, so that equal accuracies differ by exactly 0.
     points = 100 * (int(first.sum()) / first.size - int(second.sum()) / second.size)
-    return _t_test(points, [(100**2 * variance, freedom) for variance, freedom in parts])
+    return t_test(points, [(100**2 * variance, freedom) for variance, freedom in parts])
 
 
-def _t_test(points: float, parts: Sequence[tuple[float, float]]) -> Difference:
-    """parts: the independent terms of the variance of `points`, each with its freedom."""
+def t_test(points: float, parts: Sequence[tuple[float, float]]) -> Difference:
+    """Return the t-test of a difference of `points` being none, after Welch and Satterthwaite.
+
+    parts: the independent terms of its variance, each with its degrees of freedom.
+    """
     from scipy.stats import t
 
     variance = float(sum(part for part, _ in parts))

@@ -24,6 +24,7 @@ from bench.measure.clock import known_as
 from bench.measure.resources import Resources
 from bench.measure.run import Outcome, known_result, run_cell
 from bench.sweep.journal import Entry, Journal
+from bench.tasks.registry import CLASSIFICATION
 from bench.tracking.runs import track
 from bench.tracking.surroundings import effective_mode
 from bench.tracking.uploads import Uploads
@@ -275,6 +276,8 @@ def describe(entry: Entry, result: Result | None, varying: Iterable[str] = ()) -
     if result.status != "done":
         return f"{name}: {result.status}: {result.reason}  {result.id}"
     how = "known" if entry.status == "found" else f"{result.seconds['total']:.1f} s"
-    reference = "" if result.fp32_top1 is None else f"float {result.fp32_top1:.2f} %, "
-    interval = f"{result.top1:.2f} % [{result.ci_low:.2f}, {result.ci_high:.2f}]"
+    known, metric = result.float_headline, result.of_task.headline
+    reference = "" if known is None else f"float {known:.2f} %, "
+    title = "" if result.task == CLASSIFICATION else f"{metric.title} "
+    interval = f"{title}{result.headline:.2f} % [{result.ci_low:.2f}, {result.ci_high:.2f}]"
     return f"{name}: {interval}, {reference}{how}  {result.id}"

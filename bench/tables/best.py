@@ -7,25 +7,29 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bench.statistics.intervals import t_within
+from bench.statistics.intervals import CONFIDENCE, t_within
 from bench.statistics.significance import ALPHA, holm
+from bench.tables.headline import headlines, tasks_of
 from bench.tables.pairs import split_keys
 from bench.tables.summarise import row_keys, summarise, wide
+from bench.tasks.registry import CLASSIFICATION
 
 _MARK = "(best)"
 _ENOUGH = 200  # degrees of freedom; more hardly change a p-value
 
 
 class SeedMean(NamedTuple):
-    """One value of a table: mean top-1 and its standard deviation over seeds, in percent.
+    """One value of a table: the mean headline and its standard deviation over seeds, in percent.
 
-    spread counts only with two seeds or more. images: what each top-1 was measured on.
+    spread counts only with two seeds or more. images: what each cell was measured on. error: the
+    standard deviation of the mean over other draws of images; None of a share of them.
     """
 
     mean: float
     spread: float
     seeds: int
     images: int
+    error: float | None = None
 
 
 Column = Sequence[SeedMean | None]
@@ -61,7 +65,10 @@ def difference_p(first: SeedMean, second: SeedMean) -> float:
     down.
     """
     middle, points = (first.mean + second.mean) / 2, abs(first.mean - second.mean)
-    variance = middle * (100 - middle) * (1 / first.images + 1 / second.images)
+    if first.error is None or second.error is None:
+        variance = middle * (100 - middle) * (1 / first.images + 1 / second.images)
+    else:
+        variance = first.error**2 + second.error**2
     uncertainty = 0.0
     for side in (first, second):
         if side.seeds > 1:
@@ -92,11 +99,13 @@ def best_rows(cells: pd.DataFrame) -> list[bool]:
     row = cells.groupby([*row_keys(cells), "w_bits", "a_bits"], sort=False, dropna=False).ngroup()
     column = cells.groupby(conditions, sort=False, dropna=False).ngroup()
     done = cells["status"] == "done"
+    shown = cells[done].assign(value=headlines(cells[done]), error=_errors(cells[done]))
     values: dict[int, SeedMean] = {
-        int(place): SeedMean(mean, spread, int(seeds), int(images))
-        for place, mean, spread, seeds, images in cells[done]
-        .groupby(row[done])
-        .agg({"top1": ["mean", "std", "count"], "total": "first"})
+        int(place): SeedMean(
+            mean, spread, int(seeds), int(images), None if error != error else error
+        )
+        for place, mean, spread, seeds, images, error in shown.groupby(row[done])
+        .agg({"value": ["mean", "std", "count"], "total": "first", "error": "mean"})
         .itertuples()
     }
     unfit = cells["status"].isin(["missing", "failed"]).groupby(column).any()
@@ -111,3 +120,13 @@ def best_rows(cells: pd.DataFrame) -> list[bool]:
         if winner is not None:
             best[int(rows[winner])] = True
     return best
+
+
+def _errors(done: pd.DataFrame) -> pd.Series:
+    """Return of each cell the standard deviation over draws of images that its interval says.
+
+    NaN of a share of images, whose variance is known without.
+    """
+    width = 2 * NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    errors = (done["ci_high"].astype(float) - done["ci_low"].astype(float)) / width
+    return errors.where(tasks_of(done) != CLASSIFICATION)

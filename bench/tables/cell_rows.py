@@ -9,9 +9,11 @@ import pandas as pd
 from bench.cells.differences import leaves, recorded_values
 from bench.cells.lookup import find_results
 from bench.cells.request import Request, reported_name
-from bench.cells.result import COSTS, Result
+from bench.cells.result import COCO_NUMBERS, COSTS, Result
 from bench.config.experiments import run_command
 from bench.config.schema import Config
+from bench.tables.headline import TASK
+from bench.tasks.registry import CLASSIFICATION
 from models.quantize.budget import limits_of
 from models.quantize.spec import MIXED, OF_BUDGET, a_label, w_label
 
@@ -21,6 +23,12 @@ _MEASURED = (
     *COSTS,
 )
 _SECONDS = "quantize_seconds"
+_REACH = "quant.reach"
+OF_DETECTION = (
+    *COCO_NUMBERS,
+    *("boxes", "objects", "fp32_map"),
+    *("quantized_weights", "quantized_multiplications", "quantized_inputs"),
+)
 _BUDGET = tuple(f"quant.{key}" for key in OF_BUDGET)
 
 _ELSEWHERE = ("name", "label", "root")  # in the columns `method` and `data`, or no part of a cell
@@ -35,6 +43,7 @@ def cell_rows(
     one is not fp32, and every other value of its configuration as `data.*`, `method.*` or `quant.*`
     (NaN where a cell has no such value; nested ones under longer names, lists as tuples). Requests
     for the same, as `quant=w4a32` does with any activation range, are one row.
+    Of a cell of another task than classification it has `task`, and the numbers of that task.
     What it came to: `status` ("missing" when there is no result), `images` (fingerprint of the
     evaluation set), the numbers of `Result`, and `command`, which measures it. Which result counts
     is `find_results`'.
@@ -48,6 +57,7 @@ def cell_rows(
     asked = list(cells.values())
     for request, result in zip(asked, find_results(asked, results), strict=True):
         row = _request_values(request.effective) | _result_values(result)
+        row |= _task_values(request.entry.task, result)
         rows.append(row | {"command": run_command(request.overrides, user_configs)})
     return _table(rows)
 
@@ -69,7 +79,8 @@ def recorded_rows(results: Sequence[Result]) -> pd.DataFrame:
             ),
         }
         row = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        rows.append(row | _result_values(result) | {"command": None})
+        row |= _result_values(result) | _task_values(result.task, result)
+        rows.append(row | {"command": None})
     cells = _table(rows)
     counts = [key for key in ("data.limit", "data.subset") if key in cells]
     alike = [key for key in counts if (cells.groupby("data")[key].nunique() < 2).all()]
@@ -81,6 +92,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     idle = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
         idle.append("quant.w_candidates")
+    if all(row.get(_REACH, "all") == "all" for row in rows):
+        idle.append(_REACH)
     if all(row["runtime.precision"] == "fp32" for row in rows):
         idle.append("runtime.precision")
     return pd.DataFrame(rows).drop(columns=idle, errors="ignore")
@@ -126,3 +139,10 @@ def _result_values(result: Result | None) -> dict[str, Any]:
     measured = {key: getattr(result, key) for key in _MEASURED}
     seconds = {_SECONDS: result.seconds.get("quantize")}
     return {"status": result.status, "images": images} | measured | seconds
+
+
+def _task_values(task: str, result: Result | None) -> dict[str, Any]:
+    """Return what only cells of later tasks have columns for."""
+    if task == CLASSIFICATION:
+        return {}
+    return {TASK: task} | {key: getattr(result, key, None) for key in OF_DETECTION}

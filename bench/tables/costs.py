@@ -7,6 +7,7 @@ import pandas as pd
 
 from bench.cells.result import COSTS
 from bench.plots.costs import Curve, Panel, Point
+from bench.tables.headline import float_headlines, metrics_of, titles
 from bench.tables.summarise import (
     CANDIDATES,
     bits_text,
@@ -64,8 +65,9 @@ def panels_of(cells: pd.DataFrame, cost: str) -> dict[str, Panel]:
         curves: list[Curve] = []
         for _, of_method in of_data.groupby("method", sort=False):
             curves += _curves(of_method, networks, others)
-        floats = drawn.loc[drawn["data"] == name, "fp32_top1"].dropna().unique()
-        panels[str(name)] = Panel(curves, [float(top1) for top1 in floats])
+        here = drawn[drawn["data"] == name]
+        floats = [float(value) for value in float_headlines(here).dropna().unique()]
+        panels[str(name)] = Panel(curves, floats, titles(metrics_of(here)))
     return panels
 
 

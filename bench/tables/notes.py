@@ -9,6 +9,8 @@ import pandas as pd
 
 from bench.cells.result import Result
 from bench.statistics.intervals import wilson_interval
+from bench.tables.headline import float_headlines, metrics_of, tasks_of, titles
+from bench.tasks.registry import CLASSIFICATION
 from models.quantize.spec import FLOAT_BITS, OF_BUDGET
 
 _METHOD_WORDS = ("name", "version")
@@ -17,29 +19,43 @@ _NAMES = re.compile(r"'[^']*'(?:, '[^']*')*(?: and \d+ more)?")
 
 
 def heading(cells: pd.DataFrame) -> list[str]:
-    """Return the lines above the table: networks, images, float top-1, what a number is."""
-    seeds = sorted(cells["seed"].unique())
+    """Return the lines above the table: networks, images, float number, what a number is."""
+    seeds, metrics = sorted(cells["seed"].unique()), metrics_of(cells)
     if len(seeds) > 1:
-        meaning = f"top-1 in %, mean ± standard deviation over seeds {_numbers(seeds)}"
+        of_seeds = f"mean ± standard deviation over seeds {_numbers(seeds)}"
+        meaning = f"{titles(metrics)} in %, {of_seeds}"
     else:
-        meaning = "top-1 in % [95 % Wilson interval]"
+        meaning = f"{titles(metrics)} in % [95 % {' or '.join(m.interval for m in metrics)}]"
     return [*measured_on(cells), meaning]
 
 
 def measured_on(cells: pd.DataFrame) -> list[str]:
-    """Return a line a network and data set: its images and its float top-1."""
+    """Return a line a network and data set: its images and its float number."""
     done = cells[cells["status"] == "done"]
+    done = done.assign(float=float_headlines(done))
     lines = []
     for (model, data), group in done.groupby(["model", "data"], sort=False):
         total, classes = int(group["total"].iloc[0]), int(group["classes"].iloc[0])
         line = f"{model} on {data}: {int(total):,} images of {int(classes)} classes"
-        for top1 in group["fp32_top1"].dropna().unique():
-            low, high = wilson_interval(round(top1 * total / 100), int(total))
-            line += f"; float top-1 {top1:.2f} % [{low:.2f}, {high:.2f}]"
+        for value in group["float"].dropna().unique():
+            line += f"; float {titles(metrics_of(group))} {value:.2f} %"
+            line += _interval(group, value, total)
         lines.append(line)
         if len(group["images"].unique()) > 1:
             lines.append("WARNING: these cells were measured on different images")
     return lines
+
+
+def _interval(group: pd.DataFrame, value: float, total: int) -> str:
+    """Return the 95 % interval of a float network's number, where it is known."""
+    if set(tasks_of(group)) == {CLASSIFICATION}:
+        low, high = wilson_interval(round(value * total / 100), total)
+        return f" [{low:.2f}, {high:.2f}]"
+    floats = group[group["method"] == "float"]
+    return "".join(
+        f" [{low:.2f}, {high:.2f}]"
+        for low, high in zip(floats["ci_low"][:1], floats["ci_high"][:1], strict=True)
+    )
 
 
 def _numbers(seeds: Sequence[int]) -> str:

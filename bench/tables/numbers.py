@@ -1,15 +1,18 @@
-"""What a table of an experiment can show beside top-1."""
+"""What a table of an experiment can show beside top-1, or the headline of another task."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
+from bench.tables.cell_rows import OF_DETECTION
+from bench.tables.headline import float_headlines, headlines
 from bench.tables.summarise import row_keys, summarise, wide
 from models.errors import BenchError
 from models.registry import did_you_mean
 
 TOP1 = "top1"
+"""Stands for the headline, whatever the task."""
 
 
 class Number(NamedTuple):
@@ -22,7 +25,23 @@ class Number(NamedTuple):
 
 NUMBERS = {
     "top5": Number("top-5", "top-5 in %", ".2f"),
-    "drop": Number("drop", "float minus quantized top-1 in points, on the same images", ".2f"),
+    "drop": Number("drop", "float minus quantized accuracy in points, on the same images", ".2f"),
+    "map_50": Number("AP50", "average precision at an IoU of 0.50, in %", ".2f"),
+    "map_75": Number("AP75", "average precision at an IoU of 0.75, in %", ".2f"),
+    "map_small": Number("AP small", "mAP of objects below 32 x 32 pixels, in %", ".2f"),
+    "map_medium": Number("AP medium", "mAP of objects of 32 x 32 to 96 x 96 pixels, in %", ".2f"),
+    "map_large": Number("AP large", "mAP of objects above 96 x 96 pixels, in %", ".2f"),
+    "ar_1": Number("AR1", "average recall with one box an image, in %", ".2f"),
+    "ar_10": Number("AR10", "average recall with 10 boxes an image, in %", ".2f"),
+    "ar_100": Number("AR100", "average recall with 100 boxes an image, in %", ".2f"),
+    "ar_small": Number("AR small", "average recall of objects below 32 x 32 pixels, in %", ".2f"),
+    "ar_medium": Number("AR medium", "average recall of objects up to 96 x 96, in %", ".2f"),
+    "ar_large": Number("AR large", "average recall of objects above 96 x 96, in %", ".2f"),
+    "quantized_weights": Number("weights, %", "weights that are quantized, in %", ".1f"),
+    "quantized_multiplications": Number(
+        "MACs, %", "multiplications by a quantized weight, in %", ".1f"
+    ),
+    "quantized_inputs": Number("inputs, %", "multiplications of a quantized input, in %", ".1f"),
     "logit_mse": Number("logits", "mean squared change of the logits by quantization", ".3g"),
     "size_mb": Number("MiB", "size of the weights in MiB", ".3f"),
     "mean_bits": Number("bits", "bits of a weight on average", ".2f"),
@@ -55,12 +74,15 @@ def with_numbers(
     """Return the table and its marks with the numbers called `names` beside each top-1.
 
     texts, best: as of `wide(summarise(cells))`. Numbers are means over seeds. Without top1 among
-    `names` it is left out.
+    `names` it is left out. Raises BenchError for a number that no cell of the table can have.
     """
+    for name in names:
+        if name in OF_DETECTION and name not in cells:
+            raise BenchError(f"--show {name}: the cells of this table have no such number")
     summary = summarise(cells)
     keys = [*row_keys(cells), "w_bits", "a_bits"]
     place = cells.groupby(keys, sort=False, dropna=False).ngroup()
-    drops = cells["fp32_top1"].astype(float) - cells["top1"].astype(float)
+    drops = float_headlines(cells).astype(float) - headlines(cells).astype(float)
     values = cells.reindex(columns=[*NUMBERS]).assign(drop=drops).astype(float)
     means = values.groupby(place).mean()
     views = {name: texts if name == TOP1 else _view(summary, means, name) for name in names}

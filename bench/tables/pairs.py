@@ -4,19 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from bench.statistics.significance import ALPHA, Difference, compare_cells, compare_seeds, holm
+from bench.statistics.significance import ALPHA, holm
+from bench.tables.headline import tasks_of
 from bench.tables.summarise import key_title, parameter_value, row_keys
+from bench.tasks.base import Items
+from bench.tasks.registry import task_named
 from models.errors import BenchError
 
 EQUAL, UNRESOLVED = "equal", "unresolved"
 
-Correctness = Callable[[str], np.ndarray]
-"""From the id of a cell to whether its best class was right: (images,) bool."""
+ItemsOf = Callable[[str], Items]
+"""From the id of a cell to what its task has stored of each image."""
 
-_NUMBERS = ("top1_first", "top1_second", "points", "low", "high", "p", "p_holm", "winner")
+_NUMBERS = ("mean_first", "mean_second", "points", "low", "high", "p", "p_holm", "winner")
 
 
 def split_keys(
@@ -33,17 +35,17 @@ def split_keys(
 
 
 def compare_methods(
-    cells: pd.DataFrame, correctness: Correctness, parts: Sequence[str] = ("method",)
+    cells: pd.DataFrame, items_of: ItemsOf, parts: Sequence[str] = ("method",)
 ) -> pd.DataFrame:
     """Return one row a pair of methods under the same conditions; `cells` as of `cell_rows`.
 
     parts: what tells methods apart, as of `split_keys`.
 
     Columns: the conditions, `first`, `second`, `seeds` (those that both are measured with),
-    `top1_first`, `top1_second` (percent, mean over these seeds), `points`, `low`, `high` (points),
-    `p`, `p_holm` (corrected for all rows) and `winner`: a method, EQUAL (no image differs) or
-    UNRESOLVED. A pair without a common seed has no numbers (NaN or None). One image with several
-    seeds says nothing of other images: UNRESOLVED, from -100 to 100 points.
+    `mean_first`, `mean_second` (the headline in percent, over these seeds), `points`, `low`,
+    `high` (points), `p`, `p_holm` (corrected for all rows) and `winner`: a method, EQUAL (no image
+    differs) or UNRESOLVED. A pair without a common seed has no numbers (NaN or None). One image
+    with several seeds says nothing of other images: UNRESOLVED, from -100 to 100 points.
 
     Raises BenchError when cells that should be compared were measured on different images.
     """
@@ -54,7 +56,7 @@ def compare_methods(
         sides = [side for _, side in group.groupby(methods, sort=False, dropna=False)]
         for pair in combinations(sides, 2):
             labels = dict(zip(("first", "second"), (_label(s, methods) for s in pair), strict=True))
-            rows.append(common | labels | _compare(*pair, correctness))
+            rows.append(common | labels | _compare(*pair, items_of))
     columns = [*conditions, "first", "second", "seeds", *_NUMBERS]
     return _corrected(pd.DataFrame(rows, columns=columns))
 
@@ -66,7 +68,7 @@ def _label(side: pd.DataFrame, methods: list[str]) -> str:
     return " ".join([row["method"], *extra])
 
 
-def _compare(first: pd.DataFrame, second: pd.DataFrame, correctness: Correctness) -> dict[str, Any]:
+def _compare(first: pd.DataFrame, second: pd.DataFrame, items_of: ItemsOf) -> dict[str, Any]:
     done = [side[side["status"] == "done"].set_index("seed") for side in (first, second)]
     seeds = [seed for seed in done[0].index if seed in done[1].index]
     if not seeds:
@@ -77,20 +79,12 @@ def _compare(first: pd.DataFrame, second: pd.DataFrame, correctness: Correctness
             f"cells {', '.join(shared['id'])} were measured on different images; measure them "
             "again on one copy of the data, with force=true"
         )
-    a, b = (np.stack([correctness(id) for id in side.loc[seeds, "id"]]) for side in done)
-    difference = _difference(a, b)
-    means = {"top1_first": 100 * float(a.mean()), "top1_second": 100 * float(b.mean())}
-    equal = EQUAL if (a == b).all() else None
-    return {"seeds": len(seeds), **means, **difference._asdict(), "winner": equal}
-
-
-def _difference(first: np.ndarray, second: np.ndarray) -> Difference:
-    """Compare two methods on the same seeds, both (seeds, images)."""
-    if len(first) == 1:
-        return compare_cells(first[0], second[0])
-    if first.shape[1] == 1:  # which has no variance over images
-        return Difference(100 * float(first.mean() - second.mean()), -100.0, 100.0, 1.0)
-    return compare_seeds(first, second)
+    task = task_named(tasks_of(shared).iloc[0])
+    a, b = ([items_of(id) for id in side.loc[seeds, "id"]] for side in done)
+    means = {"mean_first": task.mean(a), "mean_second": task.mean(b)}
+    same = all(task.changed(*pair) == 0 for pair in zip(a, b, strict=True))
+    equal = EQUAL if same else None
+    return {"seeds": len(seeds), **means, **task.compare(a, b)._asdict(), "winner": equal}
 
 
 def _corrected(pairs: pd.DataFrame) -> pd.DataFrame:

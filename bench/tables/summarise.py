@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.tables.headline import float_headlines, headlines
 from models.quantize.rounding.registry import PREFIX, ROUNDINGS, parameters
 from models.quantize.spec import MIXED
 
 _AXES = ("w_bits", "a_bits", "seed")
-_FIRST = ("model", "weights", "data", "method")
+_FIRST = ("task", "model", "weights", "data", "method")
 _OF_SOURCE = "method.source."
 _SOURCE = "method.source.name"
 CANDIDATES = {"quant.w_candidates": "w_bits", "quant.a_candidates": "a_bits"}
@@ -30,7 +31,7 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
             varies = _varies_within(cells["quant.rounding"][heeds], cells[column][heeds])
         elif column in CANDIDATES:
             varies = candidates_vary(cells, column)
-        elif column in ("model", "weights", "data") or column.startswith(
+        elif column in ("task", "model", "weights", "data") or column.startswith(
             ("data.", "quant.", "runtime.")
         ):
             varies = _varies(cells[column])
@@ -91,8 +92,9 @@ def _varies_within(methods: pd.Series, values: pd.Series) -> bool:
 def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     """Return one row a table cell: the row keys, the bits, and what all seeds together came to.
 
-    `mean` and `spread` (sample standard deviation, percent) are over the seeds that are done,
-    `ci_low` and `ci_high` the Wilson interval where there is one seed. `done` of `seeds` cells
+    `mean` and `spread` (sample standard deviation, percent) are of the headline over the seeds that
+    are done, `ci_low` and `ci_high` its interval where there is one seed, `float` that of the float
+    network. `done` of `seeds` cells
     are measured.
     """
     keys = [*row_keys(cells), "w_bits", "a_bits"]
@@ -100,11 +102,13 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     first = cells[~place.duplicated()].reset_index(drop=True)
     done = cells[cells["status"] == "done"]
     place_done = place[done.index]
-    numbers = done.groupby(place_done)["top1"].agg(done="count", mean="mean", spread="std")
-    one = done.assign(place=place_done)[~place_done.duplicated()].set_index("place")
+    numbers = headlines(done).groupby(place_done).agg(done="count", mean="mean", spread="std")
+    one = done.assign(place=place_done, float=float_headlines(done))[
+        ~place_done.duplicated()
+    ].set_index("place")
     one.loc[numbers["done"] > 1, ["ci_low", "ci_high"]] = None
     summary = first[[*keys, "status"]].assign(seeds=place.value_counts())
-    summary = summary.join([numbers, one[["ci_low", "ci_high", "fp32_top1"]]])
+    summary = summary.join([numbers, one[["ci_low", "ci_high", "float"]]])
     summary["status"] = summary["status"].mask(summary["done"].notna(), "done")
     summary["done"] = summary["done"].fillna(0).astype(int)
     return summary[[*keys, *_NUMBERS]]
@@ -149,7 +153,7 @@ def bits_text(w_bits: object, a_bits: object) -> str:
     return f"{w_bits}/A{activations}" if isinstance(w_bits, str) else f"W{w_bits}A{activations}"
 
 
-_NUMBERS = ("seeds", "done", "mean", "spread", "ci_low", "ci_high", "fp32_top1", "status")
+_NUMBERS = ("seeds", "done", "mean", "spread", "ci_low", "ci_high", "float", "status")
 
 
 def cell_text(row: Mapping[Any, Any]) -> str:

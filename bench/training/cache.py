@@ -21,7 +21,7 @@ from bench.files.entry import CacheEntry
 from bench.files.kinds import CHECKPOINT, GENERATED, HISTORY, IDENTITY, WEIGHTS
 from bench.plots.images import over_time
 from bench.training.host import Hosting
-from bench.training.run import History, Task, Trained, check_shareable, run_training
+from bench.training.run import History, Trained, TrainingTask, check_shareable, run_training
 from methods.base import Progress
 from methods.training.base import TrainedMethod
 from models.errors import BenchError, first_line
@@ -59,7 +59,7 @@ def training_identity(cell: Cell, method: TrainedMethod) -> dict[str, Any]:
 
 
 def trained(
-    task: Task, entry: CacheEntry | None, hosting: Hosting, progress: Progress
+    task: TrainingTask, entry: CacheEntry | None, hosting: Hosting, progress: Progress
 ) -> TrainedNetwork:
     """Return the trained network of `task.cell`, at its bits, for evaluation.
 
@@ -109,7 +109,7 @@ def _as_picture(images: Tensor | None, cell: Cell) -> bytes | None:
         return None
 
 
-def _read_or_train(entry: CacheEntry, task: Task, run: Callable[[Path], Trained]) -> _Kept:
+def _read_or_train(entry: CacheEntry, task: TrainingTask, run: Callable[[Path], Trained]) -> _Kept:
     def read() -> _Kept | None:
         _check_identity(entry, training_identity(task.cell, task.method))
         return entry.read(load)

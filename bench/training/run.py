@@ -55,7 +55,7 @@ class _DecodedImages:
         return reopen(self.listing, self.entry, self.size)
 
 
-class Task(NamedTuple):
+class TrainingTask(NamedTuple):
     """What the processes of one training are given.
 
     network: float, on the device of `images`, what `method.calibrate` returned.
@@ -73,7 +73,7 @@ class Task(NamedTuple):
 
 
 def run_training(
-    task: Task, checkpoint: Path | None, host: Host | None, progress: Progress
+    task: TrainingTask, checkpoint: Path | None, host: Host | None, progress: Progress
 ) -> Trained:
     """Train, alone or in as many processes and on as many machines as `task.runtime` says.
 
@@ -104,7 +104,7 @@ def run_training(
         return cast("Trained", torch.load(path, weights_only=True))
 
 
-def check_shareable(task: Task) -> None:
+def check_shareable(task: TrainingTask) -> None:
     """Raise BenchError where several processes would not train what one does.
 
     That is with quantizers that change the gradient of a weight before it is averaged: what each
@@ -154,7 +154,7 @@ def _for_others(
 def _train(
     workers: Workers,
     device: torch.device,
-    task: Task,
+    task: TrainingTask,
     checkpoint: Path | None,
     progress: Progress,
 ) -> Trained:
@@ -191,7 +191,7 @@ def _train(
     return state, history, strategy.pictures()
 
 
-def _real_examples(task: Task, device: torch.device) -> Examples:
+def _real_examples(task: TrainingTask, device: torch.device) -> Examples:
     images_of = task.training_set
     training_set = images_of.open() if isinstance(images_of, _DecodedImages) else images_of
     assert training_set is not None
@@ -200,7 +200,7 @@ def _real_examples(task: Task, device: torch.device) -> Examples:
     return Examples(feed_training(training_set, device, task.here), labels, normalise)
 
 
-def _train_together(fabric: Any, task: Task, checkpoint: Path | None, result: Path) -> None:
+def _train_together(fabric: Any, task: TrainingTask, checkpoint: Path | None, result: Path) -> None:
     """Train as one of several processes; a progress callback does not travel to them."""
     # For the process that has started these, which is in the same group.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)

@@ -29,6 +29,20 @@ class PublishedAccuracy:
 
 
 @dataclass(frozen=True)
+class PublishedPrecision:
+    """A mean average precision of an FP32 detector that someone printed for these weights.
+
+    map: percent, as COCO defines it, on all `images` of the evaluation set called `data`.
+    source: who printed it, where.
+    """
+
+    map: float
+    data: str
+    images: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Release:
     """One file of a release, fetched when first used: `url` is a zip that holds `file` alone.
 
@@ -70,7 +84,7 @@ class Weights:
     locate: str | Path | Release | Factory | None
     sha256: str | None
     preprocessing: Preprocessing
-    published: PublishedAccuracy | None
+    published: PublishedAccuracy | PublishedPrecision | None
     convert: str | None = None
 
     @property
@@ -113,6 +127,7 @@ class ZooEntry:
     timm: what timm calls this network, where it has one; details may differ, such as the
         convolution of a block that has the stride.
     code: SHA-256 of the source file of a user's own network.
+    task: what it does with an image: "classification", or "detection" (`bench.tasks`).
     """
 
     name: str
@@ -124,6 +139,7 @@ class ZooEntry:
     arguments: tuple[str, ...] = ()
     timm: str | None = None
     code: str | None = None
+    task: str = "classification"
 
     def network(self) -> "nn.Module":
         """Return a new, untrained network."""

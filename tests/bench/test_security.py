@@ -178,7 +178,7 @@ def test_a_bitmap_that_would_run_code(
     write(folder / "correct.npz", Trap(sprung))
     write_result(folder, result)
     with pytest.raises(BenchError, match="cannot read"):
-        Store(outputs).correctness(id)
+        Store(outputs).items(id)
     assert not sprung.exists()
 
 

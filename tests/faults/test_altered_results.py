@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cells.correctness import save_correctness
 from bench.cells.store import Store
+from bench.tasks.classification import Classification, Correctness
 from tests.bench.conftest import FAST, Finished, records
 
 pytestmark = pytest.mark.faults
@@ -102,10 +102,10 @@ def test_a_better_bitmap(
 ) -> None:
     id, place = measured(bench_main, outputs), f"paths.outputs={outputs}"
     store = Store(outputs)
-    honest = store.correctness(id)
-    assert honest["top1"].any()
+    honest = store.items(id)
+    assert honest.top1.any()
     # As many are right, so that only the checksum tells.
-    save_correctness(store.folder(id), np.roll(honest["top1"], 1), honest["top5"])
+    Classification().save(store.folder(id), Correctness(np.roll(honest.top1, 1), honest.top5))
     path = store.folder(id) / "correct.npz"
     said = f"{path} was altered: it is not the one of its record"
     done = bench_main("compare", id, id, place)
@@ -121,7 +121,7 @@ def test_a_better_bitmap(
     assert warnings() == [
         f"warning: {said}; measured again, the altered one is in {outputs / 'altered' / id}"
     ]
-    np.testing.assert_array_equal(store.correctness(id)["top1"], honest["top1"])
+    np.testing.assert_array_equal(store.items(id).top1, honest.top1)
 
 
 def test_altered_twice(bench_main: Bench, outputs: Path) -> None:

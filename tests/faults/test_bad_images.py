@@ -90,7 +90,7 @@ def test_bad_images_are_left_out_named_and_counted(
     assert (evaluation.images, evaluation.left_out) == (38, list(BAD))
     assert evaluation.fingerprint != scan(lenient.data, "eval").fingerprint
     store = Store(outputs)
-    right = store.correctness(result.id)["top1"]
+    right = store.items(result.id).top1
     assert len(right) == 38
 
     assert run_cell(lenient).kind == "found"
@@ -121,7 +121,7 @@ def test_bitmaps_of_two_cells_stay_aligned(make_fast: Make, tmp_path: Path, outp
     ]
     fingerprints = {cell.recipe.evaluation.fingerprint for cell in cells}
     assert len(fingerprints) == 1
-    bitmaps = [Store(outputs).correctness(cell.id)["top1"] for cell in cells]
+    bitmaps = [Store(outputs).items(cell.id).top1 for cell in cells]
     assert [len(bitmap) for bitmap in bitmaps] == [38, 38]
 
 

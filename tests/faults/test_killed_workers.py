@@ -62,7 +62,7 @@ def check(outputs: Path) -> None:
     assert len({record["request_id"] for record in found.values()}) == CELLS + 1
     assert Store(outputs).inventory().left_out == []
     for id in found:
-        assert len(Store(outputs).correctness(id)["top1"]) == 200
+        assert len(Store(outputs).items(id).top1) == 200
     assert_nothing_partial(outputs)
     assert not (outputs / "altered").exists()
 

@@ -19,6 +19,7 @@ from bench.data.feed import ResidentImages, feed
 from bench.machine.device import Device
 from bench.measure.evaluate import evaluate
 from bench.speed.evaluation import synthetic
+from bench.tasks.classification import Classification
 from models.preprocessing import Preprocessing
 
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -31,15 +32,17 @@ preprocessing = Preprocessing(256, 256, "bilinear", (0.5,) * 3, (0.5,) * 3)
 def run(size):
     device = Device(torch.device("cpu"), torch.channels_last, size)
     pixels = feed(images, device.device, ResidentImages())
-    return evaluate(network, pixels, preprocessing, device, lambda *_: None)
+    return evaluate(
+        network, pixels, preprocessing, device, lambda *_: None, Classification()
+    )
 
 expected = run(8)
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + 150_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 found = run(256)
-assert (found.correctness.top1 == expected.correctness.top1).all()
-assert len(found.correctness.top1) == 300
+assert (found.items.top1 == expected.items.top1).all()
+assert len(found.items.top1) == 300
 print(found.batch_size)
 """
 

@@ -328,8 +328,8 @@ def test_a_published_top1_is_expected_on_its_own_images_only(make_config: Make) 
         files = tuple(map(str, range(images)))
         return replace(cell, listing=Listing(name, "eval", files, labels, 1, "f", "s"))
 
-    assert on("mnist5k", 1000).expected_top1 == cell.expected_top1 == 99.0
-    assert on("mnist5k", 999).expected_top1 is None
-    assert on("digits", 1000).expected_top1 is None
+    assert on("mnist5k", 1000).expected == cell.expected == 99.0
+    assert on("mnist5k", 999).expected is None
+    assert on("digits", 1000).expected is None
     unpublished = replace(cell.request, weights=replace(cell.weights, published=None))
-    assert replace(cell, request=unpublished).expected_top1 is None
+    assert replace(cell, request=unpublished).expected is None

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.cells.correctness import save_correctness
 from bench.cells.merge import Kind, Merged, merge
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
+from bench.tasks.classification import Classification, Correctness
 from tests.bench.cells.test_store import locked_elsewhere, pending
 from tests.spy import lines_of
 
@@ -46,7 +46,7 @@ def put(make_result: Make) -> Put:
             (folder / "log.txt").write_text(f"of {store.root.name}")
             if result.status == "done":
                 top5 = np.arange(len(top1)) < (result.correct_top5 or 0)
-                save_correctness(folder, top1, top5)
+                Classification().save(folder, Correctness(top1, top5))
             write_result(folder, result)
         return result
 

@@ -57,8 +57,8 @@ def test_they_are_counted_and_their_bitmaps_read(store: Store) -> None:
     assert found.left_out == []
     for id, correct, top5 in ((FLOAT, 990, 1000), (REAL, 687, 893)):
         assert store.finished(id) == store.read(id)
-        right = store.correctness(id)
-        assert (int(right["top1"].sum()), int(right["top5"].sum())) == (correct, top5)
+        right = store.items(id)
+        assert (int(right.top1.sum()), int(right.top5.sum())) == (correct, top5)
 
 
 def test_a_migration_changes_nothing_it_is_given() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.cells.correctness import save_correctness
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
 from bench.statistics.intervals import wilson_interval
+from bench.tasks.classification import Classification, Correctness
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def keep(outputs: Path, make_result: Callable[..., Result]) -> Callable[..., Res
         given = {"recipe": recipe, "ci_low": low, "ci_high": high, **numbers, **changes}
         result = make_result(id, **given)
         with Store(outputs).writing(id) as folder:
-            save_correctness(folder, top1, np.ones_like(top1))
+            Classification().save(folder, Correctness(top1, np.ones_like(top1)))
             write_result(folder, result)
         return result
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import bench.commands.explain
-from bench.cells.correctness import save_correctness
 from bench.cells.request import Request, request_of
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
 from bench.config.experiments import typed_jobs
 from bench.config.schema import read_config
+from bench.tasks.classification import Classification, Correctness
 from tests.bench.conftest import FAST, Finished
 from tests.bench.papers.records import record
 
@@ -49,7 +49,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
         flips = {"lost": 396 - correct, "gained": 0}
         result = record(request, correct, IMAGES, fp32_top1=99.0, correct_top5=IMAGES, **flips)
         with Store(request.config.paths.outputs).writing(result.id) as folder:
-            save_correctness(folder, top1, np.ones(IMAGES, dtype=bool))
+            Classification().save(folder, Correctness(top1, np.ones(IMAGES, dtype=bool)))
             write_result(folder, result)
         return 0
 

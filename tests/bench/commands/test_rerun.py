@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cells.correctness import save_correctness
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
+from bench.tasks.classification import Classification, Correctness
 from tests.bench.conftest import FAST, Finished, records
 
 Bench = Callable[..., Finished]
@@ -54,10 +54,10 @@ def test_a_float_cell(bench_main: Bench, outputs: Path, cell: str) -> None:
 
 def test_a_record_of_other_images(bench_main: Bench, outputs: Path, cell: str) -> None:
     folder, store = outputs / "cells" / cell, Store(outputs)
-    correct, recorded = store.correctness(cell), store.find(cell)
-    flipped = correct["top1"].copy()
+    correct, recorded = store.items(cell), store.find(cell)
+    flipped = correct.top1.copy()
     flipped[[3, 5]] ^= True
-    save_correctness(folder, flipped, correct["top5"])
+    Classification().save(folder, Correctness(flipped, correct.top5))
     altered = bench_main("rerun", cell, f"paths.outputs={outputs}")
     assert altered.status == 2
     assert altered.err.startswith(f"error: {folder}/correct.npz was altered: it is not the one of")
@@ -65,7 +65,7 @@ def test_a_record_of_other_images(bench_main: Bench, outputs: Path, cell: str) -
     before = content(folder)
     done = bench_main("rerun", cell, f"paths.outputs={outputs}")
     assert done.status == 1
-    now = int(np.count_nonzero(correct["top1"]))
+    now = int(np.count_nonzero(correct.top1))
     assert done.out.splitlines()[1].startswith(
         f"different: {now}/10 now; 2 images changed (recorded on "
     )

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from bench.cells.correctness import save_correctness
 from bench.cells.result import Result
 from bench.cells.result_file import write_result
 from bench.cells.store import Store
 from bench.config.compose import Configs
 from bench.statistics.intervals import wilson_interval
+from bench.tasks.classification import Classification, Correctness
 
 QUANTIZER = {
     **{"w_scheme": "affine", "a_scheme": "affine", "w_granularity": "channel"},
@@ -71,7 +71,7 @@ def write(
     """Put a record where `bench run` would, with what lies beside it."""
     with store.writing(result.id) as folder:
         if right is not None:
-            save_correctness(folder, right, np.ones_like(right))
+            Classification().save(folder, Correctness(right, np.ones_like(right)))
         write_result(folder, result)
         if config is not None:
             (folder / "config.yaml").write_text(yaml.safe_dump(config))

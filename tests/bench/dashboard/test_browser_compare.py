@@ -125,7 +125,7 @@ def test_seeds_are_compared_as_in_the_terminal(opened: Callable[..., "Page"], sm
             r for r in store.results() if (r.method, r.bits, r.model) == (method, bits, "resnet20")
         ]
         found = sorted((r for r in found if r.status == "done"), key=lambda r: r.seed)
-        sides.append(np.stack([store.correctness(r.id)["top1"] for r in found]))
+        sides.append(np.stack([store.items(r.id).top1 for r in found]))
     expected = compare_seeds(*sides)
     text = page.locator("#comparison").inner_text().replace("\u2212", "-").replace("\n", "")
     assert (

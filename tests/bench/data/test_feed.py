@@ -92,6 +92,7 @@ from bench.measure.evaluate import evaluate
 from bench.machine.memory import peak_memory_bytes
 from bench.machine.memory import reset_peak_memory
 from bench.speed.evaluation import synthetic
+from bench.tasks.classification import Classification
 from models.preprocessing import Preprocessing
 
 images = synthetic(50_000, 224, Path(sys.argv[1]))
@@ -103,8 +104,9 @@ cpu = torch.device("cpu")
 reset_peak_memory(cpu)
 before = peak_memory_bytes(cpu)
 pixels = feed(images, cpu, ResidentImages())
-found = evaluate(network, pixels, preprocessing, Device(cpu, batch_size=50), lambda *_: None)
-assert len(found.correctness.top1) == 50_000
+device = Device(cpu, batch_size=50)
+found = evaluate(network, pixels, preprocessing, device, lambda *_: None, Classification())
+assert len(found.items.top1) == 50_000
 print(peak_memory_bytes(cpu) - before)
 """
 

@@ -9,7 +9,8 @@ from bench.data import ImageSet, Listing
 from bench.data.feed import ResidentImages, feed
 from bench.machine.device import Device
 from bench.measure import compilation
-from bench.measure.evaluate import Correctness, Evaluation, evaluate
+from bench.measure.evaluate import Evaluation, evaluate
+from bench.tasks.classification import Classification, Correctness
 from methods.base import no_progress
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
@@ -46,7 +47,7 @@ def run(
     batch_size: int = 4,
     progress: Callable[..., None] = no_progress,
 ) -> Correctness:
-    return evaluated(network, images, batch_size, progress).correctness
+    return evaluated(network, images, batch_size, progress).items
 
 
 def evaluated(
@@ -58,7 +59,7 @@ def evaluated(
 ) -> Evaluation:
     device = Device(torch.device("cpu"), batch_size=batch_size)
     pixels = feed(images, device.device, ResidentImages())
-    return evaluate(network, pixels, PIXEL, device, progress, compile)
+    return evaluate(network, pixels, PIXEL, device, progress, Classification(), compile)
 
 
 def ranked(labels: list[int], ranks: list[int], classes: int) -> Tensor:
@@ -147,7 +148,7 @@ def test_half_the_images_at_once_where_memory_is_short(
     network = Hungry(ranked(LABELS, RANKS, 10), 2, error)
     caplog.set_level("WARNING", logger="bench")
     found = evaluated(network, numbered(LABELS), 9)
-    assert found.correctness.top1.tolist() == [rank == 0 for rank in RANKS]
+    assert found.items.top1.tolist() == [rank == 0 for rank in RANKS]
     assert (found.batch_size, network.batches) == (2, [2] * 5)
     assert caplog.messages == [
         "warning: not enough memory for 9 images at once, going on with 4",
@@ -175,8 +176,8 @@ def test_compiled_batches_have_one_size(monkeypatch: pytest.MonkeyPatch) -> None
     assert (plain.compiled, found.compiled) == (False, True)
     assert eager.batches == [4, 4, 2]
     assert set(compiled.batches) <= {1, 4}  # one image to see how long it takes
-    assert found.correctness.top1.tolist() == plain.correctness.top1.tolist()
-    assert found.correctness.top5.tolist() == plain.correctness.top5.tolist()
+    assert found.items.top1.tolist() == plain.items.top1.tolist()
+    assert found.items.top5.tolist() == plain.items.top5.tolist()
 
 
 def test_every_compiled_batch_has_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,9 +67,9 @@ def test_a_cell_from_config_to_record(make_fast: Make, outputs: Path) -> None:
     assert (result.macs, float(result.bops or 0)) == (40_813_184, pytest.approx(6.33e8, rel=0.3))
     assert result.logit_mse is not None
     assert 0 < result.logit_mse < 100
-    correct = Store(outputs).correctness(result.id)
-    assert (len(correct["top1"]), int(correct["top1"].sum())) == (10, result.correct)
-    assert int(correct["top5"].sum()) == result.correct_top5
+    correct = Store(outputs).items(result.id)
+    assert (len(correct.top1), int(correct.top1.sum())) == (10, result.correct)
+    assert int(correct.top5.sum()) == result.correct_top5
 
     float_cell = Store(outputs).read(str(result.fp32_id))
     assert float_cell is not None
@@ -96,7 +96,7 @@ def test_images_lost_and_gained_by_quantization(make_fast: Make, outputs: Path) 
     assert result is not None
     float_cell = Store(outputs).read(str(result.fp32_id))
     assert float_cell is not None
-    right, before = (Store(outputs).correctness(cell.id)["top1"] for cell in (result, float_cell))
+    right, before = (Store(outputs).items(cell.id).top1 for cell in (result, float_cell))
     assert (result.lost, result.gained) == discordant(before, right)
     assert result.lost is not None
     assert result.lost > 0
@@ -128,7 +128,7 @@ def test_batch_size_and_layout_change_no_image(make_fast: Make, tmp_path: Path) 
         bits = {"quant.w_bits": 3, "quant.a_bits": 3, "paths.outputs": str(place)}
         change["data.limit"] = 100
         outcome = run_cell(make_fast(bits | change))
-        found.append(Store(place).correctness(outcome.id)["top1"])
+        found.append(Store(place).items(outcome.id).top1)
     assert np.array_equal(found[0], found[1])
     # Another memory layout sums in another order: a single image on the edge may turn.
     assert np.count_nonzero(found[0] != found[2]) <= 1

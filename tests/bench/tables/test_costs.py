@@ -38,7 +38,7 @@ def test_points_are_means_of_records_with_their_spread() -> None:
     assert [point.label for point in zeroq.points] == ["W4A4", "W8A8"]  # costs rise
     assert numbers(zeroq.points) == [(0.11, 0.01, 91, 90, 92), (0.21, 0.01, 91, 90, 92)]
     assert numbers(real.points) == [(0.11, 0.01, 91.5, 90.5, 92.5), (0.21, 0.01, 91.5, 90.5, 92.5)]
-    assert panels["mnist5k"].float_top1 == [95.0]
+    assert panels["mnist5k"].of_float == [95.0]
 
 
 def test_one_seed_has_its_interval_and_a_cell_without_the_cost_is_counted() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bench.statistics.significance import compare_cells, compare_seeds
 from bench.tables.pairs import EQUAL, UNRESOLVED, compare_methods, split_keys
+from bench.tasks.classification import Correctness
 from models.errors import BenchError
 
 IMAGES = 500
@@ -30,11 +31,15 @@ def cell(method: str, seed: int = 0, bits: int = 4, **changes: Any) -> dict[str,
     return {**known, "id": f"{method}-{bits}-{seed}", **changes}
 
 
-def correctness(id: str) -> np.ndarray:
+def correctness(id: str) -> Correctness:
     """Right on every image above a rank that depends on the method, moved a little by the seed."""
     method, _, seed = id.split("-")
     right = {"bad": 100, "good": 400, "twin": 400, "close": 395}[method]
-    return np.roll(np.arange(IMAGES) < right, 3 * int(seed))
+    return _right(np.roll(np.arange(IMAGES) < right, 3 * int(seed)))
+
+
+def _right(top1: np.ndarray) -> Correctness:
+    return Correctness(top1, np.ones_like(top1))
 
 
 def test_one_seed_is_compared_by_mcnemar() -> None:
@@ -45,9 +50,9 @@ def test_one_seed_is_compared_by_mcnemar() -> None:
         ("good", "twin"),
     ]
     assert list(pairs["winner"]) == ["good", "twin", EQUAL]
-    assert list(pairs["top1_first"]) == [20.0, 20.0, 80.0]
+    assert list(pairs["mean_first"]) == [20.0, 20.0, 80.0]
     assert list(pairs["points"]) == [-60.0, -60.0, 0.0]
-    by_hand = compare_cells(correctness("bad-4-0"), correctness("good-4-0"))
+    by_hand = compare_cells(correctness("bad-4-0").top1, correctness("good-4-0").top1)
     assert pairs["p"][0] == by_hand.p
     assert (pairs["low"][0], pairs["high"][0]) == (by_hand.low, by_hand.high)
     assert list(pairs["p_holm"]) == pytest.approx([3 * by_hand.p, 3 * by_hand.p, 1.0])
@@ -55,8 +60,8 @@ def test_one_seed_is_compared_by_mcnemar() -> None:
 
 def test_correction_is_across_the_table() -> None:
     # 400 against 392 nested images: p = 2 / 2^8 = 0.0078; two pairs make 0.0156, seven 0.055.
-    def nested(id: str) -> np.ndarray:
-        return np.arange(IMAGES) < (392 if id.startswith("close") else 400)
+    def nested(id: str) -> Correctness:
+        return _right(np.arange(IMAGES) < (392 if id.startswith("close") else 400))
 
     def winner(widths: int) -> str:
         cells = [cell(m, bits=b) for b in range(2, 2 + widths) for m in ("good", "twin")]
@@ -71,7 +76,7 @@ def test_only_seeds_that_both_have_count() -> None:
     cells = [cell("bad", s) for s in (0, 1, 2)] + [cell("good", s) for s in (1, 2, 3)]
     (row,) = compare_methods(pd.DataFrame(cells), correctness).to_dict("records")
     assert row["seeds"] == 2
-    sides = [np.stack([correctness(f"{m}-4-{s}") for s in (1, 2)]) for m in ("bad", "good")]
+    sides = [np.stack([correctness(f"{m}-4-{s}").top1 for s in (1, 2)]) for m in ("bad", "good")]
     assert row["p"] == compare_seeds(*sides).p
     assert row["winner"] == "good"
 
@@ -130,8 +135,8 @@ def test_parameters_are_named_as_they_were_given() -> None:
 
 
 def test_one_image_resolves_nothing() -> None:
-    def only(id: str) -> np.ndarray:
-        return np.array([id in ("good-4-0", "good-4-1", "twin-4-0", "twin-4-1")])
+    def only(id: str) -> Correctness:
+        return _right(np.array([id in ("good-4-0", "good-4-1", "twin-4-0", "twin-4-1")]))
 
     methods = ("bad", "good", "twin")
     three = [cell(m, seed) for m in methods for seed in (0, 1)]

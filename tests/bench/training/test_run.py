@@ -5,19 +5,19 @@ from typing import Any, cast
 
 import pytest
 
-from bench.training.run import Task, check_shareable
+from bench.training.run import TrainingTask, check_shareable
 from methods.individual import Individual
 from models.errors import BenchError
 from models.qat.spec import QatSpec
 from models.quantize.spec import QuantSpec
 
 
-def task(**qat: Any) -> Task:
+def task(**qat: Any) -> TrainingTask:
     """Return as much of a task of two processes as is looked at."""
     method = Individual(qat=QatSpec(**qat))
     cell = SimpleNamespace(spec=QuantSpec(4, 4))
     made = SimpleNamespace(method=method, cell=cell, runtime=SimpleNamespace(processes=2))
-    return cast("Task", made)
+    return cast("TrainingTask", made)
 
 
 def test_a_limit_on_gradients_cannot_be_shared_and_a_range_that_is_not_learned_can() -> None:

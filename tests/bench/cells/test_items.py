@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cells.correctness import read_correctness, save_correctness
+from bench.cells.items import read_items
 from bench.cells.result import Result
 from bench.cells.result_file import Damaged, write_result
 from bench.cells.store import Store
+from bench.tasks.classification import Classification, Correctness
 from models.errors import BenchError
 
 Make = Callable[..., Result]
@@ -18,7 +19,7 @@ A = "a" * 16
 
 def kept(folder: Path, make_result: Make, top1: np.ndarray, top5: np.ndarray) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
-    save_correctness(folder, top1, top5)
+    Classification().save(folder, Correctness(top1, top5))
     counts = {"correct": int(top1.sum()), "correct_top5": int(top5.sum()), "total": len(top1)}
     return write_result(folder, make_result(A, **counts))
 
@@ -29,11 +30,10 @@ def test_they_come_back_bit_by_bit(outputs: Path, make_result: Make, total: int)
     top1, top5 = draws[0] < 0.7, draws[1] < 0.9
     store = Store(outputs)
     kept(store.folder(A), make_result, top1, top5)
-    found = store.correctness(A)
-    assert found.keys() == {"top1", "top5"}
-    for name, wanted in (("top1", top1), ("top5", top5)):
-        assert found[name].dtype == bool
-        assert np.array_equal(found[name], wanted)
+    found = store.items(A)
+    for bits, wanted in zip(found, (top1, top5), strict=True):
+        assert bits.dtype == bool
+        assert np.array_equal(bits, wanted)
 
 
 def test_the_same_bits_have_the_same_checksum(tmp_path: Path, make_result: Make) -> None:
@@ -58,11 +58,11 @@ def test_another_bitmap_is_one_clear_line(
     elif damage == "other":
         np.savez(path, x=np.ones(3))
     elif damage == "swapped":
-        save_correctness(tmp_path, np.arange(9) > 1, np.ones(9, bool))
+        Classification().save(tmp_path, Correctness(np.arange(9) > 1, np.ones(9, bool)))
     else:
         path.write_bytes(path.read_bytes()[: 100 if damage == "cut" else 0])
     with pytest.raises(Damaged) as error:
-        read_correctness(tmp_path, result)
+        read_items(tmp_path, result)
     text = str(error.value)
     assert "\n" not in text
     if damage == "missing":
@@ -77,14 +77,14 @@ def test_another_bitmap_is_one_clear_line(
 
 def test_bits_that_agree_in_number_are_told_apart(tmp_path: Path, make_result: Make) -> None:
     result = kept(tmp_path, make_result, np.arange(9) > 1, np.ones(9, bool))
-    save_correctness(tmp_path, np.arange(9) < 7, np.ones(9, bool))
+    Classification().save(tmp_path, Correctness(np.arange(9) < 7, np.ones(9, bool)))
     with pytest.raises(Damaged, match="was altered"):
-        read_correctness(tmp_path, result)
+        read_items(tmp_path, result)
 
 
 def test_a_bitmap_without_a_record_means_nothing(outputs: Path) -> None:
     folder = Store(outputs).folder(A)
     folder.mkdir(parents=True)
-    save_correctness(folder, np.ones(9, bool), np.ones(9, bool))
+    Classification().save(folder, Correctness(np.ones(9, bool), np.ones(9, bool)))
     with pytest.raises(BenchError, match=rf"^{folder} holds no result\.json"):
-        Store(outputs).correctness(A)
+        Store(outputs).items(A)
