@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cells.recipe_label import presets, recipe_label
-from bench.cells.result import COSTS, Result
+from bench.cells.result import COSTS, LATER, Result
 from bench.cells.store import Store
 from bench.dashboard.calibrations import calibrations
 from bench.dashboard.configuration import Configuration, read_configuration
@@ -18,6 +18,7 @@ from bench.dashboard.pictures import add_generated
 from bench.dashboard.pool import Pool
 from bench.dashboard.wrong import bitmap, image_set
 from bench.papers.published import Published
+from bench.tasks.registry import CLASSIFICATION
 from models.errors import BenchError
 
 PICTURE_BYTES = 6_000_000
@@ -86,7 +87,7 @@ def _add_bitmaps(
     """Add `bitmap` to the cells that are done; return a line about each that has no right one."""
     left, warnings = BITMAP_BYTES, []
     for cell, result in zip(cells, results, strict=True):
-        if result.status != "done":
+        if result.status != "done" or result.task != CLASSIFICATION:
             continue
         try:
             bits = bitmap(store, result)
@@ -101,6 +102,8 @@ def _add_bitmaps(
 def _cell(result: Result, values: Pool) -> dict[str, Any]:
     """Return what a page says of one result; its recipe is references into `values`, by topic."""
     cell = {key: getattr(result, key) for key in _COPIED}
+    if result.task != CLASSIFICATION:
+        cell |= {key: getattr(result, key) for key in LATER}
     cell |= {key: cell[key] and without_folders(cell[key]) for key in ("reason", "traceback")}
     cell["warnings"] = [without_folders(line) for line in result.warnings]
     cell |= {"low": result.ci_low, "high": result.ci_high, "bits_order": bits_order(result)}
@@ -111,12 +114,13 @@ def _cell(result: Result, values: Pool) -> dict[str, Any]:
 
 def _context(result: Result) -> dict[str, Any]:
     """Return what cells must share for their numbers to be compared: weights and images."""
-    return {
+    shared = {
         "model": result.model,
         "weights_sha256": result.weights_sha256,
         "data": result.data,
         "fingerprint": result.recipe.evaluation.fingerprint,
     }
+    return shared if result.task == CLASSIFICATION else shared | {"task": result.task}
 
 
 def _sized(
@@ -126,7 +130,7 @@ def _sized(
     members = [r for r, of in zip(results, places, strict=True) if of == place]
     done = next((r for r in members if r.status == "done"), members[0])
     measured_on = {"weights": done.weights, "total": done.total, "classes": done.classes}
-    return context | measured_on | {"fp32_top1": done.fp32_top1}
+    return context | measured_on | {done.of_task.headline.of_float: done.float_headline}
 
 
 def _labelled(contexts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -154,7 +158,9 @@ def _image_sets(
     left = NAMED_IMAGES
     for result, configuration in zip(results, configurations, strict=True):
         fingerprint = result.recipe.evaluation.fingerprint
-        if configuration.data is None or fingerprint is None or fingerprint in sets:
+        if result.task != CLASSIFICATION or configuration.data is None:
+            continue
+        if fingerprint is None or fingerprint in sets:
             continue
         if (result.total or 0) > left:
             sets[fingerprint] = None

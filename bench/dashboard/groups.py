@@ -5,13 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.statistics.intervals import mean_and_spread
+from bench.tasks.registry import CLASSIFICATION, task_named
 
 _SAME = ("context", "method_label", "recipe", "bits")
 _SHOWN = ("bits_order", "method", "model", "data", "w_bits", "a_bits")
 
 
 def seed_groups(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one value a group of done cells: `cells`, their ids, and their mean top-1 in percent.
+    """Return one value a group of done cells: `cells`, their ids, and the mean of the headline of
+    their task in percent.
 
     Spreads and intervals are those of the cells that a reader lets the page show: it has them
     calculated there.
@@ -32,7 +34,8 @@ def seed_groups(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _group(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    mean, _ = mean_and_spread([cell["top1"] for cell in members])
+    metric = task_named(members[0].get("task", CLASSIFICATION)).headline
+    mean, _ = mean_and_spread([cell[metric.key] for cell in members])
     return {
         **{key: members[0][key] for key in (*_SAME, *_SHOWN)},
         "cells": [cell["id"] for cell in sorted(members, key=lambda cell: cell["seed"])],

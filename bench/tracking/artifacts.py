@@ -48,11 +48,15 @@ def calibration(result: Result, store: Store) -> ArtifactFiles | None:
 def correctness(result: Result, store: Store) -> ArtifactFiles | None:
     """Return which images a cell has right, with its result; None for a cell without a number."""
     folder = store.folder(result.id)
-    files = [folder / name for name in ("correct.npz", "result.json")]
+    files = [folder / name for name in (result.of_task.file, "result.json")]
     if not all(file.exists() for file in files):
         return None
     fingerprint = result.recipe.evaluation.fingerprint
-    metadata = {"cell": result.label, "top1": result.top1, "fingerprint": fingerprint}
+    metadata = {
+        "cell": result.label,
+        result.of_task.headline.key: result.headline,
+        "fingerprint": fingerprint,
+    }
     return ArtifactFiles(f"correct-{result.id}", "correctness", files, metadata)
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from bench.tables.headline import metrics_of, titles
 from bench.tables.pairs import split_keys
 from bench.tables.summarise import bits_text, parameter_value
+from bench.tasks.base import Metric
 from models.errors import BenchError
 
 try:
@@ -28,9 +30,6 @@ _RECIPE = (
     *("recipe.quantizer.w_scheme", "recipe.quantizer.a_scheme", "recipe.quantizer.w_range"),
     *("recipe.quantizer.a_range", "recipe.quantizer.sites", "recipe.quantizer.rounding"),
     *("recipe.batchnorm", "recipe.weights.source", "weights_sha256", "seed"),
-)
-_NUMBERS = (
-    *("top1", "ci_low", "ci_high", "fp32_top1", "correct", "total", "size_mb", "seconds/total"),
 )
 # Of what is typed, in the recipe of a result: a quantizer that is trained is its method's.
 _PLACES = {
@@ -59,15 +58,16 @@ def build_report(
             name=title,
             filters=_only(members),
             groupby=[f"config.{key}" for key in _config_keys(by, members)],
-            pinned_columns=_columns(),
-            order=[reports.OrderBy(reports.SummaryMetric("top1"))],
+            pinned_columns=_columns(metric),
+            order=[reports.OrderBy(reports.SummaryMetric(metric.key))],
         )
         return reports.PanelGrid(runsets=[runs], panels=panels)
 
     methods, conditions = split_keys(cells)
+    metric = _metric(cells)
     everything = [*methods, *conditions]
     groups = _groups(cells, conditions)
-    bars = [grid(title, group, methods, [_bar(title)]) for title, group in groups]
+    bars = [grid(title, group, methods, [_bar(title, metric)]) for title, group in groups]
     return reports.Report(
         project=project,
         entity=entity,
@@ -80,13 +80,13 @@ def build_report(
                 f"Which differences are resolved: `bench compare {name}`."
             ),
             reports.H2("Accuracy against bits"),
-            grid("cells, seeds together", cells, everything, _scatters()),
+            grid("cells, seeds together", cells, everything, _scatters(metric)),
             reports.H2("Methods compared"),
             *bars,
             reports.H2("Calibration images"),
             grid("images and distillation", cells, (), [_images(), _curves()]),
             reports.H2("Recipes"),
-            grid("recipes", cells, (), [_recipes(), reports.RunComparer(diff_only="split")]),
+            grid("recipes", cells, (), [_recipes(metric), reports.RunComparer(diff_only="split")]),
         ],
     )
 
@@ -96,10 +96,11 @@ def build_workspace(
 ) -> workspaces.Workspace:
     """Return the saved view of an experiment's runs, not saved; arguments as of `build_report`."""
     methods, conditions = split_keys(cells)
+    metric = _metric(cells)
     sections: dict[str, list[Any]] = {
-        "Accuracy": [*_scatters(), _bar("top-1")],
+        "Accuracy": [*_scatters(metric), _bar(metric.title, metric)],
         "Calibration images": [_images(), _curves()],
-        "Recipes": [_recipes(), reports.RunComparer(diff_only="split")],
+        "Recipes": [_recipes(metric), reports.RunComparer(diff_only="split")],
     }
     return workspaces.Workspace(
         entity=entity,
@@ -113,7 +114,7 @@ def build_workspace(
         runset_settings=workspaces.RunsetSettings(
             filters=_only(cells),
             groupby=[expr.Config(key) for key in _config_keys([*methods, *conditions], cells)],
-            pinned_columns=_columns(),
+            pinned_columns=_columns(metric),
         ),
     )
 
@@ -158,10 +159,24 @@ def _recorded(column: str) -> str:
     return column
 
 
-def _columns() -> list[str]:
+def _metric(cells: pd.DataFrame) -> Metric:
+    """Return the headline of `cells`; raises BenchError where they are of several tasks."""
+    metrics = metrics_of(cells)
+    if len(metrics) > 1:
+        raise BenchError(
+            f"these cells are of {titles(metrics)}, and a report is of one number; give an "
+            "experiment of one task"
+        )
+    return metrics[0]
+
+
+def _columns(metric: Metric) -> list[str]:
     """Return the columns of the run table: numbers, then what they depend on."""
     recipe = [_column(key) for key in _RECIPE]
-    return ["run:displayName", *(f"summary:{key}" for key in _NUMBERS), *recipe]
+    counted = "correct" if metric.key == "top1" else "boxes"
+    numbers = [metric.key, "ci_low", "ci_high", metric.of_float, counted, "total", "size_mb"]
+    summary = [f"summary:{key}" for key in (*numbers, "seconds/total")]
+    return ["run:displayName", *summary, *recipe]
 
 
 def _column(key: str) -> str:
@@ -169,24 +184,24 @@ def _column(key: str) -> str:
     return ".".join([f"config:{first}", "value", *rest])
 
 
-def _scatters() -> list[reports.ScatterPlot]:
+def _scatters(metric: Metric) -> list[reports.ScatterPlot]:
     axes = {"weight bits": "w_bits", "activation bits": "a_bits", "MiB of weights": "size_mb"}
     return [
         reports.ScatterPlot(
-            title=f"top-1 (%) against {words}",
+            title=f"{metric.title} (%) against {words}",
             x=reports.SummaryMetric(key),
-            y=reports.SummaryMetric("top1"),
+            y=reports.SummaryMetric(metric.key),
             legend_template="${config:method} ${config:bits}",
         )
         for words, key in axes.items()
     ]
 
 
-def _bar(title: str) -> reports.BarPlot:
+def _bar(title: str, metric: Metric) -> reports.BarPlot:
     return reports.BarPlot(
         title=title,
-        metrics=["top1"],
-        title_x="top-1, % (mean over seeds)",
+        metrics=[metric.key],
+        title_x=f"{metric.title}, % (mean over seeds)",
         groupby_aggfunc="mean",
         groupby_rangefunc="stddev",
         layout=reports.Layout(w=24, h=8),
@@ -205,14 +220,14 @@ def _curves() -> reports.LinePlot:
     )
 
 
-def _recipes() -> reports.ParallelCoordinatesPlot:
+def _recipes(metric: Metric) -> reports.ParallelCoordinatesPlot:
     places = [f"recipe.quantizer.{key}" for key in ("w_range", "a_range", "sites")]
     keys = ["method", *places, "w_bits", "a_bits"]
     columns: list[Any] = [reports.Config(key) for key in keys]
     return reports.ParallelCoordinatesPlot(
-        title="recipes and top-1",
+        title=f"recipes and {metric.title}",
         columns=[
-            reports.ParallelCoordinatesPlotColumn(metric)
-            for metric in (*columns, reports.SummaryMetric("top1"))
+            reports.ParallelCoordinatesPlotColumn(column)
+            for column in (*columns, reports.SummaryMetric(metric.key))
         ],
     )

@@ -11,12 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.cells.migrations import migrated
-from bench.cells.result import COSTS, Result
+from bench.cells.result import COSTS, LATER, Result
 from models.errors import BenchError
 
 _NUMBERS = (
     *("status", "reason", "top1", "top5", "correct", "correct_top5", "total", "left_out"),
     *("classes", "ci_low", "ci_high", "fp32_top1", "fp32_expected", "lost", "gained"),
+    *(key for key in LATER if key != "task"),
     *COSTS,
     *("logit_mse", "peak_memory_bytes"),
 )
@@ -52,7 +53,7 @@ def to_config(result: Result, recipe_name: str) -> dict[str, Any]:
 
 
 def summary(result: Result) -> dict[str, Any]:
-    """Return the numbers of a cell under keys that are the same for every cell.
+    """Return the numbers of a cell under keys that are the same for every cell of its task.
 
     With what charts have on their axes. `seconds/total` is how long the cell took; what W&B calls
     the runtime is how long its run took to write.

@@ -36,9 +36,9 @@ function weightsPanel(cell) {
     ["name", cell.weights],
     ["source", weights.source],
     ["sha256", cell.weights_sha256 && el("code", { class: "hash" }, cell.weights_sha256)],
-    ["float top-1 here", cell.fp32_top1 !== null && `${fixed(cell.fp32_top1)} %`],
+    [`float ${metric(cell).title} here`, floatOf(cell) !== null && `${fixed(floatOf(cell))} %`],
     ["expected on these images", cell.fp32_expected !== null && `${fixed(cell.fp32_expected)} %`],
-    ["published float top-1", published && `${plain(published.top1)} % on ${plain(published.data)}, ${plain(published.images)} images`],
+    [`published float ${metric(cell).title}`, published && `${plain(published[metric(cell).key])} % on ${plain(published.data)}, ${plain(published.images)} images`],
     ["published in", published?.source],
     ["float cell", cell.fp32_id && cell.fp32_id !== cell.id && (CELLS.has(cell.fp32_id) ? link(CELLS.get(cell.fp32_id), cell.fp32_id) : cell.fp32_id)],
   ].filter(([, value]) => value)));
@@ -111,6 +111,14 @@ function layersPanel(cell) {
   return panel("Bits of each layer", ...(frontier || rewards ? [course] : []), layers, disclosure("The same as a table", () => tableOf(CHARTS.layers.columns, layerRows(cell.layers))));
 }
 
+// What else COCO says of boxes.
+const COCO = [["map_50", "AP50"], ["map_75", "AP75"], ["map_small", "AP small"], ["map_medium", "AP medium"], ["map_large", "AP large"],
+  ["ar_1", "AR1"], ["ar_10", "AR10"], ["ar_100", "AR100"], ["ar_small", "AR small"], ["ar_medium", "AR medium"], ["ar_large", "AR large"]];
+const foundIn = (cell) => [
+  ["boxes found", `${cell.boxes.toLocaleString("en")}, of ${cell.objects.toLocaleString("en")} objects on ${count(cell.total, "image")}`],
+  ...COCO.map(([key, title]) => [title, cell[key] !== null && `${fixed(cell[key])} %`]),
+];
+
 function verdict(cell) {
   if (!done(cell)) {
     return [el("p", { class: "number-line" }, el("span", { class: `tag ${cell.status}` }, cell.status), ` ${cell.reason ?? ""}`),
@@ -118,11 +126,12 @@ function verdict(cell) {
   }
   const loss = drop(cell);
   return [
-    el("p", { class: "number-line" }, el("b", {}, fixed(cell.top1)), " % top-1", intervalBar(groupOf([cell]), [0, 100])),
+    el("p", { class: "number-line" }, el("b", {}, fixed(valueOf(cell))), ` % ${metric(cell).title}`, intervalBar(groupOf([cell]), [0, 100])),
     ...cell.warnings.map((line) => el("p", { class: "warning" }, el("b", {}, "Warning: "), line)),
     facts([
-      ["95 % Wilson interval", `${fixed(cell.low)} to ${fixed(cell.high)} %`],
-      ["correct", `${cell.correct.toLocaleString("en")} of ${cell.total.toLocaleString("en")}`],
+      [metric(cell).interval.replace(/ of its images$/, ""), `${fixed(cell.low)} to ${fixed(cell.high)} %`],
+      ["correct", cell.correct !== null && `${cell.correct.toLocaleString("en")} of ${cell.total.toLocaleString("en")}`],
+      ...(cell.task === "detection" ? foundIn(cell) : []),
       ["cannot be decoded", cell.left_out > 0 && `${cell.left_out.toLocaleString("en")} images, left out; the recipe names them`],
       ["top-5", cell.top5 !== null && `${fixed(cell.top5)} %`],
       ["against float", loss !== null && `${signed(loss)} points`],

@@ -24,10 +24,10 @@ function calibrationsHere() {
     .sort((a, b) => METHODS.indexOf(a.method) - METHODS.indexOf(b.method) || a.seed - b.seed);
 }
 
-const GROUP_COLUMNS = [["method", (g) => g.method], ["recipe", (g) => g.recipe], ["bits", (g) => g.bits], ["seeds", (g) => g.cells.length],
-  ["top-1, %", (g) => g.mean], ["deviation", (g) => g.spread], ["low", (g) => g.low], ["high", (g) => g.high], ["interval", (g) => g.interval], ["size, MiB", (g) => g.size_mb]];
+const groupColumns = () => [["method", (g) => g.method], ["recipe", (g) => g.recipe], ["bits", (g) => g.bits], ["seeds", (g) => g.cells.length],
+  [`${metric(DATA.contexts[scope.context]).title}, %`, (g) => g.mean], ["deviation", (g) => g.spread], ["low", (g) => g.low], ["high", (g) => g.high], ["interval", (g) => g.interval], ["size, MiB", (g) => g.size_mb]];
 
-const float = () => scope.groups.find((group) => group.float)?.mean ?? DATA.contexts[scope.context].fp32_top1;
+const float = () => scope.groups.find((group) => group.float)?.mean ?? floatOf(DATA.contexts[scope.context]);
 
 const PANELS = { recipe: (g) => g.recipe, bits: (g) => g.bits, method: (g) => g.method };
 
@@ -46,7 +46,7 @@ const CHARTS = {
     values: () => quantized(scope.groups).filter(visible),
     panels: panelsOf,
     spec: (groups, width, all) => accuracySpec(groups, all, float(), width),
-    columns: GROUP_COLUMNS,
+    get columns() { return groupColumns(); },
     legend: (groups) => groups,
   },
   size: {
@@ -58,7 +58,7 @@ const CHARTS = {
       return groups;
     },
     spec: (groups, width) => sizeSpec(groups, width),
-    columns: [...GROUP_COLUMNS, ["cost on the axis", (g) => costOf(g)], ["Pareto front", (g) => (g.front ? "yes" : "")]],
+    get columns() { return [...groupColumns(), ["cost on the axis", (g) => costOf(g)], ["Pareto front", (g) => (g.front ? "yes" : "")]]; },
     legend: (groups) => groups,
     note: () => {
       const without = scope.groups.filter((group) => costOf(group) === null && visible(group)).length;
@@ -163,14 +163,14 @@ function drawScope(contexts, choices) {
     : labels.map((of) => el("p", { class: "note" }, `${of.label}, ${count(of.total, "image")}`))));
   drawLegend(scope.groups);
   byId("layer-choice").replaceChildren(choices.length > 1 ? select("Choice of", choices.map((cell) =>
-    [cell.id, `${cell.method_label}, ${cell.bits}, ${cell.recipe}, seed ${cell.seed}: ${fixed(cell.top1)} %`]), scope.layers, (layers) => changed({ layers })) : "");
+    [cell.id, `${cell.method_label}, ${cell.bits}, ${cell.recipe}, seed ${cell.seed}: ${fixed(valueOf(cell))} %`]), scope.layers, (layers) => changed({ layers })) : "");
 }
 
 function setUpCharts() {
   byId("accuracy-choices").append(
     choose("Along the axis", "along", [["bits", "bits"], ["recipe", "recipe"], ["method", "method"]]),
     choose("A panel each", "panels", [["", "all in one"], ["recipe", "recipe"], ["bits", "bits"], ["method", "method"]]),
-    choose("Scale of top-1", "axis", [["fit", "fits what is shown"], ["whole", "0 to 100 %"], ["errors", "errors, logarithmic"]]));
+    choose(`Scale of ${TITLES}`, "axis", [["fit", "fits what is shown"], ["whole", "0 to 100 %"], ["errors", "errors, logarithmic"]]));
   byId("size-choices").append(choose("Against", "cost", COSTS.map(([key, title]) => [key, title])));
   let width = innerWidth;
   addEventListener("resize", () => {

@@ -8,6 +8,7 @@ function comparison(a, b) {
   if (fingerprints[0] !== fingerprints[1]) return { why: "A and B were measured on different images, so they cannot be compared." };
   const pairs = pairsOf(a, b);
   if (!pairs.length) return { why: "A and B have no seed in common, so nothing pairs them." };
+  if (a.cells[0].task) return { why: "Boxes are not in this page: bench compare pairs them, image by image.", pairs };
   const [first, second] = [0, 1].map((side) => pairs.map((pair) => correctness(pair[side])));
   if ([...first, ...second].includes(null)) {
     return { why: "Which images they had right is not in this page, to keep it small, or is not readable.", pairs };

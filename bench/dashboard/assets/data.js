@@ -4,8 +4,19 @@ const DATA = JSON.parse(byId("data").textContent);
 const CELLS = new Map(DATA.cells.map((cell) => [cell.id, cell]));
 const FLOAT = "float";
 
+// The one number of a cell, by its task: the key of it, of the float network's, its title, and what its interval is.
+const METRICS = {
+  classification: { key: "top1", of_float: "fp32_top1", title: "top-1", interval: "95 % Wilson interval of its images" },
+  detection: { key: "map", of_float: "fp32_map", title: "mAP", interval: "95 % interval of a bootstrap over its images" },
+};
+const metric = (of) => METRICS[of?.task ?? "classification"];
+const valueOf = (cell) => cell[metric(cell).key];
+const floatOf = (of) => of[metric(of).of_float];
+const TITLES = [...new Set(DATA.contexts.map((of) => metric(of).title))].join(" or ") || "top-1"; // of all that is here
+const capital = (text) => text.replace(/^t/, "T"); // mAP stays as it is
+
 const done = (cell) => cell.status === "done";
-const drop = (cell) => (done(cell) && cell.method !== FLOAT ? cell.top1 - cell.fp32_top1 : null);
+const drop = (cell) => (done(cell) && cell.method !== FLOAT ? valueOf(cell) - floatOf(cell) : null);
 const link = (cell, ...text) => el("a", { href: `#cell=${cell.id}` }, ...text);
 const context = (of) => DATA.contexts[of.context];
 

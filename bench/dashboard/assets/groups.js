@@ -1,7 +1,7 @@
 // The cells that the filters let through, and what they say together.
 
 function searchText(cell) {
-  const said = [...FIELDS.map(({ of }) => of(cell)), `seed ${cell.seed}`, fixed(cell.top1), cell.id, cell.weights];
+  const said = [...FIELDS.map(({ of }) => of(cell)), `seed ${cell.seed}`, fixed(valueOf(cell)), cell.id, cell.weights];
   return said.join(" ").toLowerCase();
 }
 
@@ -47,7 +47,7 @@ const costText = (group) => {
 // Cells of one group as one row: mean, deviation and interval over its seeds.
 function groupOf(cells, place = null) {
   const [first] = cells;
-  const values = cells.map((cell) => cell.top1);
+  const values = cells.map(valueOf);
   const group = {
     place, cells, cell: first.id, method: first.method_label, recipe: first.recipe, bits: first.bits, bits_order: first.bits_order,
     context: first.context, float: first.method === FLOAT, status: first.status, mean: done(first) ? mean(values) : null,
@@ -56,11 +56,11 @@ function groupOf(cells, place = null) {
     experiments: [...new Set(cells.map((cell) => cell.group))].join(", "),
   };
   if (!done(first)) return group;
-  if (cells.length === 1) return { ...group, low: first.low, high: first.high, interval: "95 % Wilson interval of its images" };
+  if (cells.length === 1) return { ...group, low: first.low, high: first.high, interval: metric(first).interval };
   group.spread = Math.sqrt(variance(values));
   if (cells.length === 2) return { ...group, interval: "two seeds: no interval" };
   const [low, high] = tInterval(values);
-  // Of seeds, an interval may leave what a top-1 can be.
+  // Of seeds, an interval may leave what a percentage can be.
   return { ...group, low: Math.max(0, low), high: Math.min(100, high), interval: `95 % t-interval of ${cells.length} seeds` };
 }
 

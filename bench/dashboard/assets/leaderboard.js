@@ -7,7 +7,7 @@ const COLUMNS = [
   { key: "recipe", title: "Recipe", text: (g) => g.recipe, show: (g) => breakable(g.recipe) },
   { key: "bits", title: "Bits", text: (g) => g.bits, sort: (g) => g.bits_order, show: (g) => breakable(g.bits) },
   { key: "seed", title: "Seeds", text: seedsText, sort: (g) => g.cells[0].seed, number: true },
-  { key: "top1", title: "Top-1, %", text: (g) => fixed(g.mean), sort: (g) => g.mean, number: true, show: accuracyOf },
+  { key: "top1", title: `${capital(TITLES)}, %`, text: (g) => fixed(g.mean), sort: (g) => g.mean, number: true, show: accuracyOf },
   { key: "drop", title: "vs float", text: (g) => signed(g.drop), sort: (g) => g.drop, number: true },
   { key: "size", get title() { return costNamed()[2]; }, text: costText, sort: costOf, number: true },
   { key: "time", title: "Time", text: (g) => seconds(g.time), sort: (g) => g.time, number: true },
@@ -128,7 +128,7 @@ function rowOf(group, kind = "") {
 function headingOf({ title, groups }) {
   const values = groups.map((group) => group.mean).filter((value) => value !== null);
   const cells = sum(groups.map((group) => group.cells.length));
-  const range = values.length ? `, top-1 ${fixed(Math.min(...values))} to ${fixed(Math.max(...values))} %` : "";
+  const range = values.length ? `, ${[...new Set(groups.map((group) => metric(group.cells[0]).title))].join(" or ")} ${fixed(Math.min(...values))} to ${fixed(Math.max(...values))} %` : "";
   const open = !closed.has(title);
   const button = el("button", { type: "button", class: "expand", "aria-expanded": String(open), onclick: () => {
     if (open) closed.add(title);
@@ -198,7 +198,7 @@ function setUpBoard() {
 // What the table shows, a line a row, its seeds below it where they are opened.
 const BOARD_CSV = [
   ["method", (g) => g.method], ["network and data", (g) => context(g).label], ["recipe", (g) => g.recipe], ["bits", (g) => g.bits],
-  ["seeds", (g) => g.cells.map((cell) => cell.seed).join(" ")], ["status", (g) => g.status], ["top-1, %", (g) => g.mean],
+  ["seeds", (g) => g.cells.map((cell) => cell.seed).join(" ")], ["status", (g) => g.status], [`${TITLES}, %`, (g) => g.mean],
   ["standard deviation over seeds", (g) => g.spread], ["low", (g) => g.low], ["high", (g) => g.high], ["interval", (g) => g.interval],
   ["against float, points", (g) => g.drop], ["size, MiB", (g) => g.size_mb], ["time, s", (g) => g.time], ["experiment", (g) => g.experiments],
   ["warnings", (g) => [...new Set(g.cells.flatMap((cell) => cell.warnings))].join("; ")],

@@ -34,18 +34,18 @@ function coloured(values) {
   };
 }
 
-const pointTip = [
+const pointTip = () => [
   { field: "method", title: "method" },
   { field: "recipe", title: "recipe" },
   { field: "bits", title: "bits" },
-  { field: "top1", title: "top-1, %" },
+  { field: "top1", title: `${metric(DATA.contexts[scope.context]).title}, %` },
   { field: "said", title: "interval" },
   { field: "size_mb", title: "size, MiB", format: ".2f" },
 ];
 
-// How top-1 is drawn: its place on the axis, and that axis over `all` values of the chart.
+// How the number is drawn: its place on the axis, and that axis over `all` values of the chart.
 function top1Scale(all, levels = []) {
-  const title = "top-1, %";
+  const title = `${metric(DATA.contexts[scope.context]).title}, %`;
   if (state.axis === "errors") {
     const least = Math.min(...all.map((g) => 50 / g.cells[0].total)); // half an image stands for none
     const at = (value) => (value === null ? null : Math.max(least, 100 - value));
@@ -109,12 +109,12 @@ function accuracySpec(groups, all, reference, width) {
       mark: { type: "rule", strokeWidth: Math.min(2.5, Math.max(1.2, room / 6)), opacity: 0.6, strokeCap: "round" },
       encoding: { ...places, color: coloured(values).color, [up]: { ...measured, field: "low" }, [second]: { field: "high" } } },
     { mark: { type: "point", filled: true, size, opacity: 1, cursor: "pointer" },
-      encoding: { ...places, ...coloured(values), [up]: { ...measured, field: "y" }, tooltip: pointTip } },
+      encoding: { ...places, ...coloured(values), [up]: { ...measured, field: "y" }, tooltip: pointTip() } },
   ];
   if (along.field !== "bits") layer.push(...bitsNamed(values, places, measured, up, narrow, room));
   if (reference !== null && reference !== undefined) layer.unshift(...level(at(reference), `float ${fixed(reference)}`, up, channel.scale.domain));
   const height = narrow ? Math.max(120, order.length * (lanes.length + 1.5) * 13) : state.panels ? 220 : 340;
-  return chart(values, `Top-1 against ${along.field}, one mark a method and recipe`, { layer, height, resolve: { scale: { [shift]: "shared" } } });
+  return chart(values, `${capital(metric(DATA.contexts[scope.context]).title)} against ${along.field}, one mark a method and recipe`, { layer, height, resolve: { scale: { [shift]: "shared" } } });
 }
 
 // The bits of each mark at an end of its interval, where its lane, and the chart beyond that end, have room for them.
@@ -171,7 +171,7 @@ function sizeSpec(groups, width) {
   const axis = { grid: false, ...(wide ? { values: doubled.filter((_, i) => i % every === 0), format: ends[1] < 1e4 ? "~g" : ".3~s" } : { tickCount: width < NARROW ? 4 : 10 }) };
   const [key, title] = costNamed();
   const x = { field: "cost_of", type: "quantitative", title, scale, axis };
-  const tip = key === "size_mb" ? pointTip : [...pointTip, { field: "cost_of", title, format: ".4~g" }];
+  const tip = key === "size_mb" ? pointTip() : [...pointTip(), { field: "cost_of", title, format: ".4~g" }];
   const beside = { ...x, field: "place" };
   const y = { field: "y", type: "quantitative", ...channel };
   const front = values.filter((value) => value.front).sort((a, b) => a.place - b.place);
@@ -179,7 +179,7 @@ function sizeSpec(groups, width) {
   const share = (value, [from, to], log) => (log ? Math.log(value / from) / Math.log(to / from) : (value - from) / (to - from));
   const place = (point) => [share(point.place, ends, wide) * (width - 70), (1 - share(point.y, channel.scale.domain, channel.scale.type === "log")) * height];
   const named = [...new Map(front.map((value) => [value.bits, value])).values()]; // the best of each
-  return chart(values, `Top-1 in percent against ${title}, with the Pareto front`, {
+  return chart(values, `${capital(metric(DATA.contexts[scope.context]).title)} in percent against ${title}, with the Pareto front`, {
     height,
     layer: [
       { data: { values: front }, mark: { type: "line", interpolate: "step-after", color: "var(--line-strong)", strokeWidth: 2 }, encoding: { x: beside, y } },
