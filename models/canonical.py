@@ -42,7 +42,8 @@ def canonical(network: nn.Module, image: Tensor) -> nn.Module:
     * What wraps a network (DataParallel, torch.compile) is taken off.
     * Weights that are computed anew from others at each pass (pruning masks, weight and spectral
       norm, other parametrizations) and those that are buffers become parameters; all are float32.
-    * A SyncBatchNorm becomes the BatchNorm that it is outside of a distributed training.
+    * A SyncBatchNorm becomes the BatchNorm that it is outside of a distributed training, and a
+      FrozenBatchNorm2d (torchvision's detectors) one with its statistics and its eps.
     * eval() holds for every module, also where a `train` of the network's own defies it.
     * A network that changes its input in place is given a copy.
     * Logits are taken out of what holds nothing else, and from (N, classes, 1, 1) or, squeezed,
@@ -56,6 +57,8 @@ def canonical(network: nn.Module, image: Tensor) -> nn.Module:
         module.training = False
         if module._compiled_call_impl is not None:
             module._compiled_call_impl = None
+        if _is_frozen(module):
+            _thaw(module)
         _materialise(module)
     if any(t.is_floating_point() and t.dtype != torch.float32 for t in _tensors(network).values()):
         network.float()
@@ -203,13 +206,28 @@ def _materialise(module: nn.Module) -> None:
         elif isinstance(hook, SpectralNorm):
             names.append(hook.name)
             remove_spectral_norm(module, hook.name)
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
         names += ({"weight", "bias"} - set(names)) & {*vars(module), *module._buffers}
     for name in names:  # of frozen ones some of these leave a mere tensor
         value = getattr(module, name)
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             delattr(module, name)
             module.register_parameter(name, nn.Parameter(value.detach(), requires_grad=False))
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Return whether `module` is what torchvision, and others, call a FrozenBatchNorm2d."""
+    buffers = {"weight", "bias", "running_mean", "running_var"}
+    return type(module).__name__ == "FrozenBatchNorm2d" and buffers <= {*module._buffers}
+
+
+def _thaw(module: nn.Module) -> None:
+    """Make `module` the BatchNorm2d in eval mode that it computes; names and hooks stay."""
+    like = nn.BatchNorm2d(len(module.get_buffer("running_mean")), eps=getattr(module, "eps", 0.0))
+    for name in ("num_features", "eps", "momentum", "affine", "track_running_stats"):
+        setattr(module, name, getattr(like, name))
+    module.register_buffer("num_batches_tracked", like.num_batches_tracked)
+    module.__class__ = nn.BatchNorm2d
 
 
 @contextmanager

@@ -40,6 +40,7 @@ def of_coverage(found: Coverage, spec: QuantSpec) -> list[str]:
         found,
         weights=spec.w_bits != FLOAT_BITS,
         sites=None if spec.a_bits == FLOAT_BITS else spec.sites,
+        reach=spec.reach,
     )
 
 

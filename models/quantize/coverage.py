@@ -82,12 +82,19 @@ def check_coverage(found: Coverage, weights: bool, activations: bool) -> None:
         )
 
 
-def shortfalls(found: Coverage, weights: bool, sites: str | None) -> list[str]:
+def shortfalls(found: Coverage, weights: bool, sites: str | None, reach: str = "all") -> list[str]:
     """Return a line each on what stays float although nobody has asked for that.
 
     weights: whether they are quantized. sites: of quantized activations, None where they are float.
+    reach: see `QuantSpec`; what it leaves out is said too, because few expect it.
     """
     lines = []
+    if reach != "all" and weights:
+        lines.append(
+            f"{percent(found.weights)} of the weights and {percent(found.multiplications)} of the "
+            f"multiplications are by quantized weights: quant.reach={reach} leaves out what lies "
+            "in an nn.ModuleList or in a subclass of nn.Sequential"
+        )
     foreign, of_weights = sum(found.foreign_multiplications.values()), found.foreign_weights
     if (weights or sites == "all") and max(round(foreign, 1), round(of_weights, 1)) > 0:
         by = f": {_places(found.foreign_multiplications)}" if found.foreign_multiplications else ""
@@ -95,11 +102,17 @@ def shortfalls(found: Coverage, weights: bool, sites: str | None) -> list[str]:
             f"{percent(foreign)} of the multiplications and {percent(of_weights)} of the weights "
             f"stay float, because only nn.Conv2d and nn.Linear are quantized{by}"
         )
-    if sites == "relu" and found.functions:
+    if sites == "relu" and found.functions and reach == "all":
         lines.append(
             f"{len(found.functions)} activation functions stay float, because only nn.ReLU and "
             f"nn.ReLU6 are quantized: {_places(found.functions)}; {percent(found.inputs)} of the "
             "multiplications have a quantized input"
+        )
+    elif sites == "relu" and found.functions:
+        lines.append(
+            f"{len(found.functions)} activation functions stay float, out of reach or of another "
+            f"kind than nn.ReLU and nn.ReLU6: {_places(found.functions)}; {percent(found.inputs)} "
+            "of the multiplications have a quantized input"
         )
     return lines
 

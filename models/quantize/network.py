@@ -18,6 +18,7 @@ from models.quantize.factorise import check_equalise, factorise
 from models.quantize.fold import fold_batchnorm
 from models.quantize.moments import mean_inputs
 from models.quantize.ranges import WeightFormat
+from models.quantize.reach import out_of_reach
 from models.quantize.rounding.block import BlockRounding
 from models.quantize.rounding.by_block import BlockByBlock
 from models.quantize.rounding.corrected import Corrected
@@ -212,22 +213,20 @@ def layers_to_quantize(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
 
 
 def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
-    """Return the bits of the first and the last layer called, where the spec sets them.
+    """Return the bits of the layers and sites that do not have those of the spec, by name.
 
-    image: (1, 3, H, W) normalised input.
+    They are the first and the last layer called, where the spec sets them, and what is out of its
+    reach. image: (1, 3, H, W) normalised input.
     """
-    if spec.first_bits is None and spec.last_bits is None:
-        return {}
-    layers_to_quantize(network)
-    names = call_order(network, image)
     special: dict[str, int] = {}
-    if not names:
-        return special
-    if spec.first_bits is not None:
-        special[names[0]] = spec.first_bits
-    if spec.last_bits is not None:
-        special[names[-1]] = spec.last_bits
-    return special
+    if spec.first_bits is not None or spec.last_bits is not None:
+        layers_to_quantize(network)
+        names = call_order(network, image)
+        if names and spec.first_bits is not None:
+            special[names[0]] = spec.first_bits
+        if names and spec.last_bits is not None:
+            special[names[-1]] = spec.last_bits
+    return special | dict.fromkeys(out_of_reach(network, spec.reach), FLOAT_BITS)
 
 
 def call_order(network: nn.Module, image: Tensor) -> list[str]:

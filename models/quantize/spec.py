@@ -27,6 +27,7 @@ from models.quantize.checks import (
     counts,
     whole,
 )
+from models.quantize.reach import REACHES
 from models.quantize.rounding.registry import (
     OF_TABLES,
     PREFIX,
@@ -61,6 +62,7 @@ _CHOICES = {
     "w_range": ("minmax", "percentile", "mse", "entropy", *_BASELINES),
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "alternating", *_BASELINES),
     "sites": ("relu", "all"),
+    "reach": REACHES,
     "equalise": ("none", "one_step", "two_step"),
     "weight_correction": ("none", "mean", "mean_variance"),
     "rounding_loss": ("mse", "fisher", "fisher_release"),
@@ -106,9 +108,11 @@ class QuantSpec:
         on the calibration images (`models.quantize.batchnorm`), before activations are calibrated.
     sites: which activations are quantized. `relu`: outputs of ReLU and ReLU6 modules (the ZeroQ
         release). `all`: the input of every convolution and linear layer, the image included.
+    reach: which modules are quantized at all. `all`, or with `release` those that the release of
+        ZeroQ comes by (`models.quantize.reach`): nothing that lies in an nn.ModuleList.
 
-    Every convolution and linear weight is quantized; biases stay float, and so does BatchNorm that
-    is not folded.
+    Every convolution and linear weight in reach is quantized; biases stay float, and so does
+    BatchNorm that is not folded.
     Raises BenchError for anything else.
     """
 
@@ -121,6 +125,7 @@ class QuantSpec:
     w_range: str = "minmax"
     a_range: str = "minmax"
     sites: str = "relu"
+    reach: str = "all"
     first_bits: int | None = None
     last_bits: int | None = None
     fold: bool = False
@@ -305,6 +310,8 @@ def written(spec: QuantSpec) -> dict[str, Any]:
     elif spec.a_bits != MIXED:
         idle.add("a_candidates")
     idle |= {name for name in ("budget", "latency_table") if getattr(spec, name) is None}
+    if spec.reach == "all":  # as before there was a choice
+        idle.add("reach")
     return {key: value for key, value in values.items() if key not in idle}
 
 

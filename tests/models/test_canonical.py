@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from models.canonical import behaviour, canonical, canonical_copy, logits_of
 from models.errors import BenchError
+from tests.models.frozen import frozen_network
 
 
 def small() -> nn.Sequential:
@@ -274,3 +275,22 @@ def test_a_network_that_changes_itself_is_found_and_put_back(images: Tensor) -> 
     shown = behaviour(canonical(network, images[:1]), images[:2])
     assert shown.changed == ["net.1.running_mean", "net.1.running_var"]
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-5, 0.1])
+def test_a_frozen_batchnorm_is_a_batchnorm(images: Tensor, eps: float) -> None:
+    network = frozen_network(eps)
+    before, names = network(images), {*network.state_dict()}
+    network[1].register_forward_hook(lambda module, args, output: output + 0)
+    changed = canonical_copy(network, images[:1])
+    assert torch.allclose(changed(images), before, rtol=1e-5, atol=1e-5)
+    assert type(network[1]).__name__ == "FrozenBatchNorm2d", "the copy alone is changed"
+    for place in (1, 4):
+        norm = changed[place]
+        assert type(norm) is nn.BatchNorm2d and not norm.training and norm.eps == eps
+        assert isinstance(norm.weight, nn.Parameter) and not norm.weight.requires_grad
+        assert torch.equal(norm.running_var, network[place].running_var)
+    assert len(changed[1]._forward_hooks) == 1
+    assert {*changed.state_dict()} == names | {f"{n}.num_batches_tracked" for n in (1, 4)}
+    # Once more changes nothing.
+    assert torch.equal(canonical(changed, images[:1])(images), changed(images))

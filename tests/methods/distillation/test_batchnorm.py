@@ -14,7 +14,9 @@ from methods.distillation.batchnorm import (
     scale_and_shift,
     see_inputs,
 )
+from models.canonical import canonical
 from models.errors import BenchError, NotApplicable
+from tests.models.frozen import frozen_network
 
 
 class Backwards(nn.Module):
@@ -42,6 +44,18 @@ def test_layers_with_statistics() -> None:
     assert batchnorms(network) == [first, network.get_submodule("2.0")]
     mean, var = running_statistics(first)
     assert (mean.tolist(), var.tolist()) == ([0, 0], [1, 1])
+
+
+def test_frozen_layers_have_statistics_once_the_network_is_canonical() -> None:
+    network, image = frozen_network(eps=0.0), torch.randn(1, 3, 8, 8)
+    assert batchnorms(network) == [], "no BatchNorm2d is among its modules"
+    frozen, x = network[1], torch.randn(2, 4, 5, 5)
+    expected = frozen(x), running_statistics(frozen)
+    check_statistics(canonical(network, image))
+    assert calls_in_order(network, image) == [(network[1], 36), (network[4], 16)]
+    scale, shift = scale_and_shift(network[1])
+    assert torch.allclose(x * scale + shift, expected[0], atol=1e-5)
+    assert all(map(torch.equal, running_statistics(network[1]), expected[1]))
 
 
 def test_calls_in_order() -> None:

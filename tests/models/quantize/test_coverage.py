@@ -254,3 +254,41 @@ def test_nothing_at_all_is_refused(images: Tensor) -> None:
 )
 def test_percent(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+class Pyramid(nn.Module):
+    """(N, 3, 8, 8) to (N, 10): as the last levels of a feature pyramid, and a tower."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.p6, self.p7 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1)
+        self.tower = nn.ModuleList([nn.Conv2d(16, 16, 1), nn.ReLU()])
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.p7(functional.relu(self.p6(x)))
+        for layer in self.tower:
+            x = layer(x)
+        return self.head(x.mean((2, 3)))
+
+
+def test_relu_functions_and_what_is_out_of_reach(images: Tensor) -> None:
+    tower = 16 * 16
+    share = found(Pyramid(), QuantSpec(4, 4, reach="release"), images)
+    assert share.weights == pytest.approx(100 * WEIGHTS / (WEIGHTS + tower))
+    multiplications = STEM + BODY + HEAD
+    of_all = 100 * multiplications / (multiplications + tower * 64)
+    assert share.multiplications == pytest.approx(of_all)
+    assert share.functions == ("relu in forward()", "relu in 'tower.1'") and share.quantizers == 0
+    weights, functions = shortfalls(share, True, "relu", "release")
+    assert weights.startswith("85.7 % of the weights and 84.3 % of the multiplications are by quan")
+    assert functions.startswith("2 activation functions stay float, out of reach or of another")
+    assert shortfalls(share, False, None, "release") == []
+
+    whole = found(Pyramid(), QuantSpec(4, 4), images)
+    assert whole.weights == 100 and whole.functions == ("relu in forward()",)
+    (line,) = shortfalls(whole, True, "relu")
+    assert line.startswith("1 activation functions stay float, because only nn.ReLU and nn.ReLU6")
+    at_inputs = found(Pyramid(), QuantSpec(4, 4, sites="all"), images)
+    assert at_inputs.functions == () or shortfalls(at_inputs, True, "all") == []

@@ -8,6 +8,7 @@ from models.errors import NotApplicable
 from models.quantize.fold import fold_batchnorm
 from models.quantize.network import call_order, quantize
 from models.quantize.spec import QuantSpec
+from tests.models.frozen import frozen_network
 
 
 def test_one_channel_by_hand() -> None:
@@ -166,3 +167,16 @@ def test_tf32_is_off_while_outputs_are_compared(golden_network: nn.Module) -> No
     finally:
         cudnn.allow_tf32, matmul.allow_tf32 = before
     assert (seen[0], seen[-1]) == ((False, False), (False, False))
+
+
+def test_a_frozen_batchnorm_is_folded_with_its_own_eps() -> None:
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for eps in (0.0, 0.1):
+        network = frozen_network(eps)
+        frozen, weight = network[1], network[0].weight.clone()
+        scale = frozen.weight * (frozen.running_var + eps).rsqrt()
+        with torch.no_grad():
+            before = network(x)
+            assert fold_batchnorm(network, x[:1]) == ["1", "4"]
+            assert torch.allclose(network(x), before, atol=1e-4)
+        assert torch.allclose(network[0].weight, weight * scale.view(-1, 1, 1, 1))
