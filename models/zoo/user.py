@@ -17,7 +17,8 @@ from models.zoo.weights import state_sha256
 def user_entry(name: str) -> ZooEntry:
     """Return the entry of the network that `name` returns when called without arguments.
 
-    Its preprocessing is the attribute `preprocessing` of the function, or of its module.
+    Its preprocessing is the attribute `preprocessing` of the function, or of its module, and what
+    it does is their `task`, classification where they have none.
     Raises BenchError when there is no such function or preprocessing.
     """
     function = import_attribute(name)
@@ -30,6 +31,7 @@ def user_entry(name: str) -> ZooEntry:
             f"model {name!r} does not say what to feed it; set preprocessing = Preprocessing(...) "
             f"(models.preprocessing) in {module.__name__}, or as an attribute of the function"
         )
+    task = getattr(function, "task", getattr(module, "task", "classification"))
     return ZooEntry(
         name=name,
         build="models.zoo.user:call",
@@ -39,6 +41,7 @@ def user_entry(name: str) -> ZooEntry:
         summary=f"{name}, your own",
         preprocessing=preprocessing,
         code=sha256_of(Path(module.__file__)),
+        task=task,
     )
 
 
