@@ -15,6 +15,8 @@ from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 
 import bench.data.mnist5k
+import bench.plots.mixed
+import bench.plots.training
 from bench.cells.result import Result
 from bench.cli import main
 from bench.config.compose import compose
@@ -138,6 +140,13 @@ def make_result() -> Callable[..., Result]:
         return Result.model_validate(known | changes)
 
     return make
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out pictures of bits and of trainings: each takes as long as a small cell."""
+    for module in (bench.plots.mixed, bench.plots.training):
+        monkeypatch.setattr(module, "draw", lambda *_, **__: None)
 
 
 @pytest.fixture

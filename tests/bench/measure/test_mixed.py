@@ -42,6 +42,7 @@ def test_the_record_says_each_layers_bits(make_fast: MakeConfig, outputs: Path) 
         assert plot.size == (1200, 450)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_sensitivities_are_measured_once_for_every_budget(
     make_fast: MakeConfig, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +133,7 @@ TRAINED = (
     *("method=mixed_step_range", "method.images=8", "method.qat.granularity=channel"),
     *("method.pretraining_epochs=1", "method.finetuning_epochs=0", "method.update_period=1"),
     *("method.schedule.epochs=1", "method.schedule.batch_size=5", "method.penalty_unit=target"),
-    *("method.penalty=300", "method.schedule.quantizer_rate=2", "data.subset=20", "data.limit=20"),
+    *("method.penalty=300", "method.schedule.quantizer_rate=2", "data.subset=20", "data.limit=10"),
     *("quant=mixed_all", "quant.budget={mean_bits:3,mean_activation_bits:2}"),
     *("tracking=none", "runtime.threads=1"),
 )
@@ -175,7 +176,7 @@ def result_size(result: Result, name: str) -> float:
 GATED = (
     *("model=lenet5", "method=bayesian_bits", "quant=mixed_all", "method.images=8"),
     *("method.schedule.epochs=4", "method.schedule.batch_size=5", "method.finetuning_epochs=1"),
-    *("method.mu=1", "method.gate_rate=0.7", "data.subset=20", "data.limit=20"),
+    *("method.mu=1", "method.gate_rate=0.7", "data.subset=20", "data.limit=10"),
     *("tracking=none", "runtime.threads=1"),
 )
 

@@ -25,7 +25,7 @@ from tests.bench.cells_of import plan, run_cell
 from tests.spy import calls_of
 
 SMALL = (
-    *("tracking=none", "data.subset=20", "data.limit=20", "method.images=8"),
+    *("tracking=none", "data.subset=20", "data.limit=10", "method.images=4"),
     *("method.schedule.epochs=2", "method.schedule.batch_size=5", "runtime.threads=1"),
 )
 
@@ -59,6 +59,7 @@ def test_a_method_from_elsewhere_shares_with_none_but_itself() -> None:
     assert own == {"class": f"{__name__}:{Own.__qualname__}", **ours}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_training_leaves_tf32_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What sets cudnn's flags for a while turns it on unless told not to."""
     seen = []
@@ -190,6 +191,7 @@ def test_a_killed_training_ends_with_the_same_weights(
     assert_same_training(unbroken, folder)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_from_the_file_give_the_same_weights_resumed_too(
     tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +218,7 @@ def test_images_from_the_file_give_the_same_weights_resumed_too(
     assert_same_training(unbroken, folder)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("batch", [1, 3], ids=["within an epoch", "at its last step"])
 def test_an_interrupted_training_goes_on_from_its_step(
     tmp_path: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch, batch: int
@@ -246,6 +249,7 @@ def test_an_interrupted_training_goes_on_from_its_step(
     assert_same_training(unbroken, folder)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_interrupt_after_divergence_keeps_the_last_good_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +313,7 @@ def test_what_is_refused_before_training(
     assert message in str(caught.value)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_from_scratch_without_weights(tmp_path: Path) -> None:
     scratch = ("method.init=scratch", "model.weights=none", "method.schedule.epochs=1")
     given = [*SMALL, "method=individual", "quant=w4a4", *scratch, f"paths.outputs={tmp_path}"]

@@ -10,6 +10,7 @@ from methods.training.schedule import Schedule
 from models.errors import BenchError
 from models.networks.resnet_cifar import resnet20
 from models.zoo import choose_weights, entry, sha256_of
+from tests.bench.training.networks import small
 
 PREPROCESSING = choose_weights(entry("resnet20"), "default").preprocessing
 TINY = Schedule(epochs=1, batch_size=16)
@@ -44,8 +45,8 @@ def test_loss_falls_and_the_task_is_learnt() -> None:
         steps.append((done, total))
         losses.extend([] if loss is None else [loss])
 
-    recipe = Schedule(epochs=6, batch_size=8, lr=0.02)
-    network = train(resnet20(), LabelledImages(images, labels), PREPROCESSING, recipe, 0, progress)
+    recipe = Schedule(epochs=6, batch_size=8, lr=0.05)
+    network = train(small(), LabelledImages(images, labels), PREPROCESSING, recipe, 0, progress)
     assert steps[0] == (1, 48) and steps[-1] == (48, 48)
     assert len(losses) == 6
     assert losses[-1] < 0.5 * losses[0]

@@ -20,7 +20,7 @@ from tests.bench.cells_of import plan, run_cell
 from tests.spy import calls_of, lines_of
 
 QUICK = (
-    *("tracking=none", "data.limit=20", "runtime.threads=1"),
+    *("tracking=none", "data.limit=10", "runtime.threads=1"),
     *("method.schedule.epochs=2", "method.schedule.batch_size=4"),
 )
 GENERATED = ("method=gdfq", "method.steps=2", "method.warmup_epochs=1", "method.images=4")
@@ -65,7 +65,7 @@ def test_a_generator_trains_without_a_training_side(
     assert len(trainings) == 1  # the second is read
 
 
-@pytest.mark.usefixtures("no_training_side")
+@pytest.mark.usefixtures("no_training_side", "undrawn")
 def test_fixed_images_are_shared_with_their_method(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +93,7 @@ def test_bits_and_sources_have_trainings_of_their_own(tmp_path: Path) -> None:
     assert key("w4a4") == key("w4a4")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_picture_that_cannot_be_drawn_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
