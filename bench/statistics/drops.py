@@ -56,7 +56,7 @@ def paired_drop(seeds: Sequence[Flips]) -> Drop:
     parts = of_images**2 / max(total - 1, 1) + of_seeds**2 / (len(seeds) - 1)
     freedom = max(1, min(int(variance**2 / parts), _NEARLY_NORMAL))
     half = t_quantile(freedom) * sqrt(variance)
-    return Drop(points, max(points - half, -100.0), min(points + half, 100.0))
+    return Drop(points, points - half, points + half)
 
 
 def _variance(flips: Flips) -> float:

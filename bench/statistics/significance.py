@@ -112,7 +112,7 @@ def t_test(points: float, parts: Sequence[tuple[float, float]]) -> Difference:
     freedom = variance**2 / sum(part**2 / freedom for part, freedom in parts)
     half = float(t.ppf(1 - ALPHA / 2, freedom)) * error
     p = float(2 * t.sf(abs(points) / error, freedom))
-    return Difference(points, max(points - half, -100.0), min(points + half, 100.0), p)
+    return Difference(points, points - half, points + half, p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
