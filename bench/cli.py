@@ -172,6 +172,9 @@ def _parser() -> argparse.ArgumentParser:
         "--float", type=float, dest="float_top1", metavar="TOP1", help="the float number beside it"
     )
     explain.add_argument(
+        "--known", metavar="KEYS", help="what is not to be varied, as in sites,images,fold"
+    )
+    explain.add_argument(
         "--confirm",
         type=int,
         default=4,

@@ -27,7 +27,7 @@ from bench.papers.explanation import (
     nearest,
     screening,
 )
-from bench.papers.factors import Factor, open_factors
+from bench.papers.factors import KEYS, Factor, open_factors
 from bench.papers.published import Published, load_published
 from bench.papers.records import records
 from bench.papers.table import paper_rows
@@ -50,7 +50,7 @@ class _Question(NamedTuple):
     title: str
     target: Target
     words: list[str]
-    stated: Mapping[str, object]
+    stated: dict[str, object]
 
 
 def explain(arguments: Namespace) -> int:
@@ -62,9 +62,8 @@ def explain(arguments: Namespace) -> int:
     show_log()
     question = _typed(arguments) if arguments.target is not None else _published(arguments)
     request = _request(question.words, arguments)
-    factors = _with_effect(
-        open_factors(request, question.stated), question.words, request, arguments
-    )
+    stated = question.stated | dict.fromkeys(_known(arguments.known), "as it is")
+    factors = _with_effect(open_factors(request, stated), question.words, request, arguments)
     if not factors:
         raise BenchError(f"{question.title}: its recipe leaves nothing open that is known here")
     factors, left = factors[:_MOST], factors[_MOST:]
@@ -91,6 +90,15 @@ def explain(arguments: Namespace) -> int:
         names = [f"{factor.name}: {' -> '.join(factor.levels)}" for factor in factors]
         plot_effects(dict(zip(names, effects, strict=True)), arguments.plot)
     return 0
+
+
+def _known(keys: str | None) -> list[str]:
+    """Raises BenchError for a name that no choice has."""
+    known = [] if keys is None else keys.split(",")
+    for key in known:
+        if key not in KEYS:
+            raise BenchError(f"--known {key}: there is no such choice; {did_you_mean(key, KEYS)}")
+    return known
 
 
 def _typed(arguments: Namespace) -> _Question:

@@ -31,6 +31,9 @@ _QUANTIZER: Mapping[str, tuple[str, tuple[Any, Any]]] = {
 change most."""
 
 _ENDS = ("first_bits", "last_bits")
+KEYS = (*_QUANTIZER, *_ENDS, "images", "weights")
+"""What there are choices of, as recipes call it."""
+
 _IMAGES = (64, 16)
 _OF_WEIGHTS, _OF_ACTIVATIONS = "w_", "a_"
 

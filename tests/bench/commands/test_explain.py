@@ -90,11 +90,13 @@ def test_a_row_of_a_table(
 ) -> None:
     given = (f"paths.outputs={outputs}", f"data.root={tmp_path}", "tracking=none")
     line = ("explain", "dsg_resnet18", "ZeroQ", "--bits", "W4A4", "--confirm", "0")
+    line = (*line, "--known", "fold")
     done = bench_main(*line, *given)
     assert done.status == 0, done.err
     assert "ZeroQ W4A4 of dsg_resnet18: a drop of 45.43 points to explain\n" in done.out
     assert "experiment=dsg_resnet18" in typed[0]
-    assert "  not tried: calibration images\n" in done.out
+    assert "  calibration images: " in done.out
+    assert "BatchNorm" not in done.out
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,10 @@ def test_a_row_of_a_table(
         (("no_table", "ZeroQ"), "unknown table 'no_table'"),
         (("--target", "60", "--float", "70", "quant=fp32"), "leaves nothing open"),
         (("--target", "60", "dsg_resnet18"), "or --target and overrides"),
+        (
+            ("--target", "60", "--known", "site"),
+            "--known site: there is no such choice; did you mean",
+        ),
         (("--target", "600"), "--target 600: top-1 is in percent, 0..100"),
     ],
 )
