@@ -16,6 +16,9 @@ class Preprocessing:
     size: side of the square network input, in pixels.
     resize: length of the shorter side before the crop, in pixels.
     mean, std: per channel (RGB), of pixels scaled to 0..1.
+    fit: `crop`, or `letterbox`: the longer side is brought to `size`, and what the image leaves
+        free, on the right or below, has the colour `mean`; nothing is cut off, and `resize` is
+        without effect.
     """
 
     size: int
@@ -23,6 +26,7 @@ class Preprocessing:
     interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    fit: Literal["crop", "letterbox"] = "crop"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -30,7 +34,11 @@ class Preprocessing:
         return (3, self.size, self.size)
 
     def as_dict(self) -> dict[str, object]:
-        return dict(vars(self))
+        """Return the values by name; `fit` only where it is not the usual crop."""
+        values = dict(vars(self))
+        if self.fit == "crop":
+            del values["fit"]
+        return values
 
     def pixel_range(self, device: "torch.device") -> "tuple[Tensor, Tensor]":
         """Return what black and what white are as network input, each (1, 3, 1, 1) float32."""

@@ -47,10 +47,16 @@ class ImageCache:
 
 
 def cache_key(listing: Listing, preprocessing: Preprocessing) -> str:
-    """Return the sha256 (hex) of all that the decoded pixels depend on; mean and std do not."""
+    """Return the sha256 (hex) of all that the decoded pixels depend on.
+
+    Not mean and std, but for the mean that fills a letterbox.
+    """
     import PIL
 
+    shape: tuple[object, ...]
     shape = (preprocessing.size, preprocessing.resize, preprocessing.interpolation)
+    if preprocessing.fit != "crop":
+        shape = (*shape, preprocessing.fit, preprocessing.mean)
     return fingerprint_of(
         (FORMAT_VERSION, listing.fingerprint, listing.stamp, *shape, PIL.__version__)
     )

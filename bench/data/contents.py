@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.listing import Listing, fingerprint_of
+from bench.data.truths import digest_of
 from bench.files.entry import CacheEntry
 from models.errors import BenchError
 
@@ -69,7 +70,7 @@ def with_contents(
     entry: CacheEntry | None,
     most_bytes: float = inf,
 ) -> Listing:
-    """Return `listing` with the fingerprint of what its files contain.
+    """Return `listing` with the fingerprint of what its files contain, and of labels or objects.
 
     whole: all images of the side, of which `listing` has some. signature: of its class folders.
     entry: where checksums are kept; None to keep none.
@@ -87,10 +88,12 @@ def with_contents(
     for i, content in zip(unknown, _read_files(folder, listing, unknown, size), strict=True):
         files[rows[i]] = content
     contents = [files[row] for row in rows]
-    labels = listing.labels.tolist()
-    pairs = zip(contents, labels, strict=True)
+    marks = listing.labels.tolist()
+    if listing.truths is not None:
+        marks = [digest_of(truth) for truth in listing.truths]
+    pairs = zip(contents, marks, strict=True)
     identity = SetIdentity(
-        fingerprint_of(part for content, label in pairs for part in (content[:-1].hex(), label)),
+        fingerprint_of(part for content, mark in pairs for part in (content[:-1].hex(), mark)),
         listing.fingerprint if all(content.endswith(_PLAIN) for content in contents) else None,
     )
     if entry is not None:

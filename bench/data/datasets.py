@@ -18,6 +18,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
     "data set",
     {
         "cifar10": "bench.data.cifar10:Cifar10",
+        "coco": "bench.data.coco:Coco",
         "folder": "bench.data.folder:Folder",
         "imagenet": "bench.data.imagenet:ImageNet",
         "mnist5k": "bench.data.mnist5k:Mnist5k",

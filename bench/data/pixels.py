@@ -29,7 +29,23 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> Image.I
     return image.crop((left, top, left + size, top + size))
 
 
+def letterbox(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """Bring the longer side to `size` and put the image into the upper left of a square.
+
+    The shorter side is rounded to the nearest pixel. What is free has the colour of the mean, which
+    is 0 once it is normalised, as torchvision's detectors pad.
+    """
+    size, long = preprocessing.size, max(image.size)
+    target = tuple(max(1, (2 * side * size + long) // (2 * long)) for side in image.size)
+    if image.size != target:
+        image = image.resize(target, _FILTERS[preprocessing.interpolation])
+    square = Image.new("RGB", (size, size), tuple(round(255 * m) for m in preprocessing.mean))
+    square.paste(image)
+    return square
+
+
 def pixels_of(image: Image.Image, preprocessing: Preprocessing) -> npt.NDArray[np.uint8]:
     """Return (size, size, 3) RGB. Closes the image. Raises as `to_rgb`."""
     with image:
-        return np.asarray(resize_and_crop(to_rgb(image), preprocessing))
+        fit = letterbox if preprocessing.fit == "letterbox" else resize_and_crop
+        return np.asarray(fit(to_rgb(image), preprocessing))

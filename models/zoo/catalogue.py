@@ -10,6 +10,7 @@ from models.preprocessing import Preprocessing
 from models.registry import did_you_mean
 from models.zoo.identity import PublishedAccuracy, Weights, ZooEntry, existing
 from models.zoo.pytorchcv import pytorchcv_entries
+from models.zoo.torchvision import torchvision_entries
 
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
 TIMM = "timm/"
@@ -103,7 +104,7 @@ def zoo() -> dict[str, ZooEntry]:
 def _entries() -> dict[str, ZooEntry]:
     lites = (_efficientnet_lite(variant) for variant in range(3))
     small = (_resnet20(), _lenet5(), _resnet18_cifar(), _mobilenetv2_cifar(), _vgg_cifar())
-    entries = (*small, *lites, *pytorchcv_entries())
+    entries = (*small, *lites, *pytorchcv_entries(), *torchvision_entries())
     return {entry.name: entry for entry in entries}
 
 

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock, Timeout
 
+from models.checksum import sha256_of
 from models.errors import BenchError
 from models.paths import expanded
 
@@ -65,6 +66,44 @@ def fetch(url: str, file: str, sha1: str) -> Path:
             f"{path} has SHA-1 {digest}, expected {sha1}; remove it, and the next run fetches it"
         )
     return path
+
+
+def fetch_plain(url: str, sha256: str) -> Path:
+    """Return the path of the file at `url` in the cache folder, fetched when it is not there.
+
+    sha256: how the hash of the file begins, as PyTorch's file names say it; checked in either case.
+    Of several processes one fetches, and the others wait for it.
+
+    Raises BenchError as `fetch`.
+    """
+    path = cache_folder() / url.rpartition("/")[2]
+    if not path.is_file():
+        with _disk(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _turn(path):
+            if not path.is_file():
+                _fetch_plain(url, path, sha256)
+                return path
+    if not (digest := sha256_of(path)).startswith(sha256):
+        raise BenchError(
+            f"{path} has SHA-256 {digest}, which should begin with {sha256}; remove it, and the "
+            "next run fetches it"
+        )
+    return path
+
+
+def _fetch_plain(url: str, path: Path, sha256: str) -> None:
+    start, part = time.monotonic(), path.with_name(f"{path.name}.part")
+    _download(url, part, path)
+    if not (digest := sha256_of(part)).startswith(sha256):
+        part.unlink()
+        raise BenchError(
+            f"{path.name} from {url} has SHA-256 {digest}, which should begin with {sha256}; what "
+            "was fetched is removed: run again, and if that does not help the release has changed"
+        )
+    with _disk(path.parent):
+        part.replace(path)
+    log.info("fetched %s in %.0f s", path, time.monotonic() - start)
 
 
 def _fetch(url: str, path: Path, sha1: str) -> None:

@@ -55,6 +55,21 @@ class Release:
 
 
 @dataclass(frozen=True)
+class HubFile:
+    """One file of PyTorch's model hub, fetched when first used.
+
+    url: of the file itself, whose name says the first digits of its SHA-256.
+    """
+
+    url: str
+
+    @property
+    def sha256(self) -> str:
+        """The first digits of the file's SHA-256."""
+        return self.url.rpartition("-")[2].partition(".")[0]
+
+
+@dataclass(frozen=True)
 class Factory:
     """What makes a network: "module:function", called with `arguments`. Its weights come along."""
 
@@ -71,9 +86,9 @@ class Weights:
 
     tag: how a config names them. source: where they come from, in words.
     locate: "module:function" returning the file's Path, or the Path itself for a local file, or a
-        Release, or what makes the network with these weights in it. The function raises
-        BenchError, saying what to install, when the file is not there. None: there are no weights,
-        the network is to be trained from scratch.
+        Release or a HubFile, or what makes the network with these weights in it. The function
+        raises BenchError, saying what to install, when the file is not there. None: there are no
+        weights, the network is to be trained from scratch.
     sha256: of the file; of what a Factory makes, of its state dict as a safetensors file. None
         where it is only known once the weights are here.
     convert: "module:function" from the file's state dict to the network's; None when they agree.
@@ -81,7 +96,7 @@ class Weights:
 
     tag: str
     source: str
-    locate: str | Path | Release | Factory | None
+    locate: str | Path | Release | HubFile | Factory | None
     sha256: str | None
     preprocessing: Preprocessing
     published: PublishedAccuracy | PublishedPrecision | None
@@ -92,6 +107,8 @@ class Weights:
         """What stands for the weights in the id of a cell; known without having them."""
         if self.sha256 is not None:
             return self.sha256
+        if isinstance(self.locate, HubFile):
+            return f"sha256:{self.locate.sha256}"
         return f"sha1:{self.locate.sha1}" if isinstance(self.locate, Release) else self.tag
 
     def path(self) -> Path:
@@ -111,6 +128,10 @@ class Weights:
             from models.zoo.fetch import fetch  # which imports the web's part of the library
 
             return fetch(self.locate.url, self.locate.file, self.locate.sha1)
+        if isinstance(self.locate, HubFile):
+            from models.zoo.fetch import fetch_plain
+
+            return fetch_plain(self.locate.url, self.locate.sha256)
         if isinstance(self.locate, Path):
             return existing(self.locate)
         return existing(cast("Callable[[], Path]", import_attribute(self.locate))())

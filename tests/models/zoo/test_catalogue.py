@@ -28,12 +28,15 @@ def test_names_and_default_tags() -> None:
         "shufflenet": ["pytorchcv-0.0.51", "pytorchcv-latest"],
         "squeezenext": ["pytorchcv-0.0.51", "pytorchcv-latest"],
         "inceptionv3": ["pytorchcv-0.0.51", "pytorchcv-latest"],
+        "retinanet_resnet50_fpn": ["coco_v1"],
+        "fasterrcnn_resnet50_fpn": ["coco_v1"],
+        "maskrcnn_resnet50_fpn": ["coco_v1"],
     }
     for name, found in zoo().items():
         assert found.name == name
         assert all(tag == weights.tag for tag, weights in found.weights.items())
         assert all(
-            re.fullmatch("[0-9a-f]{64}|sha1:[0-9a-f]{40}", weights.identity)
+            re.fullmatch("[0-9a-f]{64}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{8}", weights.identity)
             for weights in found.weights.values()
         )
 
@@ -43,7 +46,7 @@ def test_zoo_needs_no_torch() -> None:
         "import sys\n"
         "from models.zoo import zoo, choose_weights\n"
         "[choose_weights(e, tag) for e in zoo().values() for tag in (*e.weights, 'none')]\n"
-        "heavy = {'torch', 'timm', 'pytorchcv', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'pytorchcv', 'numpy'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ import pytest
 
 import models.zoo.fetch
 from models.errors import BenchError
-from models.zoo.fetch import CHUNK_BYTES, FOLDER_VARIABLE, cache_folder, fetch
+from models.zoo.fetch import CHUNK_BYTES, FOLDER_VARIABLE, cache_folder, fetch, fetch_plain
 
 FILE = "net-0982-0126861b.pth"
 CONTENT = random.Random(0).randbytes(3 * CHUNK_BYTES + 17)
@@ -253,3 +253,28 @@ def test_two_processes_fetch_once(release: Release, folder: Path) -> None:
     ]
     assert [process.communicate()[0].strip() for process in processes] == [str(folder / FILE)] * 2
     assert release.asked == [None]
+
+
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_a_plain_file_is_fetched_once(release: Release, folder: Path) -> None:
+    release.body, release.cut = CONTENT, 2**20
+    url = release.url.removesuffix(".zip")
+    path = fetch_plain(url, SHA256[:8])
+    assert path == folder / FILE and path.read_bytes() == CONTENT and files(folder) == [FILE]
+    asked = len(release.asked)
+    assert asked == 4, "it went on where the connection was lost"
+    assert fetch_plain(url, SHA256[:8]) == path and len(release.asked) == asked
+
+
+def test_another_plain_file_is_refused(release: Release, folder: Path) -> None:
+    release.body, release.cut = CONTENT, len(CONTENT)
+    url = release.url.removesuffix(".zip")
+    with pytest.raises(BenchError, match=rf"has SHA-256 {SHA256}, which should begin with 00ff;"):
+        fetch_plain(url, "00ff")
+    assert files(folder) == []
+    (folder / FILE).write_bytes(b"another")
+    with pytest.raises(BenchError, match=rf"^{folder / FILE} has SHA-256 .* remove it, and the"):
+        fetch_plain(url, SHA256[:8])
+    assert (folder / FILE).read_bytes() == b"another"
