@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 from torch import nn
 
-REACHES = ("all", "release")
-
 
 def in_reach(network: nn.Module, reach: str) -> list[str]:
     """Return the names of the modules of `network` that `reach` ("all" or "release") reaches."""

@@ -27,7 +27,6 @@ from models.quantize.checks import (
     counts,
     whole,
 )
-from models.quantize.reach import REACHES
 from models.quantize.rounding.registry import (
     OF_TABLES,
     PREFIX,
@@ -62,7 +61,7 @@ _CHOICES = {
     "w_range": ("minmax", "percentile", "mse", "entropy", *_BASELINES),
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "alternating", *_BASELINES),
     "sites": ("relu", "all"),
-    "reach": REACHES,
+    "reach": ("all", "release"),
     "equalise": ("none", "one_step", "two_step"),
     "weight_correction": ("none", "mean", "mean_variance"),
     "rounding_loss": ("mse", "fisher", "fisher_release"),
