@@ -181,3 +181,21 @@ def test_nothing_measured_is_an_empty_page(store: Store) -> None:
 
 def test_no_torch_and_no_account_is_needed() -> None:
     assert imported("import bench.commands.dashboard, bench.dashboard.page") <= {"hydra"}
+
+
+def test_cells_of_detection_have_the_numbers_of_their_task(store: Store) -> None:
+    known: dict[str, Any] = {"task": "detection", "status": "done", "model": "tiny", "classes": 3}
+    known |= {"map": 61.5, "map_50": 80.0, "fp32_map": 63.0, "fp32_top1": None}
+    known |= {"boxes": 40, "objects": 31, "total": 10, "ci_low": 55.0, "ci_high": 66.0}
+    write(store, example("a" * 16, **known))
+    write(store, example("b" * 16, **known | {"map": 62.5, "seed": 1}))
+    write(store, example("c" * 16, RIGHT), RIGHT)
+    document = collected(store)
+    first, _, other = document["cells"]
+    assert (first["map"], first["fp32_map"], first["boxes"]) == (61.5, 63.0, 40)
+    assert "bitmap" not in first and "task" not in other and "map" not in other
+    assert [group["mean"] for group in document["groups"]] == [62.0, 70.0]
+    of_boxes, of_labels = document["contexts"]
+    assert (of_boxes["task"], of_boxes["fp32_map"]) == ("detection", 63.0)
+    assert "task" not in of_labels and of_labels["fp32_top1"] == 99.0
+    assert document["warnings"] == []

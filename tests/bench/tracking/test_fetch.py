@@ -32,6 +32,13 @@ def test_a_record_comes_back_without_its_traceback() -> None:
         assert "secret" not in str(run(broken))
 
 
+def test_a_record_of_detection_comes_back() -> None:
+    numbers = {"task": "detection", "top1": None, "correct": None, "map": 61.5, "fp32_map": 63.0}
+    result = long_results()[0].model_copy(update=numbers | {"map_small": 40.0, "boxes": 12})
+    assert read(run(result)) == result
+    assert (summary(result)["map"], "map" in summary(long_results()[0])) == (61.5, False)
+
+
 def test_each_value_is_there_once() -> None:
     """The config is no text, and has no number that the summary has."""
     result = long_results()[1]
