@@ -19,6 +19,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
     {
         "cifar10": "bench.data.cifar10:Cifar10",
         "coco": "bench.data.coco:Coco",
+        "digits_canvas": "bench.data.digits_canvas:DigitsCanvas",
         "folder": "bench.data.folder:Folder",
         "imagenet": "bench.data.imagenet:ImageNet",
         "mnist5k": "bench.data.mnist5k:Mnist5k",
@@ -38,6 +39,7 @@ def open_dataset(options: Options) -> Dataset:
 # Of sets that are always the same.
 PACKAGED: Mapping[str, Mapping[Side, int]] = {
     "cifar10": {"train": 50_000, "eval": 10_000},
+    "digits_canvas": {"train": 3_000, "eval": 500},
     "mnist5k": {"train": 4_000, "eval": 1_000},
 }
 

@@ -36,7 +36,8 @@ def letterbox(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     is 0 once it is normalised, as torchvision's detectors pad.
     """
     size, long = preprocessing.size, max(image.size)
-    target = tuple(max(1, (2 * side * size + long) // (2 * long)) for side in image.size)
+    width, height = (max(1, (2 * side * size + long) // (2 * long)) for side in image.size)
+    target = (width, height)
     if image.size != target:
         image = image.resize(target, _FILTERS[preprocessing.interpolation])
     square = Image.new("RGB", (size, size), tuple(round(255 * m) for m in preprocessing.mean))
