@@ -154,6 +154,21 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument("second", metavar="ID", nargs="?")
     recipe.set_defaults(action=_lazy("bench.commands.recipe", "recipe"))
 
+    export = commands.add_parser("export", help="a finished cell as an ONNX file of integers")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="ends in .onnx")
+    export.add_argument("--verify", action="store_true", help="and run it, as bench verify does")
+    export.set_defaults(action=_lazy("bench.commands.export", "export"))
+    verify = commands.add_parser("verify", help="run the integers of a cell on its images")
+    verify.set_defaults(action=_lazy("bench.commands.export", "verify"))
+    for maker in (export, verify):
+        maker.add_argument("id", metavar="ID", help="of a cell, or its first characters")
+        maker.add_argument(
+            "--images", type=int, metavar="N", help="verify on the first N of them, not on all"
+        )
+        maker.add_argument(
+            "--exact", action="store_true", help="add products in 32 bits on any processor"
+        )
+
     compare = commands.add_parser("compare", help="who wins, and whether that is resolved")
     compare.add_argument(
         "names", metavar="NAME", nargs="+", help="of an experiment or a group, or two ids of cells"

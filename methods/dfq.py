@@ -119,6 +119,11 @@ def _check(spec: QuantSpec) -> None:
             f"quant.a_range={spec.a_range}: dfq takes activation ranges from BatchNorm, and sees "
             "no images to estimate them on; use minmax"
         )
+    if spec.sites == "integer":
+        raise NotApplicable(
+            "quant.sites=integer: dfq takes ranges from BatchNorm, which says nothing of sums and "
+            "pools; use all or relu"
+        )
     if spec.equalise != "none":
         raise NotApplicable(
             f"quant.equalise={spec.equalise}: dfq equalises by itself; use none, and "

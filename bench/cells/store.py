@@ -1,6 +1,7 @@
 """The folder of result files: written whole, once each, by any number of processes.
 
-outputs/cells/<id>/     config.yaml, result.json, the items of the task, log.txt (and tracking.json)
+outputs/cells/<id>/     config.yaml, result.json, the items of the task, log.txt (and tracking.json,
+                        integer.json)
 outputs/pending/<id>.*  being written, or being replaced, under the cell's lock
 outputs/locks/<id>      held by the process that measures the cell, freed by its death
 outputs/altered/<id>    no longer as it was written; was in cells/ until it was measured again
@@ -22,6 +23,9 @@ from bench.tasks.base import Items
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)
+
+INTEGER = "integer"
+"""The note beside a result that says what its integers have come to: `integer.json`."""
 
 
 class Busy(Exception):

@@ -2,20 +2,15 @@
 
 from argparse import Namespace
 
-import yaml
-
-from bench.cells.cell import plan
-from bench.cells.request import request_of
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.config.experiments import outputs_of
-from bench.config.schema import Config, read_config
+from bench.config.schema import Config
 from bench.console import say, show_log
-from bench.files.yaml_files import read_yaml
+from bench.measure.again import planned, recorded_cell
 from bench.measure.clock import Clock
 from bench.measure.phases import measure
 from bench.measure.resources import Resources
-from models.errors import BenchError
 
 
 def rerun(options: Namespace) -> int:
@@ -26,16 +21,7 @@ def rerun(options: Namespace) -> int:
     """
     show_log()
     store = Store(outputs_of(options.overrides))
-    recorded = store.find(options.id)
-    if recorded.status != "done":
-        raise BenchError(f"cell {recorded.id} is {recorded.status}: {recorded.reason}")
-    path = store.folder(recorded.id) / "config.yaml"
-    try:
-        config = read_config(read_yaml(path))
-    except (OSError, yaml.YAMLError) as error:
-        raise BenchError(f"cannot read {path}: {type(error).__name__}; measure again") from error
-    here = config.paths.model_copy(update={"outputs": store.root})
-    config = config.model_copy(update={"paths": here})
+    recorded, config = recorded_cell(store, options.id)
     say(f"{recorded.label}: recorded {recorded.of_task.in_words(vars(recorded))}")
     same, line = repeat(store, recorded, config)
     say(line)
@@ -45,12 +31,7 @@ def rerun(options: Namespace) -> int:
 def repeat(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
     """Measure `config` again, synthesis included; say whether every image comes out as recorded."""
     resources = Resources()
-    cell = plan(request_of(config), resources.listings)
-    if recorded.id not in cell.ids:
-        raise BenchError(
-            f"cell {recorded.id} is now {cell.id}: the weights, the images or the method's version "
-            "changed since; put back what the record names"
-        )
+    cell = planned(recorded, config, resources)
     now = measure(cell, resources, Clock(), fresh=True).evaluation.items
     differing = cell.task.changed(now, store.items(recorded.id))
     words = cell.task.in_words(cell.task.measured(now))

@@ -2,8 +2,9 @@
 
 import logging
 from argparse import Namespace
+from typing import Any
 
-from bench.cells.store import Inventory, Store
+from bench.cells.store import INTEGER, Inventory, Store
 from bench.config.experiments import outputs_of
 from bench.console import put
 from bench.papers.by_name import make_tables, table_names
@@ -11,7 +12,7 @@ from bench.plots.costs import plot_costs
 from bench.plots.spread import plot_spread
 from bench.tables.costs import check_cost, panels_of, why_without, without
 from bench.tables.headline import metrics_of, titles
-from bench.tables.numbers import NUMBERS, TOP1
+from bench.tables.numbers import NUMBERS, OF_INTEGERS, TOP1
 from bench.tables.render import render
 from bench.tables.spread import spread_of
 from bench.tables.table import Table, TableSource
@@ -75,7 +76,17 @@ def results_of(arguments: Namespace) -> Inventory:
 def table_source(inventory: Inventory, arguments: Namespace) -> TableSource:
     """Return what a table or the ledger is made of, as typed."""
     show = getattr(arguments, "show", TOP1).split(",")
-    return TableSource(inventory.results, arguments.overrides, arguments.config_dir, show)
+    integers = _integers_of(inventory, arguments) if set(show) & set(OF_INTEGERS) else {}
+    return TableSource(inventory.results, arguments.overrides, arguments.config_dir, show, integers)
+
+
+def _integers_of(inventory: Inventory, arguments: Namespace) -> dict[str, dict[str, Any]]:
+    """Return what `bench verify` has kept beside the results in local files, by id."""
+    if arguments.source is not None:
+        return {}
+    store = Store(outputs_of(arguments.overrides))
+    notes = {each.id: store.read_note(each.id, INTEGER) for each in inventory.results}
+    return {id: note for id, note in notes.items() if isinstance(note, dict)}
 
 
 def show(content: Table, inventory: Inventory, arguments: Namespace) -> int:

@@ -1,5 +1,6 @@
 """The way of one cell: network, images, calibration, quantization, evaluation."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
 from bench.data.feed import feed
 from bench.files.entry import CacheEntry
 from bench.files.kinds import CALIBRATION, GRAM, SEARCH, SENSITIVITY, TRAINING, Kind
-from bench.machine.device import prepare_device
+from bench.machine.device import Device, prepare_device
 from bench.measure.calibration import calibrate
 from bench.measure.clipping import clipping_warnings
 from bench.measure.clock import Clock
@@ -44,6 +45,7 @@ from bench.training.run import TrainingTask
 from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
 from models.detection import FoundBoxes
+from models.errors import NotApplicable
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.quantize.bits import ChosenBits
 from models.quantize.cost import Cost
@@ -52,6 +54,8 @@ from models.quantize.fuse import fuse_relus
 from models.quantize.mixed import MIB_BITS, Budget, mean_bits, uniform_size_mb
 from models.quantize.network import QuantizedNetwork
 from models.quantize.prices import Prices
+
+log = logging.getLogger(__name__)
 
 
 class Measurement(NamedTuple):
@@ -94,6 +98,37 @@ class _Quantized(NamedTuple):
     training: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     generated: bytes | None = None
+
+
+class Remade(NamedTuple):
+    """The networks of a post-training cell, made again; no number is measured.
+
+    network: the float one. made: the quantized one, as it is evaluated. images: of the evaluation.
+    """
+
+    network: nn.Module
+    made: QuantizedNetwork
+    images: ImageSet
+    device: Device
+
+
+_Made = tuple[QuantizedNetwork, float, dict[str, Any] | None]
+"""A network, the size of its weights at their bits alone, and how they were chosen."""
+
+
+def remake(cell: Cell, resources: Resources, clock: Clock) -> Remade:
+    """Quantize the network of `cell` again, from what the caches have of it.
+
+    Raises NotApplicable for a cell that has no quantized network, or whose network is trained.
+    """
+    if cell.spec.is_float:
+        raise NotApplicable("the cell is of a float network, which has no integers")
+    if isinstance(cell.method, TrainedMethod):
+        raise NotApplicable(
+            f"method={cell.method.name} trains its quantizers, and only networks that are "
+            "quantized after training can be exported; name a cell of another method"
+        )
+    return with_whole_images(_Phases(cell, resources, clock, fresh=False).remake)
 
 
 def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False) -> Measurement:
@@ -139,9 +174,10 @@ class _Phases:
                 task = TrainingTask(cell, cell.method, network, batch, trains_on, runtime)
                 quantized = self.train(task)
             elif prices is not None and training_images is not None:
-                quantized = self.search(network, batch, training_images, prices)
+                made = self.search(network, batch, training_images, prices)
+                quantized = self.examine(*made, batch)
             else:
-                quantized = self.quantize(network, batch, limit, size)
+                quantized = self.examine(*self.quantize(network, batch, limit, size), batch)
         with self.clock.phase("evaluate") as progress:
             fed, how = (
                 feed(images, device.device, self.resources.resident),
@@ -183,6 +219,27 @@ class _Phases:
             generated=quantized.generated,
         )
 
+    def remake(self) -> Remade:
+        """Return the networks of the cell, as `run` evaluates them."""
+        cell = self.cell
+        device = prepare_device(cell.request.config.runtime, self.resources.gpus)
+        network = self.resources.networks.get(cell.entry.name, cell.weights, device).network
+        limit, prices = budget_of(cell, network), search_prices(cell, network)
+        images, training_images = self.decode()
+        entry = self.entry(CALIBRATION, cell.calibration_key)
+        if entry is not None and cell.method.image_method.cached and not entry.is_whole:
+            log.warning("warning: the calibration images are no longer kept: they are made again")
+        with self.clock.phase("synthesise") as progress:
+            source = calibrate(cell, network, training_images, device, entry, progress)
+        batch = source.calibration.images.to(device.device)
+        batch = batch.contiguous(memory_format=device.memory_format)
+        if prices is not None and training_images is not None:
+            made, _, _ = self.search(network, batch, training_images, prices)
+        else:
+            made, _, _ = self.quantize(network, batch, limit, 0.0)
+        fuse_relus(made.network, batch[:1])
+        return Remade(network, made, images, device)
+
     def entry(self, kind: Kind, key: str) -> CacheEntry | None:
         """Return where something is kept under `key`; None where nothing kept is to be used."""
         return None if self.fresh else CacheEntry(self._caches, kind, key)
@@ -206,7 +263,7 @@ class _Phases:
 
     def quantize(
         self, network: nn.Module, batch: Tensor, limit: Budget | None, size_mb: float
-    ) -> _Quantized:
+    ) -> _Made:
         """Quantize `network` on the calibration images `batch`; within the limit, if there is one.
 
         size_mb: of its weights where all layers have the bits of the cell.
@@ -218,12 +275,11 @@ class _Phases:
                 sensitivities = measured_sensitivity(cell, network, batch, entry, progress)
                 assignment, mixed = choose(network, sensitivities, limit)
                 bits, size_mb = ChosenBits(assignment.bits), assignment.size_mb
-        made = self.quantize_at(network, batch, bits)
-        return self.examine(made, batch, size_mb, mixed)
+        return self.quantize_at(network, batch, bits), size_mb, mixed
 
     def search(
         self, network: nn.Module, batch: Tensor, training: ImageSet, prices: Prices
-    ) -> _Quantized:
+    ) -> _Made:
         """Quantize `network` at the bits that its method finds."""
         cell, method = self.cell, self.cell.method
         assert isinstance(method, SearchMethod)
@@ -235,7 +291,7 @@ class _Phases:
             generator = torch_generator(cell.seed, "finetune")
             method.finish(problem, made, found.bits, generator)
         mixed = about_search(found, problem)
-        return self.examine(made, batch, mixed["size_mb"], mixed)
+        return made, mixed["size_mb"], mixed
 
     def quantize_at(
         self, network: nn.Module, batch: Tensor, bits: ChosenBits | None
@@ -249,7 +305,7 @@ class _Phases:
                 return quantize(network, cell.spec, batch, generator, progress, bits)
 
     def examine(
-        self, made: QuantizedNetwork, batch: Tensor, size_mb: float, mixed: dict[str, Any] | None
+        self, made: QuantizedNetwork, size_mb: float, mixed: dict[str, Any] | None, batch: Tensor
     ) -> _Quantized:
         """Return what is evaluated, and what there is to say of it.
 

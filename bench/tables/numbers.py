@@ -1,7 +1,7 @@
 """What a table of an experiment can show beside top-1, or the headline of another task."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -56,8 +56,22 @@ NUMBERS = {
     "bops_percent": Number("BOPs, %", "bit operations in % of the float network's", ".3f"),
     "bops_with_additions": Number("BOPs+", "bit operations with additions (UNIQ)", ".4g"),
     "latency_ms": Number("ms", "latency in ms by quant.latency_table", ".3g"),
+    "top1_integer": Number("int. top-1", "top-1 in % of the integers (bench verify)", ".2f"),
+    "agreement": Number("agree", "predictions in % that integers and quantization share", ".2f"),
+    "speedup": Number("speed", "integers in float's time in onnxruntime, how many times", ".2f"),
     "quantize_seconds": Number("s", "seconds that quantizing takes, without images", ".1f"),
 }
+
+OF_INTEGERS = ("top1_integer", "agreement", "speedup")
+"""Those that `bench verify` measures."""
+
+
+def with_integers(cells: pd.DataFrame, kept: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return `cells` with what was kept of their integers, by id; as they are where nothing was."""
+    if not kept:
+        return cells
+    of_cells = [kept.get(id, {}) for id in cells["id"]]
+    return cells.assign(**{key: [each.get(key) for each in of_cells] for key in OF_INTEGERS})
 
 
 def check_shown(names: Sequence[str]) -> None:

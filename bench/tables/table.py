@@ -1,10 +1,10 @@
 """The table of an experiment, or of any cells: what was measured, alone."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from bench.tables.delta import DELTA_B_TITLE, delta_b_column
 from bench.tables.kept import SUFFIX, kept_rows
 from bench.tables.limits import other_limits
 from bench.tables.notes import footnotes, heading
-from bench.tables.numbers import NUMBERS, TOP1, check_shown, with_numbers
+from bench.tables.numbers import NUMBERS, TOP1, check_shown, with_integers, with_numbers
 from bench.tables.summarise import summarise, wide
 from models.errors import BenchError
 from models.registry import did_you_mean
@@ -31,12 +31,14 @@ class TableSource:
     overrides: what is typed for all cells of the table, such as `data.limit=100`.
     user_configs: a folder of the user's own configs (`--config-dir`).
     show: which numbers stand in the table of an experiment: `top1` and those of `numbers.NUMBERS`.
+    integers: what `bench verify` has kept of cells, by their ids.
     """
 
     results: Sequence[Result]
     overrides: Sequence[str] = ()
     user_configs: Path | None = None
     show: Sequence[str] = (TOP1,)
+    integers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Table(NamedTuple):
@@ -83,10 +85,12 @@ def joint_table(names: Sequence[str], source: TableSource) -> Table:
     of_groups = [result for name in groups for result in group_of(name, results, configs)]
     parts = [recorded_rows(of_groups), *kept] if of_groups else kept
     if not requests:
-        return _of(reduce(_together, parts), of_groups, source.show)
+        cells = with_integers(reduce(_together, parts), source.integers)
+        return _of(cells, of_groups, source.show)
     cells = cell_rows(requests, results, configs)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
-    table = _of(reduce(_together, parts, cells), results, source.show)
+    cells = with_integers(reduce(_together, parts, cells), source.integers)
+    table = _of(cells, results, source.show)
     notes = [*table.notes, *other_limits(requests, results)]
     return table._replace(notes=notes, missing=list(missing))
 

@@ -118,7 +118,10 @@ def channel_axis(module: nn.Module) -> int:
 
 
 def sites_of(network: nn.Module, sites: str) -> list[str]:
-    """Return the names of the modules that `sites` ("relu" or "all") puts a quantizer at."""
+    """Return the names of the modules that `sites` ("relu" or "all") puts a quantizer at.
+
+    Other sites are of `models.quantize.places`.
+    """
     kinds = (nn.ReLU, nn.ReLU6) if sites == "relu" else (nn.Conv2d, nn.Linear)
     return [name for name, module in network.named_modules() if isinstance(module, kinds)]
 

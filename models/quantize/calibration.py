@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import BenchError, NotApplicable
-from models.quantize.activation import ActivationQuantizer, attach, channel_axis, sites_of
+from models.quantize.activation import ActivationQuantizer, channel_axis
+from models.quantize.places import attach_at, places_of
+from models.quantize.reach import out_of_reach
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 
 
@@ -20,10 +22,12 @@ def calibrated(
     Raises NotApplicable where there is no place, and BenchError for a place whose bits are open and
     for a range that is not finite.
     """
-    names = sites_of(network, spec.sites)
-    if not names and spec.a_bits != FLOAT_BITS:
+    places = places_of(network, spec.sites, images[:1])
+    if not places and spec.a_bits != FLOAT_BITS:
         raise NotApplicable(f"quant.sites={spec.sites}: the network has no such place")
-    bits = {name: special.get(name, spec.a_bits) for name in names}
+    bits = {name: special.get(name, spec.a_bits) for name in places}
+    outside = out_of_reach(network, spec.reach)
+    bits |= {name: FLOAT_BITS for name, place in places.items() if place.module in outside}
     modules = dict(network.named_modules())
     quantizers = {
         name: ActivationQuantizer(
@@ -31,13 +35,13 @@ def calibrated(
             spec.a_scheme,
             spec.a_granularity,
             spec.a_range,
-            channel_axis(modules[name]),
+            channel_axis(modules[places[name].module]),
         ).to(images.device)
         for name, b in bits.items()
         if b != FLOAT_BITS
     }
     if quantizers:
-        attach(network, spec.sites, quantizers)
+        attach_at(network, places, quantizers)
         network(images)
     for name, quantizer in quantizers.items():
         quantizer.freeze()

@@ -96,7 +96,9 @@ def shortfalls(found: Coverage, weights: bool, sites: str | None, reach: str = "
             "in an nn.ModuleList or in a subclass of nn.Sequential"
         )
     foreign, of_weights = sum(found.foreign_multiplications.values()), found.foreign_weights
-    if (weights or sites == "all") and max(round(foreign, 1), round(of_weights, 1)) > 0:
+    if (weights or sites in ("all", "integer")) and max(
+        round(foreign, 1), round(of_weights, 1)
+    ) > 0:
         by = f": {_places(found.foreign_multiplications)}" if found.foreign_multiplications else ""
         lines.append(
             f"{percent(foreign)} of the multiplications and {percent(of_weights)} of the weights "

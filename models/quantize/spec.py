@@ -60,7 +60,7 @@ _CHOICES = {
     "a_granularity": ("channel", "tensor"),
     "w_range": ("minmax", "percentile", "mse", "entropy", *_BASELINES),
     "a_range": ("minmax", "ema", "percentile", "mse", "entropy", "alternating", *_BASELINES),
-    "sites": ("relu", "all"),
+    "sites": ("relu", "all", "integer"),
     "reach": ("all", "release"),
     "equalise": ("none", "one_step", "two_step"),
     "weight_correction": ("none", "mean", "mean_variance"),
@@ -91,7 +91,7 @@ class QuantSpec:
     w_range, a_range: how the clipping range is estimated (`models.quantize.ranges`). Activation
         ranges always contain 0.
     first_bits, last_bits: bits of the first and the last convolution or linear layer, in the order
-        they are called: of its weights, and where `sites` is `all` of its input. None: as the
+        they are called: of its weights, and where `sites` is not `relu` of its input. None: as the
         other layers.
     fold: whether each BatchNorm is folded into the convolution before it, ahead of everything.
     equalise: whether channels are rescaled between layers before anything is quantized, by weight
@@ -107,6 +107,8 @@ class QuantSpec:
         on the calibration images (`models.quantize.batchnorm`), before activations are calibrated.
     sites: which activations are quantized. `relu`: outputs of ReLU and ReLU6 modules (the ZeroQ
         release). `all`: the input of every convolution and linear layer, the image included.
+        `integer`: these, and what enters additions of two activations and average pools
+        (`models.quantize.places`), so that a whole network can run in integers.
     reach: which modules are quantized at all. `all`, or with `release` those that the release of
         ZeroQ comes by (`models.quantize.reach`): nothing that lies in an nn.ModuleList.
 
@@ -338,7 +340,7 @@ def _effective(spec: QuantSpec) -> QuantSpec:
         heeded = parameters(spec.rounding)
         idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX) and k not in heeded}
         idle |= {k: defaults[k] for k in without_effect(spec.rounding, spec.as_dict())}
-    if spec.a_bits == FLOAT_BITS and not (special and spec.sites == "all"):
+    if spec.a_bits == FLOAT_BITS and not (special and spec.sites != "relu"):
         idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
         idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX_OF_STEPS)}
     return replace(spec, **idle)

@@ -183,3 +183,12 @@ def test_networks_without_meaning(make_context: Callable[..., Context]) -> None:
         dfq(untrained, QuantSpec(8, 8, **RECIPE), noise(2, 8))
     with pytest.raises(BenchError, match=r"method 'dfq': sigmas=0\.0; give a positive number"):
         make_method({"name": "dfq", "sigmas": 0})
+
+
+def test_sums_and_pools_have_no_ranges_from_batchnorm(tiny_network: nn.Module) -> None:
+    spec = QuantSpec(8, 8, **(RECIPE | {"sites": "integer"}))
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(NotApplicable, match=r"quant\.sites=integer: dfq takes ranges from"):
+        make_method({"name": "dfq"}).quantize(
+            tiny_network, spec, torch.zeros(1, 3, 8, 8), generator
+        )

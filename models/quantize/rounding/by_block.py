@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.quantize.activation import ActivationQuantizer, weighted_layers
+from models.quantize.places import module_of
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Rounded
 from models.quantize.rounding.block import BlockRounding, Examples, Task
@@ -144,5 +145,6 @@ def _on_device(generator: torch.Generator, device: torch.device) -> torch.Genera
     return torch.Generator(device).manual_seed(seed)
 
 
-def _is_inside(name: str, block: Block) -> bool:
+def _is_inside(place: str, block: Block) -> bool:
+    name = module_of(place)
     return any(name == module or name.startswith(f"{module}.") for module in block.modules)

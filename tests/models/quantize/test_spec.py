@@ -57,7 +57,7 @@ def test_unknown_choice_names_the_closest(key: str, value: str, close: str) -> N
 @pytest.mark.parametrize(
     ("key", "value", "options"),
     [
-        ("sites", None, "all, relu"),
+        ("sites", None, "all, integer, relu"),
         ("a_range", 99.9, "aciq_gauss, aciq_laplace, alternating"),
         ("w_scheme", 7, "affine, symme"),
     ],

@@ -1,0 +1,1 @@
+"""Finished cells as files of integers, and what these compute."""

@@ -1,0 +1,1 @@
+"""From a quantized network to an ONNX file with integers."""
