@@ -15,6 +15,7 @@ from bench.config.schema import Config
 from bench.tables.headline import TASK
 from bench.tasks.registry import CLASSIFICATION
 from models.quantize.budget import limits_of
+from models.quantize.rounding.registry import OF_TABLES, is_of_tables
 from models.quantize.spec import MIXED, OF_BUDGET, a_label, w_label
 
 _MEASURED = (
@@ -96,6 +97,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
         idle.append(_REACH)
     if all(row["runtime.precision"] == "fp32" for row in rows):
         idle.append("runtime.precision")
+    if not any(is_of_tables(row.get("quant.rounding", "")) for row in rows):
+        idle += [f"quant.{key}" for key in OF_TABLES]
     return pd.DataFrame(rows).drop(columns=idle, errors="ignore")
 
 

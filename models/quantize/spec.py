@@ -31,6 +31,7 @@ from models.quantize.rounding.registry import (
     OF_TABLES,
     PREFIX,
     PREFIX_OF_STEPS,
+    is_of_tables,
     parameters,
     variants,
     version,
@@ -305,7 +306,9 @@ def written(spec: QuantSpec) -> dict[str, Any]:
     """Return the values of a spec as records have them: without those of mixed precision and of
     tables that mean nothing to it.
     """
-    values, idle = spec.as_dict(), set(OF_TABLES) - parameters(spec.rounding)
+    values, idle = spec.as_dict(), set[str]()
+    if not is_of_tables(spec.rounding):
+        idle |= set(OF_TABLES)
     if not spec.is_mixed:
         idle |= set(OF_MIXED)
     elif spec.a_bits != MIXED:

@@ -40,7 +40,7 @@ PREFIX_OF_STEPS = "rounding_step_"
 """Of these, those that matter where activations are quantized only."""
 
 OF_TABLES = ("rounding_shared", "rounding_objective")
-"""Of these, those of roundings of tables; records of others do not have them."""
+"""Of these, those of roundings of tables (`is_of_tables`); records of others do not have them."""
 
 _OF_TABLES = ("iterations", "rate", "batch", "block", "centroids", "variant", "shared", "objective")
 _OF_BLOCKS = ("iterations", "rate", "batch", "penalty", "step_rate")
@@ -74,6 +74,11 @@ def parameters(name: str) -> frozenset[str]:
     else:
         names = tuple(field.name for field in fields(rounding_class(name)))
     return frozenset(PREFIX + each for each in names)
+
+
+def is_of_tables(name: str) -> bool:
+    """Return whether the rounding called `name` is a built-in one of tables of embeddings."""
+    return "shared" in _PARAMETERS.get(name, ())
 
 
 def variants(name: str) -> tuple[str, ...]:
