@@ -1,5 +1,7 @@
 """From what the heads of a detector say to the boxes that are found in each image."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ class Boxes:
     def items(self) -> Detected:
         return Detected(self._truths, tuple(self._found))
 
-    def _on_original(self, image: int, found: "dict[str, Tensor]") -> Detections:
+    def _on_original(self, image: int, found: Mapping[str, Tensor]) -> Detections:
         boxes = found["boxes"].float().cpu().numpy() * self._scale(image)
         corners, sizes = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
         return Detections(

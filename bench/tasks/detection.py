@@ -116,11 +116,9 @@ class Detection(Task):
     def save(self, folder: Path, items: Detected) -> None:
         import numpy as np
 
-        np.savez_compressed(
-            folder / self.file,
-            **_joined("truth", items.truths, _TRUTH),
-            **_joined("found", items.found, _FOUND),
-        )
+        arrays: dict[str, Any] = _joined("truth", items.truths, _TRUTH)
+        arrays |= _joined("found", items.found, _FOUND)
+        np.savez_compressed(folder / self.file, **arrays)
 
     def read(self, folder: Path) -> Detected:
         import numpy as np
@@ -165,11 +163,12 @@ class Detection(Task):
 
         images = len(first[0].truths)
         if len(first) == 1:
-            (a,), (b,) = first, second
-            return compare_resampled((a.map, b.map), a.resampled, b.resampled, images)
-        draws = (np.stack([items.resampled for items in side]) for side in (first, second))
+            (one,), (other,) = first, second
+            means = one.map, other.map
+            return compare_resampled(means, one.resampled, other.resampled, images)
+        a, b = (np.stack([items.resampled for items in side]) for side in (first, second))
         values = [items.map for items in first], [items.map for items in second]
-        return compare_resampled_seeds(values, *draws, images)
+        return compare_resampled_seeds(values, a, b, images)
 
     def mean(self, seeds: Sequence[Detected]) -> float:
         return sum(items.map for items in seeds) / len(seeds)
