@@ -11,10 +11,15 @@ import numpy as np
 from bench.statistics.significance import ALPHA, Difference, t_test
 
 
-def percentile_interval(resamples: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % percentile interval of `resamples` (n,); those that are NaN do not count."""
+def percentile_interval(value: float, resamples: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of `value`: percentiles of `resamples` (n,) about their mean.
+
+    They are taken about the mean because resamples of an average precision are too high on average:
+    an image that is drawn twice is found twice. NaN among them does not count.
+    """
     low, high = np.nanpercentile(resamples, [50 * ALPHA, 100 - 50 * ALPHA])
-    return float(low), float(high)
+    shift = value - float(np.nanmean(resamples))
+    return float(low) + shift, float(high) + shift
 
 
 def compare_resampled(
@@ -28,9 +33,8 @@ def compare_resampled(
 
     first, second: (resamples,), the same draws of images in both.
     """
-    gaps = first - second
-    low, high = percentile_interval(gaps)
-    points = values[0] - values[1]
+    gaps, points = first - second, values[0] - values[1]
+    low, high = percentile_interval(points, gaps)
     p = t_test(points, [(float(np.nanvar(gaps, ddof=1)), images - 1)]).p
     return Difference(points, low, high, p)
 

@@ -96,13 +96,13 @@ class Detection(Task):
     def measured(self, items: Detected) -> dict[str, Any]:
         from bench.statistics.resamples import percentile_interval
 
-        low, high = percentile_interval(items.resampled)
+        low, high = percentile_interval(items.map, items.resampled)
         return items.coco | {
             "boxes": sum(len(found.scores) for found in items.found),
             "objects": sum(len(truth.classes) for truth in items.truths),
             "total": len(items.truths),
-            "ci_low": low,
-            "ci_high": high,
+            "ci_low": max(low, 0.0),
+            "ci_high": min(high, 100.0),
         }
 
     def doubts(self, low: float, outputs: int) -> list[str]:

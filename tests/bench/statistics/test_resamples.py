@@ -20,8 +20,12 @@ def draws() -> np.ndarray:
 
 def test_an_interval_leaves_a_fortieth_on_each_side() -> None:
     ends = pytest.approx((25.0, 975.0))
-    assert percentile_interval(np.arange(1001.0)) == ends
-    assert percentile_interval(np.append(np.arange(1001.0), np.nan)) == ends
+    assert percentile_interval(500.0, np.arange(1001.0)) == ends
+    assert percentile_interval(500.0, np.append(np.arange(1001.0), np.nan)) == ends
+
+
+def test_resamples_that_are_too_high_on_average_do_not_move_an_interval() -> None:
+    assert percentile_interval(490.0, np.arange(1001.0)) == pytest.approx((15.0, 965.0))
 
 
 def test_of_equal_cells_nothing_differs() -> None:
