@@ -15,7 +15,7 @@ Main = Callable[..., Finished]
 
 @pytest.fixture
 def cell(bench_main: Main, workplace: Path) -> str:
-    """The id of a W8A8 cell of the recipe `integer` on 20 digits."""
+    """The id of a W8A8 cell of the recipe `integer` on a few digits."""
     words = ("model=resnet20", "data=mnist5k", "recipe=integer", "quant=w8a8", *FAST)
     assert bench_main("run", *words).status == 0
     (found,) = (r for r in Store(workplace / "outputs").results() if r.method == "gaussian")
@@ -36,8 +36,9 @@ def test_a_cell_is_exported_verified_and_shown(
     assert card["recipe"]["quantizer"]["sites"] == "integer"
     kept = json.loads((workplace / "outputs" / "cells" / cell / "integer.json").read_bytes())
     assert kept["model_sha256"] == card["sha256"]
-    assert (kept["total"], kept["integer_layers"]) == (20, 22)
-    assert kept["agreement"] >= 95  # of 20 images, one may differ
+    assert kept["integer_layers"] == 22
+    assert kept["correct_integer"] <= kept["total"] == Store(workplace / "outputs").find(cell).total
+    assert kept["agreement"] >= 90  # of 10 images, one may differ
     assert kept["speedup"] == pytest.approx(kept["float_ms"] / kept["integer_ms"])
     again = bench_main("export", cell, "--out", "net.onnx")
     assert again.status == 2
