@@ -122,10 +122,14 @@ def _say(kept: dict[str, Any], recorded: Result) -> None:
         f"difference of a logit {kept['largest_logit_difference']:.3g}, where logits spread by "
         f"{kept['logit_spread']:.3g}"
     )
+    on_integers = f"{kept['integer_layers']} of {kept['layers']} layers run on integers"
+    if kept["speedup"] is None:
+        say(f"{on_integers}; too few images to take the time of {kept['batch_size']} at once")
+        return
     say(
-        f"{kept['integer_layers']} of {kept['layers']} layers run on integers: "
-        f"{kept['speedup']:.2f} times as fast as float ({kept['integer_ms']:.2f} ms an image, "
-        f"float {kept['float_ms']:.2f} ms; {kept['batch_size']} at once, one thread)"
+        f"{on_integers}: {kept['speedup']:.2f} times as fast as float "
+        f"({kept['integer_ms']:.2f} ms an image, float {kept['float_ms']:.2f} ms; "
+        f"{kept['batch_size']} at once, one thread)"
     )
 
 

@@ -71,7 +71,8 @@ def with_integers(cells: pd.DataFrame, kept: Mapping[str, Mapping[str, Any]]) ->
     if not kept:
         return cells
     of_cells = [kept.get(id, {}) for id in cells["id"]]
-    return cells.assign(**{key: [each.get(key) for each in of_cells] for key in OF_INTEGERS})
+    columns = {key: [each.get(key) for each in of_cells] for key in OF_INTEGERS}
+    return cells.assign(**{key: pd.Series(v, cells.index) for key, v in columns.items()})
 
 
 def check_shown(names: Sequence[str]) -> None:

@@ -165,7 +165,7 @@ def _pooled(call: Call, op: str) -> None:
 def _average(call: Call) -> None:
     x, kernel, stride, padding, ceil, count, divisor = (
         call.arg(index, key, default)
-        for index, (key, default) in enumerate(
+        for index, (key, default) in enumerate[tuple[str, Any]](
             [
                 ("self", None),
                 ("kernel_size", None),
@@ -196,7 +196,7 @@ def _average(call: Call) -> None:
 def _max(call: Call) -> None:
     x, kernel, stride, padding, dilation, ceil = (
         call.arg(index, key, default)
-        for index, (key, default) in enumerate(
+        for index, (key, default) in enumerate[tuple[str, Any]](
             [
                 ("self", None),
                 ("kernel_size", None),

@@ -86,8 +86,8 @@ class _Recorder:
                 f"the network computes {kind}, which cannot be exported; "
                 "models/export/operations.py has the operations that can"
             )
-        given = self.name, self.constant, self.transposed, self.emit
-        operation(Call(args, kwargs, output, *given, _IMAGES))
+        write = self.name, self.constant, self.transposed, self.emit
+        operation(Call(args, kwargs, output, *write, _IMAGES))
 
     def emit(self, op: str, inputs: Sequence[str], made: Tensor | None, **attributes: Any) -> str:
         name = f"value_{len(self._nodes)}"

@@ -48,6 +48,14 @@ def test_a_cell_is_exported_verified_and_shown(
     assert f"{kept['agreement']:.2f}" in shown.out
 
 
+def test_of_few_images_no_time_is_taken(bench_main: Main, cell: str, workplace: Path) -> None:
+    done = bench_main("verify", cell, "--images", "3")
+    assert (done.status, done.err) == (0, "")
+    assert "too few images to take the time of 8 at once" in done.out
+    kept = json.loads((workplace / "outputs" / "cells" / cell / "integer.json").read_bytes())
+    assert (kept["total"], kept["speedup"], kept["integer_ms"]) == (3, None, None)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
