@@ -1,12 +1,14 @@
 """`bench train`: train a network of the zoo from scratch on a small data set."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from torch import nn
 
 from bench.config.compose import compose_training
 from bench.config.schema import RuntimeConfig
@@ -25,18 +27,22 @@ from bench.machine.device import prepare_device
 from bench.measure.clock import Clock
 from bench.measure.evaluate import evaluate
 from bench.measure.resources import Resources
-from bench.statistics.intervals import wilson_interval
-from bench.tasks.classification import Classification, Correctness
+from bench.statistics.boxes import Truth
+from bench.tasks.registry import DETECTION, task_named
+from bench.training.detector import train_detector
 from bench.training.from_scratch import LabelledImages, save_weights
 from bench.training.from_scratch import train as train_network
 from methods.training.schedule import Schedule
+from models.detection import rows_of
 from models.errors import BenchError, first_mistake
+from models.networks.fpn_detector import FpnDetector
 from models.registry import did_you_mean
 from models.zoo import entry
 
 
 def train(arguments: Namespace) -> int:
-    """Train, evaluate once at the end, save; print top-1, sha256 and how to use the file.
+    """Train, evaluate once at the end, save; print the headline of the task, sha256 and how to use
+    the file.
 
     Raises BenchError when the data set does not fit the network.
     """
@@ -52,7 +58,11 @@ def train(arguments: Namespace) -> int:
 
     data, folder = config["data"], cache.folder
     sides = scan(data, "train", folder), scan(data, "eval", folder)
-    check_training(sides[0], sides[1], model.classes, recipe.batch_size)
+    task = task_named(model.task)
+    for listing in sides:
+        task.check(listing, model.classes)
+    if model.task != DETECTION:
+        check_training(sides[0], sides[1], model.classes, recipe.batch_size)
 
     def images(listing: Listing) -> ImageSet:
         with clock.phase("decode") as progress:
@@ -66,31 +76,47 @@ def train(arguments: Namespace) -> int:
     images(sides[1])  # what cannot be decoded is said before any long work
     untrained = model.network().to(device.device)
     with clock.phase("train") as progress:
-        data = LabelledImages(pixels, training.labels)
-        network = train_network(untrained, data, preprocessing, recipe, seed, progress)
+        how = preprocessing, recipe, seed, progress
+        if training.listing.truths is not None:
+            network = _detector(untrained, pixels, training.listing.truths, *how)
+        else:
+            network = train_network(untrained, LabelledImages(pixels, training.labels), *how)
     subset = f"_subset{len(pixels)}" if config["data"].get("subset") else ""
     name = f"{model.name}_{training.listing.name}{subset}_seed{seed}.safetensors"
     path = outputs / "trained" / name
     sha256 = save_weights(network, path)
 
-    def right() -> np.ndarray:
+    def found() -> dict[str, Any]:
         testing = images(sides[1])
         with clock.phase("evaluate") as progress:
             pixels = feed(testing, device.device, resources.resident)
-            evaluation = evaluate(
-                network, pixels, preprocessing, device, progress, Classification()
-            )
-        items: Correctness = evaluation.items
-        return items.top1
+            whole = rows_of(network, preprocessing.size) if model.task == DETECTION else network
+            evaluation = evaluate(whole, pixels, preprocessing, device, progress, task)
+        return task.measured(evaluation.items)
 
-    top1 = with_whole_images(right)
-    correct, total = int(top1.sum()), len(top1)
-    low, high = wilson_interval(correct, total)
-    say(f"top-1 {100 * correct / total:.2f} % [{low:.2f}, {high:.2f}] of {total} images")
+    measured = with_whole_images(found)
+    headline = task.headline
+    low, high = measured["ci_low"], measured["ci_high"]
+    say(
+        f"{headline.title} {measured[headline.key]:.2f} % [{low:.2f}, {high:.2f}] of "
+        f"{measured['total']} images"
+    )
     say(f"trained in {clock.seconds['train']:.0f} s; {path}")
     say(f"sha256 {sha256}")
     say(f"use it: bench run model={model.name} model.weights={path} ...")
     return 0
+
+
+def _detector(
+    untrained: nn.Module, pixels: np.ndarray, truths: Sequence[Truth], *how: Any
+) -> nn.Module:
+    """Return `untrained` trained; raises BenchError for a network that has no recipe here."""
+    if not isinstance(untrained, FpnDetector):
+        raise BenchError(
+            "of detectors, fpn_detector can be trained here; give model=fpn_detector, or the "
+            "weights of the other"
+        )
+    return train_detector(untrained, pixels, truths, *how)
 
 
 def _checked(config: dict[str, Any]) -> tuple[RuntimeConfig, Schedule, int]:

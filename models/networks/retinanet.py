@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.retinanet import RetinaNet
+from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 
 CLEAR = {"image_mean": [0.0] * 3, "image_std": [1.0] * 3}
 """For torchvision's own step before a detector: images are normalised already."""
@@ -29,6 +29,7 @@ class SquareRetinaNet(RetinaNet):
         classes: int,
         size: int,
         anchors: AnchorGenerator | None = None,
+        head: RetinaNetHead | None = None,
         most: int = 300,
     ) -> None:
         super().__init__(
@@ -36,6 +37,7 @@ class SquareRetinaNet(RetinaNet):
             classes,
             fixed_size=(size, size),
             anchor_generator=anchors,
+            head=head,
             detections_per_img=most,
             **CLEAR,
         )

@@ -103,7 +103,14 @@ def zoo() -> dict[str, ZooEntry]:
 @cache
 def _entries() -> dict[str, ZooEntry]:
     lites = (_efficientnet_lite(variant) for variant in range(3))
-    small = (_resnet20(), _lenet5(), _resnet18_cifar(), _mobilenetv2_cifar(), _vgg_cifar())
+    small = (
+        _resnet20(),
+        _lenet5(),
+        _resnet18_cifar(),
+        _mobilenetv2_cifar(),
+        _vgg_cifar(),
+        _fpn_detector(),
+    )
     entries = (*small, *lites, *pytorchcv_entries(), *torchvision_entries())
     return {entry.name: entry for entry in entries}
 
@@ -185,6 +192,20 @@ def _lenet5() -> ZooEntry:
         weights={weights.tag: weights},
         preprocessing=weights.preprocessing,
         summary="LeNet-5 for 28x28 digits, 0.58 M parameters, 5,000 digits",
+    )
+
+
+def _fpn_detector() -> ZooEntry:
+    return ZooEntry(
+        name="fpn_detector",
+        build="models.networks.fpn_detector:fpn_detector",
+        classes=10,
+        weights={},
+        preprocessing=Preprocessing(
+            size=96, resize=96, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
+        ),
+        summary="RetinaNet for 96x96 images, 0.31 M parameters, no weights",
+        task="detection",
     )
 
 

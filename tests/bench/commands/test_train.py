@@ -1,10 +1,10 @@
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.data import mnist5k
+from bench.data import digits_canvas, mnist5k
 from models.zoo import sha256_of
 from tests.bench.conftest import FAST, Finished, records
 from tests.bench.data.images import write_tree
@@ -118,3 +118,44 @@ def test_data_that_do_not_fit_are_refused_before_they_are_decoded(
     assert done.err.startswith(f"error: {message}")
     assert done.err.count("\n") == 1
     assert not (outputs / "cache" / "data").exists()
+
+
+@pytest.fixture
+def few_canvases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(digits_canvas, "IMAGES", {"train": 8, "eval": 6})
+    digits_canvas.canvases.cache_clear()
+    yield
+    digits_canvas.canvases.cache_clear()
+
+
+@pytest.mark.usefixtures("few_canvases")
+def test_a_detector(bench_main: Bench, outputs: Path) -> None:
+    done = bench_main(
+        *("train", "model=fpn_detector", "data=digits_canvas", "train=detector"),
+        *("train.epochs=1", "train.batch_size=4", "data.limit=5", f"paths.outputs={outputs}"),
+    )
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()[-4:]
+    assert re.fullmatch(r"mAP \d+\.\d\d % \[\d+\.\d\d, \d+\.\d\d\] of 5 images", lines[0])
+    path = outputs / "trained" / "fpn_detector_digits_canvas_seed0.safetensors"
+    assert lines[2] == f"sha256 {sha256_of(path)}"
+
+
+@pytest.mark.usefixtures("few_canvases")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("model=fpn_detector",), "mnist5k has labels and no boxes, and the network detects; cho"),
+        (("data=digits_canvas",), "digits_canvas has boxes to be found, and the network classif"),
+        (
+            ("model=fpn_detector", "data=digits_canvas"),
+            "train.augment=affine moves images and not their boxes; give train.augment=none",
+        ),
+    ],
+)
+def test_boxes_and_labels_are_not_mixed(
+    bench_main: Bench, outputs: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = bench_main("train", *words, f"paths.outputs={outputs}")
+    assert done.status == 2 and done.err.startswith(f"error: {message}")
+    assert done.err.count("\n") == 1

@@ -18,6 +18,7 @@ def test_names_and_default_tags() -> None:
         "resnet18_cifar": [],
         "mobilenetv2_cifar": [],
         "vgg_cifar": [],
+        "fpn_detector": [],
         "efficientnet_lite0": ["imagenet"],
         "efficientnet_lite1": ["imagenet"],
         "efficientnet_lite2": ["imagenet"],
