@@ -16,6 +16,7 @@ from bench.machine.device import prepare_device
 from bench.measure.resources import Resources
 from bench.speed import (
     cells,
+    detection,
     distillation,
     evaluation,
     gates,
@@ -37,7 +38,7 @@ from models.errors import BenchError
 log = logging.getLogger(__name__)
 
 _PARTS = (
-    *(distillation, cells, evaluation, training, mixed, gates, generation, search),
+    *(distillation, cells, evaluation, detection, training, mixed, gates, generation, search),
     *(reconstruction, rounding, waiting),
 )
 

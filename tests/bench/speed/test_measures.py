@@ -15,6 +15,7 @@ from bench.measure import compilation
 from bench.measure.resources import Resources
 from bench.speed import (
     cells,
+    detection,
     distillation,
     evaluation,
     gates,
@@ -49,6 +50,7 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillation, "_SECONDS", 0.0)
     monkeypatch.setattr(distillation, "_IMAGES", 1)
     monkeypatch.setattr(evaluation, "_SECONDS", 0.0)
+    monkeypatch.setattr(detection, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_SECONDS", 0.0)
     monkeypatch.setattr(training, "_IMAGES", 2)
     monkeypatch.setattr(mixed, "_SECONDS", 0.0)
@@ -200,6 +202,18 @@ def test_evaluation(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert eager.details == mixed.details == {"images": 2, "pixels": 32}
     assert (mixed.above, mixed.below) == (compiled.above, eager.below)
     assert eager.name == "fake-quantized / float evaluation, eager: resnet20, 2 images of 32 px"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_in_no_time")
+def test_detection(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "BACKEND", "eager")
+    small = replace(place, device=replace(place.device, batch_size=2))
+    compiled, eager = detection.of_detector(small)
+    assert [ratio.target for ratio in (compiled, eager)] == ["<= 1.1", "<= 1.1"]
+    assert compiled.details == eager.details == {"images": 2, "pixels": 96}
+    assert eager.name == "fake-quantized / float detection, eager: fpn_detector, 2 images of 96 px"
+    assert min(side.seconds for r in (compiled, eager) for side in (r.above, r.below)) > 0
 
 
 @pytest.mark.usefixtures("_in_no_time")
