@@ -1,6 +1,7 @@
 """A small RetinaNet (Lin et al., ICCV 2017) for 96x96 images, on torchvision's class."""
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from models.networks.retinanet import SquareRetinaNet
+
+FILES = Path(__file__).parents[1] / "zoo" / "files"
 
 SIZE = 96
 _WIDTHS = (16, 32, 48, 96)
@@ -89,3 +92,8 @@ def _norm(channels: int) -> nn.Module:
 def fpn_detector() -> nn.Module:
     """Return an untrained detector of ten categories: (N, 3, 96, 96), normalised, to boxes."""
     return FpnDetector(categories=10)
+
+
+def locate_fpn_detector() -> Path:
+    """Return the path of the weights trained by this project on 3,000 canvases of digits."""
+    return FILES / "fpn_detector_digits_canvas.safetensors"

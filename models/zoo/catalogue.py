@@ -8,7 +8,7 @@ from models.errors import BenchError
 from models.paths import expanded
 from models.preprocessing import Preprocessing
 from models.registry import did_you_mean
-from models.zoo.identity import PublishedAccuracy, Weights, ZooEntry, existing
+from models.zoo.identity import PublishedAccuracy, PublishedPrecision, Weights, ZooEntry, existing
 from models.zoo.pytorchcv import pytorchcv_entries
 from models.zoo.torchvision import torchvision_entries
 
@@ -196,15 +196,29 @@ def _lenet5() -> ZooEntry:
 
 
 def _fpn_detector() -> ZooEntry:
+    weights = Weights(
+        tag="digits_canvas",
+        source="shipped with this project",
+        locate="models.networks.fpn_detector:locate_fpn_detector",
+        sha256="5289cf29c0ad397e25bb1e7c5e5c00cb81d39dcfa7109225f489b7d7a6d1e3f9",
+        preprocessing=Preprocessing(
+            size=96, resize=96, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
+        ),
+        published=PublishedPrecision(
+            map=35.0,
+            data="digits_canvas",
+            images=500,
+            source="this project's recipe, bench train model=fpn_detector data=digits_canvas "
+            "train=detector, seed 0",
+        ),
+    )
     return ZooEntry(
         name="fpn_detector",
         build="models.networks.fpn_detector:fpn_detector",
         classes=10,
-        weights={},
-        preprocessing=Preprocessing(
-            size=96, resize=96, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
-        ),
-        summary="RetinaNet for 96x96 images, 0.31 M parameters, no weights",
+        weights={weights.tag: weights},
+        preprocessing=weights.preprocessing,
+        summary="RetinaNet for 96x96 images, 0.31 M parameters, digits on canvases",
         task="detection",
     )
 

@@ -1,31 +1,32 @@
 """The small detector: its parts, its two halves, and the weights that are shipped."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from bench.data.digits_canvas import canvases
+from bench.statistics.average_precision import Detections, coco_numbers
 from models.canonical import canonical
 from models.detection import HeadOutputs
-from models.networks.fpn_detector import FpnDetector, fpn_detector
+from models.networks.fpn_detector import FpnDetector, fpn_detector, locate_fpn_detector
 from models.quantize.counting import count, weights_at
 from models.quantize.coverage import coverage
 from models.quantize.fold import fold_batchnorm
 from models.quantize.network import quantize
 from models.quantize.reach import out_of_reach
 from models.quantize.spec import QuantSpec
-from models.zoo import entry
+from models.zoo import choose_weights, entry
+from models.zoo.identity import PublishedPrecision
+from models.zoo.weights import load
 
 
 @pytest.fixture(scope="module")
 def trained() -> FpnDetector:
-    torch.manual_seed(0)
-    network = FpnDetector(10)
-    for module in network.modules():  # statistics that folding would show
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
-            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
-    return network.eval().requires_grad_(False)
+    shipped = entry("fpn_detector")
+    network = load(shipped, choose_weights(shipped, "default")).network
+    assert isinstance(network, FpnDetector)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,21 @@ def test_its_parts() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 314_231
     kinds = [type(module) for module in network.modules()]
     assert (kinds.count(nn.Conv2d), kinds.count(nn.BatchNorm2d)) == (27, 19)
+
+
+def test_the_shipped_weights_find_digits(trained: FpnDetector, images: torch.Tensor) -> None:
+    assert locate_fpn_detector().stat().st_size < 2e6
+    with torch.no_grad():
+        found = trained(list(images))
+    truths, detections = canvases("eval").truths[: len(images)], []
+    for each in found:
+        corners = each["boxes"].numpy()
+        boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+        detections.append(Detections(boxes, each["scores"].numpy(), each["labels"].numpy()))
+    published = entry("fpn_detector").weights["digits_canvas"].published
+    assert isinstance(published, PublishedPrecision)
+    # 40 of the 500 images: within what so few of them leave open.
+    assert coco_numbers(truths, detections)["map"] == pytest.approx(published.map, abs=12)
 
 
 def test_losses_of_an_image_that_is_empty(trained: FpnDetector, images: torch.Tensor) -> None:

@@ -18,7 +18,7 @@ def test_names_and_default_tags() -> None:
         "resnet18_cifar": [],
         "mobilenetv2_cifar": [],
         "vgg_cifar": [],
-        "fpn_detector": [],
+        "fpn_detector": ["digits_canvas"],
         "efficientnet_lite0": ["imagenet"],
         "efficientnet_lite1": ["imagenet"],
         "efficientnet_lite2": ["imagenet"],
