@@ -42,10 +42,14 @@ BIBTEX_KEYS = {
 KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
     "model": {
         "efficientnet_lite": ("tan2019efficientnet", "efficientnetlite"),
+        "fasterrcnn": ("ren2015faster", "lin2017feature"),
+        "fpn_detector": ("lin2017focal", "lin2017feature"),
         "inceptionv3": ("szegedy2016rethinking",),
         "lenet": ("lecun1998gradient",),
+        "maskrcnn": ("he2017mask", "lin2017feature"),
         "mobilenetv2": ("sandler2018mobilenetv2",),
         "resnet": ("he2016deep",),
+        "retinanet": ("lin2017focal", "lin2017feature"),
         "shufflenet": ("zhang2018shufflenet",),
         "squeezenext": ("gholami2018squeezenext",),
         "timm/": ("wightman2019timm",),
@@ -54,6 +58,8 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
     "weights": {"pytorchcv": ("pytorchcv",), "timm/": ("wightman2019timm",)},
     "data": {
         "cifar10": ("krizhevsky2009learning",),
+        "coco": ("lin2014microsoft",),
+        "digits_canvas": ("lecun1998gradient", "raschka2018mlxtend"),
         "imagenet": ("russakovsky2015imagenet",),
         "mnist5k": ("lecun1998gradient", "raschka2018mlxtend"),
     },

@@ -27,7 +27,7 @@ def test_a_bitmap_that_is_not_the_records_is_refused(tmp_path: Path) -> None:
     write(store, example("a", RIGHT), ~RIGHT)
     with pytest.raises(Damaged, match=r"has 7 \(top-5: 11\) of 11 images right and its record 4"):
         bitmap(store, example("a", RIGHT))
-    with pytest.raises(BenchError, match=r"holds no result\.json, so its bitmap means nothing"):
+    with pytest.raises(BenchError, match=r"holds no result\.json, so its items mean nothing"):
         bitmap(store, example("b", RIGHT))
 
 

@@ -203,6 +203,7 @@ def test_parameters_belong_to_the_id_where_they_matter() -> None:
         ("adaround", 4): {"iterations", "rate"},
     }
     others: dict[str, object] = {"rounding_variant": "sequential", "rounding_loss": "fisher"}
+    others |= {"rounding_objective": "table", "rounding_shared": True}
     others |= {"rounding_ratio": 0.5, "rounding_centroids": 8, "rounding_block": (2, 4, 4)}
     others |= {"rounding_step_inputs": "quantized", "rounding_drop": 0.25, "rounding_rate": 0.5}
     for (rounding, a_bits), names in matter.items():

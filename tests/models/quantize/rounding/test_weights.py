@@ -146,7 +146,8 @@ def test_what_the_registry_says_without_importing_is_what_the_class_says(name: s
     assert (version(name) or 1) == cls.version
 
 
-@pytest.mark.parametrize("name", ROUNDINGS.builtin)
+# Those of tables alone see no convolution, and a matrix lies in memory in one way.
+@pytest.mark.parametrize("name", [n for n in ROUNDINGS.builtin if not n.startswith("dpq_")])
 def test_how_weights_lie_in_memory_changes_nothing(name: str) -> None:
     made = []
     granularity = "tensor" if name in ("ocs", "outlier") else "channel"
