@@ -16,18 +16,13 @@ from pydantic import (
 
 from bench.cells.migrations import SCHEMA_VERSION
 from bench.cells.recipe import Recipe
+from bench.statistics.coco import NUMBERS as COCO_NUMBERS
 from bench.tasks.base import Task
 from bench.tasks.registry import CLASSIFICATION, task_named
 from models.quantize.budget import limits_of
 from models.quantize.spec import bits_label
 
 Percent = float
-
-COCO_NUMBERS = (
-    *("map", "map_50", "map_75", "map_small", "map_medium", "map_large"),
-    *("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),
-)
-"""Fields of `Result` that COCO defines, of a cell of detection."""
 
 LATER = ("task", *COCO_NUMBERS, "boxes", "objects", "fp32_map")
 """Fields that only the records of later tasks have."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.cells.lookup import find_results
 from bench.cells.request import Request, request_of
 from bench.cells.store import Store
 from bench.commands.explain_report import plan_in_words, report
@@ -16,6 +17,7 @@ from bench.commands.run import run
 from bench.config.experiments import outputs_of, run_command, typed_jobs
 from bench.config.schema import read_config
 from bench.console import put, show_log
+from bench.papers.cells import flips_of
 from bench.papers.comparison import published_floats
 from bench.papers.definition import load_definition
 from bench.papers.explanation import (
@@ -32,7 +34,6 @@ from bench.papers.published import Published, load_published
 from bench.papers.records import records
 from bench.papers.table import paper_rows
 from bench.plots.effects import plot_effects
-from bench.statistics.drops import Flips
 from bench.tables.table import TableSource
 from models.errors import BenchError
 from models.registry import did_you_mean
@@ -191,15 +192,12 @@ class _Cells:
         run([*option, *words, *([] if named else [_GROUP])])
         request = _request(words, self.arguments)
         store = Store(outputs_of(words))
-        result = next((r for r in store.results() if r.request_id == request.id), None)
+        (result,) = find_results([request], store.results())
         if result is None or result.status != "done":
             log.error("error: %s has no number, and the others say nothing without it", words)
             return False
-        flips = None
-        if result.lost is not None and result.gained is not None and result.total is not None:
-            flips = Flips(result.lost, result.gained, result.total)
         right = store.items(result.id).top1
-        self.done[levels] = Measured(result.id, right, flips)
+        self.done[levels] = Measured(result.id, right, flips_of(result))
         return True
 
     def command(self, levels: Levels) -> str:

@@ -61,7 +61,7 @@ class _Cell:
             raise BenchError(f"--images {options.images}: give 1 or more")
         self.store = Store(outputs_of(options.overrides))
         self.recorded, config = recorded_cell(self.store, options.id)
-        from bench.export.cell import model_of
+        from bench.export.cell import check_exportable, model_of
         from bench.measure.clock import Clock
         from bench.measure.phases import remake
         from bench.measure.resources import Resources
@@ -69,12 +69,8 @@ class _Cell:
         self.resources: Resources = Resources()
         self.cell: Cell = planned(self.recorded, config, self.resources)
         self.clock = Clock()
-        if self.cell.task.name != "classification":
-            raise BenchError(
-                f"{self.recorded.model} {self.cell.task.doing}, and only networks that classify "
-                "can be exported"
-            )
         try:
+            check_exportable(self.cell)
             self.remade: Remade = remake(self.cell, self.resources, self.clock)
             self.model: Model = model_of(self.remade, self.cell.spec)
         except NotApplicable as error:

@@ -4,10 +4,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from bench.cells.cell import Cell
 from bench.cells.result import Result
 from bench.machine.versions import versions
 from bench.measure.phases import Remade
-from models.errors import BenchError
+from bench.tasks.registry import CLASSIFICATION
+from methods.training.base import TrainedMethod
+from models.errors import BenchError, NotApplicable
 from models.export.export import Exported, export
 from models.export.write import OPSET
 from models.quantize.spec import QuantSpec
@@ -23,6 +26,21 @@ class Model:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
+
+
+def check_exportable(cell: Cell) -> None:
+    """Raise NotApplicable for a cell that no file of integers is made of."""
+    if cell.task.name != CLASSIFICATION:
+        raise NotApplicable(
+            f"{cell.entry.name} {cell.task.doing}, and only networks that classify can be exported"
+        )
+    if cell.spec.is_float:
+        raise NotApplicable("the cell is of a float network, which has no integers")
+    if isinstance(cell.method, TrainedMethod):
+        raise NotApplicable(
+            f"method={cell.method.name} trains its quantizers, and only networks that are "
+            "quantized after training can be exported; name a cell of another method"
+        )
 
 
 def model_of(remade: Remade, spec: QuantSpec) -> Model:

@@ -45,7 +45,6 @@ from bench.training.run import TrainingTask
 from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
 from models.detection import FoundBoxes
-from models.errors import NotApplicable
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.quantize.bits import ChosenBits
 from models.quantize.cost import Cost
@@ -119,15 +118,8 @@ _Made = tuple[QuantizedNetwork, float, dict[str, Any] | None]
 def remake(cell: Cell, resources: Resources, clock: Clock) -> Remade:
     """Quantize the network of `cell` again, from what the caches have of it.
 
-    Raises NotApplicable for a cell that has no quantized network, or whose network is trained.
+    cell: neither of a float network nor of a method that trains.
     """
-    if cell.spec.is_float:
-        raise NotApplicable("the cell is of a float network, which has no integers")
-    if isinstance(cell.method, TrainedMethod):
-        raise NotApplicable(
-            f"method={cell.method.name} trains its quantizers, and only networks that are "
-            "quantized after training can be exported; name a cell of another method"
-        )
     return with_whole_images(_Phases(cell, resources, clock, fresh=False).remake)
 
 

@@ -88,7 +88,7 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
         "bops_percent": {
             row["seed"]: row["bops_percent"] for row in done if pd.notna(row["bops_percent"])
         },
-        "flips": {row["seed"]: f for row in done if (f := _flips(by_id[row["id"]])) is not None},
+        "flips": {row["seed"]: f for row in done if (f := flips_of(by_id[row["id"]])) is not None},
         "status": "done" if done else seeds[0]["status"],
         "result": by_id[done[0]["id"]] if done else None,
         "command": seeds[0]["command"],
@@ -97,7 +97,8 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
     }
 
 
-def _flips(result: Result) -> Flips | None:
+def flips_of(result: Result) -> Flips | None:
+    """Return the images that quantization changed; None where a result does not say them."""
     if result.lost is None or result.gained is None or result.total is None:
         return None
     return Flips(result.lost, result.gained, result.total)

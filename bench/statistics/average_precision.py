@@ -6,15 +6,10 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.statistics.boxes import Detections, Mask, Truth, check_pairs
+from bench.statistics.coco import NUMBERS
 from bench.statistics.matches import match, mean_average_precision
 
 __all__ = ["NUMBERS", "Detections", "Mask", "Truth", "bootstrap", "coco_numbers"]
-
-NUMBERS = (
-    *("map", "map_50", "map_75", "map_small", "map_medium", "map_large"),
-    *("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),
-)
-"""The 12 numbers in COCO's order: mean average precisions, then average recalls."""
 
 _KINDS = {"box": "bbox", "mask": "segm"}
 

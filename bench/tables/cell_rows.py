@@ -9,9 +9,10 @@ import pandas as pd
 from bench.cells.differences import leaves, recorded_values
 from bench.cells.lookup import find_results
 from bench.cells.request import Request, reported_name
-from bench.cells.result import COCO_NUMBERS, COSTS, Result
+from bench.cells.result import COSTS, Result
 from bench.config.experiments import run_command
 from bench.config.schema import Config
+from bench.statistics.coco import NUMBERS as COCO_NUMBERS
 from bench.tables.headline import TASK
 from bench.tasks.registry import CLASSIFICATION
 from models.quantize.budget import limits_of

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from bench.data.listing import Listing
 from bench.statistics.average_precision import Detections
 from bench.tasks.detection import Detected
+from bench.tasks.finite import FiniteCheck
 from models.detection import detections_of, size_of
-from models.errors import BenchError
 
 
 class Boxes:
@@ -24,22 +23,16 @@ class Boxes:
         self._listing, self._network = listing, network
         self._truths = listing.truths
         self._found: list[Detections] = []
-        self._finite: list[tuple[int, int, Tensor]] = []
-        self._taken = 0
+        self._finite = FiniteCheck("an output")
 
     def take(self, outputs: Tensor) -> None:
         """Take rows (images, K), of which boxes are made at once."""
-        first, last = self._taken, self._taken + len(outputs)
-        self._finite.append((first, last, torch.isfinite(outputs).all()))
+        first = self._finite.note(outputs).start
         for image, found in enumerate(detections_of(self._network, outputs), first):
             self._found.append(self._on_original(image, found))
-        self._taken = last
 
     def check(self) -> None:
-        for first, last, good in self._finite:
-            if not bool(good):
-                raise BenchError(f"an output is not finite at images {first}..{last - 1}")
-        self._finite.clear()
+        self._finite.check()
 
     def items(self) -> Detected:
         return Detected(self._truths, tuple(self._found))

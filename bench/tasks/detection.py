@@ -23,6 +23,7 @@ RESAMPLES = 1000
 SEED = 0
 """Of the draws of images, the same for all cells: differences are paired."""
 
+_RESAMPLES = f"resamples_{RESAMPLES}_{SEED}"  # those of other draws are not taken for these
 _TRUTH = ("boxes", "classes", "crowd", "areas")
 _FOUND = ("boxes", "scores", "classes")
 
@@ -31,11 +32,15 @@ _FOUND = ("boxes", "scores", "classes")
 class Detected:
     """What is to be found in each image, and what was, in evaluation order.
 
-    With the truths, so that cells can be compared where their images are not.
+    With the truths, so that cells can be compared where their images are not. What takes a second
+    or two to be found is kept with the boxes, so that comparing a hundred cells takes none:
+    kept_map, kept_resamples: `map` and `resampled`, None where they are to be found yet.
     """
 
     truths: tuple["Truth", ...]
     found: tuple["Detections", ...]
+    kept_map: float | None = None
+    kept_resamples: "np.ndarray | None" = None
 
     @cached_property
     def coco(self) -> dict[str, float | None]:
@@ -49,11 +54,13 @@ class Detected:
         """mAP in percent of resamples of the images, (RESAMPLES,): the same draws in all cells."""
         from bench.statistics.average_precision import bootstrap
 
+        if self.kept_resamples is not None:
+            return self.kept_resamples
         return bootstrap(self.truths, self.found, SEED, RESAMPLES)
 
     @property
     def map(self) -> float:
-        value = self.coco["map"]
+        value = self.coco["map"] if self.kept_map is None else self.kept_map
         assert value is not None  # `Detection.check` refuses images without objects
         return value
 
@@ -118,6 +125,7 @@ class Detection(Task):
 
         arrays: dict[str, Any] = _joined("truth", items.truths, _TRUTH)
         arrays |= _joined("found", items.found, _FOUND)
+        arrays |= {"map": items.map, _RESAMPLES: items.resampled}
         np.savez_compressed(folder / self.file, **arrays)
 
     def read(self, folder: Path) -> Detected:
@@ -128,7 +136,9 @@ class Detection(Task):
         with np.load(folder / self.file) as kept:
             truths = [Truth(*parts) for parts in _parts("truth", kept, _TRUTH)]
             found = [Detections(*parts) for parts in _parts("found", kept, _FOUND)]
-        return Detected(tuple(truths), tuple(found))
+            resamples = kept.get(_RESAMPLES)
+            value = float(kept["map"]) if "map" in kept else None
+        return Detected(tuple(truths), tuple(found), value, resamples)
 
     def misfit(self, items: Detected, recorded: Mapping[str, Any]) -> str | None:
         here = {

@@ -6,7 +6,7 @@ from torch import Tensor
 from bench.data.listing import Listing
 from bench.data.outputs import check_outputs
 from bench.tasks.classification import Correctness
-from models.errors import BenchError
+from bench.tasks.finite import FiniteCheck
 
 
 class Labels:
@@ -19,8 +19,7 @@ class Labels:
         self._listing = listing
         self._labels = torch.tensor(listing.labels, device=device)
         self._best: list[Tensor] = []
-        self._finite: list[tuple[int, int, Tensor]] = []
-        self._taken = 0
+        self._finite = FiniteCheck("a logit")
 
     def take(self, outputs: Tensor) -> None:
         """Take logits, (images, classes).
@@ -29,17 +28,11 @@ class Labels:
         """
         if not self._best:
             check_outputs(self._listing, outputs.shape[1])
-        first, last = self._taken, self._taken + len(outputs)
         best_classes = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
-        self._best.append(best_classes == self._labels[first:last, None])
-        self._finite.append((first, last, torch.isfinite(outputs).all()))
-        self._taken = last
+        self._best.append(best_classes == self._labels[self._finite.note(outputs), None])
 
     def check(self) -> None:
-        for first, last, good in self._finite:
-            if not bool(good):
-                raise BenchError(f"a logit is not finite at images {first}..{last - 1}")
-        self._finite.clear()
+        self._finite.check()
 
     def items(self) -> Correctness:
         right = [part.cpu() for part in self._best]

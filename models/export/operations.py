@@ -3,7 +3,7 @@
 They are those that a dispatch mode sees: functions that are made of others do not reach it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -36,6 +36,11 @@ class Call(NamedTuple):
         if len(self.args) > index:
             return self.args[index]
         return self.kwargs.get(key, default)
+
+    def values(self, *keys: tuple[str, Any]) -> Iterator[Any]:
+        """Yield the arguments in their order, each (name, what it is by default)."""
+        for index, (key, default) in enumerate(keys):
+            yield self.arg(index, key, default)
 
     def operand(self, x: Any) -> str:
         return self.name(x) if isinstance(x, Tensor) else self.constant(float(x))
@@ -162,20 +167,16 @@ def _pooled(call: Call, op: str) -> None:
     _reshaped(call, call.emit(op, [x], None))
 
 
+_WINDOW: tuple[tuple[str, Any], ...] = (
+    *(("self", None), ("kernel_size", None)),
+    *(("stride", []), ("padding", 0)),
+)
+
+
 def _average(call: Call) -> None:
-    x, kernel, stride, padding, ceil, count, divisor = (
-        call.arg(index, key, default)
-        for index, (key, default) in enumerate[tuple[str, Any]](
-            [
-                ("self", None),
-                ("kernel_size", None),
-                ("stride", []),
-                ("padding", 0),
-                ("ceil_mode", False),
-                ("count_include_pad", True),
-                ("divisor_override", None),
-            ]
-        )
+    x, kernel, stride, padding, ceil, count, divisor = call.values(
+        *_WINDOW,
+        *(("ceil_mode", False), ("count_include_pad", True), ("divisor_override", None)),
     )
     if divisor is not None:
         raise NotApplicable("the network pools with a divisor of its own; it cannot be exported")
@@ -194,18 +195,8 @@ def _average(call: Call) -> None:
 
 
 def _max(call: Call) -> None:
-    x, kernel, stride, padding, dilation, ceil = (
-        call.arg(index, key, default)
-        for index, (key, default) in enumerate[tuple[str, Any]](
-            [
-                ("self", None),
-                ("kernel_size", None),
-                ("stride", []),
-                ("padding", 0),
-                ("dilation", 1),
-                ("ceil_mode", False),
-            ]
-        )
+    x, kernel, stride, padding, dilation, ceil = call.values(
+        *_WINDOW, *(("dilation", 1), ("ceil_mode", False))
     )
     pads = _pair(padding)
     call.emit(
@@ -253,11 +244,9 @@ def _pad(call: Call) -> None:
 
 
 def _slice(call: Call) -> None:
-    x, dim, start, end = (
-        call.arg(i, k, d)
-        for i, (k, d) in enumerate([("self", None), ("dim", 0), ("start", None), ("end", None)])
+    x, dim, start, end, step = call.values(
+        ("self", None), ("dim", 0), ("start", None), ("end", None), ("step", 1)
     )
-    step = call.arg(4, "step", 1)
     size = x.shape[dim]
     ends = [0 if start is None else start, size if end is None else min(end, size)]
     lists = [call.constant([each]) for each in (*ends, dim % x.dim(), step)]

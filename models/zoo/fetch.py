@@ -6,7 +6,7 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -52,13 +52,8 @@ def fetch(url: str, file: str, sha1: str) -> Path:
     Raises BenchError when it cannot be fetched or kept, or is another file than expected.
     """
     path = cache_folder() / file
-    if not path.is_file():
-        with _disk(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with _turn(path):
-            if not path.is_file():
-                _fetch(url, path, sha1)
-                return path
+    if _fetched_now(path, lambda: _fetch(url, path, sha1)):
+        return path
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha1").hexdigest()
     if digest != sha1:
@@ -77,19 +72,27 @@ def fetch_plain(url: str, sha256: str) -> Path:
     Raises BenchError as `fetch`.
     """
     path = cache_folder() / url.rpartition("/")[2]
-    if not path.is_file():
-        with _disk(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with _turn(path):
-            if not path.is_file():
-                _fetch_plain(url, path, sha256)
-                return path
+    if _fetched_now(path, lambda: _fetch_plain(url, path, sha256)):
+        return path
     if not (digest := sha256_of(path)).startswith(sha256):
         raise BenchError(
             f"{path} has SHA-256 {digest}, which should begin with {sha256}; remove it, and the "
             "next run fetches it"
         )
     return path
+
+
+def _fetched_now(path: Path, bring: Callable[[], None]) -> bool:
+    """Let `bring` make `path`, which it checks, where it is not there; return whether it did."""
+    if path.is_file():
+        return False
+    with _disk(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with _turn(path):
+        if path.is_file():
+            return False
+        bring()
+        return True
 
 
 def _fetch_plain(url: str, path: Path, sha256: str) -> None:

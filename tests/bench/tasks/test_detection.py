@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+import bench.statistics.average_precision
+import bench.tasks.detection
 from bench.data.listing import limited, without
 from bench.tasks.boxes import Boxes
-from bench.tasks.detection import Detected, Detection
+from bench.tasks.detection import RESAMPLES, Detected, Detection
 from models.detection import rows_of
 from models.errors import BenchError
 from tests.bench.statistics.detection import drawn
@@ -161,3 +163,31 @@ def test_truths_go_with_their_images() -> None:
             place = int(name[:3])
             assert of_image.boxes[0, 0] == place
             assert size.tolist() == [2 * place, 2 * place + 1]
+
+
+def test_what_takes_long_is_kept_and_not_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = detected(3, 6)
+    TASK.save(tmp_path, items)
+    expected = items.map, items.resampled.copy()
+
+    def again(*_: object) -> None:
+        raise AssertionError("it is kept")
+
+    monkeypatch.setattr(bench.statistics.average_precision, "coco_numbers", again)
+    monkeypatch.setattr(bench.statistics.average_precision, "bootstrap", again)
+    read = TASK.read(tmp_path)
+    assert read.map == expected[0]
+    assert np.array_equal(read.resampled, expected[1])
+
+
+def test_resamples_of_other_draws_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.tasks.detection, "_RESAMPLES", "resamples_7_0")
+    TASK.save(tmp_path, detected(3, 6))
+    monkeypatch.undo()
+    read = TASK.read(tmp_path)
+    assert read.kept_resamples is None
+    assert read.resampled.shape == (RESAMPLES,)
