@@ -7,8 +7,8 @@ OUT ?= outputs/speed
 # Processes of `make test`: auto is as many as there are cores for it; each takes 1.5 GB of memory.
 WORKERS ?= auto
 
-.PHONY: demo bench bench-gpu test test-faults test-slow test-browser test-compiler test-slurm test-ray lint clean \
-	quick-lint
+.PHONY: demo bench bench-gpu test test-thorough test-faults test-slow test-browser test-compiler test-slurm \
+	test-ray lint clean quick-lint
 
 demo: .venv/installed
 	$(BIN)/bench run -m experiment=demo
@@ -22,7 +22,7 @@ bench-gpu: .venv/installed
 	$(BIN)/bench speed --gpu --out $(OUT)/gpu
 
 # Where Python writes no bytecode, each of the processes that tests start compiles all of the modules.
-test test-faults test-slow: export PYTHONDONTWRITEBYTECODE :=
+test test-thorough test-faults test-slow: export PYTHONDONTWRITEBYTECODE :=
 
 # mypy reads for half a minute where it has no cache: beside the tests, and says at the end what it
 # found.
@@ -33,6 +33,10 @@ test: .venv/installed quick-lint
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal; tests=$$?; \
 	wait $$mypy; typed=$$?; \
 	echo "$(BIN)/mypy"; cat $$types; exit $$((tests ? tests : typed))
+
+# What each takes two seconds or more of: whole commands, sweeps, trainings.
+test-thorough: .venv/installed
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'thorough and not slow'
 
 # Processes that are killed, hang or share work, disks that are full, files that are damaged.
 test-faults: .venv/installed

@@ -18,6 +18,7 @@ sys.exit(3)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("variable", "forked"),
     [("OF_A_TEST", True), ("KMP_INIT_AT_FORK", True), ("OMP_NUM_THREADS", False)],

@@ -370,6 +370,7 @@ def all_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _copy_records(tmp_path_factory.mktemp("all"), "outputs", "made_up")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(path.name for path in TEXTS.glob("*")))
 def test_texts_stay(name: str, all_records: Path) -> None:
     assert _text(name, all_records) == (TEXTS / name).read_text()

@@ -54,6 +54,7 @@ def follow(bench_main: Bench, workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     return bench_main
 
 
+@pytest.mark.thorough
 def test_every_command_of_the_page(follow: Bench, workplace: Path) -> None:
     ran = []
     for command in commands(OWN, "sh"):

@@ -147,6 +147,7 @@ def test_own_weight_bits_are_kept(golden_network: nn.Module) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_ranges_by_channel_and_fewer_sigmas(golden_network: nn.Module) -> None:
     spec = QuantSpec(8, 8, **(RECIPE | {"a_granularity": "channel"}))
     by_channel = dfq(golden_network, spec, noise(2, 32)).quantizers

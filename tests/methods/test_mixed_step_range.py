@@ -78,6 +78,7 @@ def training(
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("variant", ["release", "paper"])
 def test_it_is_taken_up_in_each_phase(tiny_network: nn.Module, variant: Any) -> None:
     method = replace(METHOD, variant=variant, distillation=1.0)

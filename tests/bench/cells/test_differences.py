@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from bench.cells.differences import (
     beside_label,
     differences,
@@ -55,6 +57,7 @@ def test_values_are_written_as_they_are_typed() -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_records_differ_in_the_words_that_measured_them(
     make_fast: Callable[..., Config], make_result: Callable[..., Result]
 ) -> None:

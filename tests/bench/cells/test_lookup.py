@@ -159,6 +159,7 @@ def test_machines_of_one_sweep_meet_whatever_their_folders_are_called(
     assert both(tmp_path / "nowhere") == ["", ""]
 
 
+@pytest.mark.thorough
 def test_results_from_when_images_went_by_names_and_sizes_are_found(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, bench_main: Bench
 ) -> None:

@@ -53,6 +53,7 @@ def retimed(outputs: Path, method: str, **changes: Any) -> None:
             write_result(store.folder(result.id), result.model_copy(update=changes))
 
 
+@pytest.mark.thorough
 def test_what_is_done_what_failed_and_what_is_left(
     bench_main: Bench, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

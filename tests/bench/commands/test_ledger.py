@@ -12,6 +12,7 @@ from tests.bench.papers.examples import long_results
 Bench = Callable[..., Finished]
 
 
+@pytest.mark.thorough
 def test_the_ledger(bench_main: Bench, outputs: Path) -> None:
     store = Store(outputs)
     for result in long_results():

@@ -13,6 +13,7 @@ Keep = Callable[..., Result]
 A, B = "a" * 16, "b" * 16
 
 
+@pytest.mark.thorough
 def test_two_shards_of_a_sweep_make_the_sweep(
     bench_main: Bench, outputs: Path, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_float_cell(bench_main: Bench, outputs: Path, cell: str) -> None:
     assert done.out.splitlines()[1].startswith("same: ")
 
 
+@pytest.mark.thorough
 def test_a_record_of_other_images(bench_main: Bench, outputs: Path, cell: str) -> None:
     folder, store = outputs / "cells" / cell, Store(outputs)
     correct, recorded = store.items(cell), store.find(cell)

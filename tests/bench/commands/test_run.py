@@ -176,6 +176,7 @@ def test_a_sweep_with_one_bad_cell_measures_the_others(bench_main: Bench, output
     assert sorted(r["w_bits"] for r in records(outputs).values()) == [4, 8, 32]
 
 
+@pytest.mark.thorough
 def test_a_sweep_with_a_failed_cell_tries_it_again(
     bench_main: Bench, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +262,7 @@ def test_an_interval_is_no_list(bench_main: Bench, outputs: Path) -> None:
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_a_damaged_record_is_put_aside(bench_main: Bench, outputs: Path) -> None:
     bench_main("run", *FAST, f"paths.outputs={outputs}")
     (id,) = [id for id, record in records(outputs).items() if record["method"] == "gaussian"]
@@ -291,6 +293,7 @@ def test_an_experiment_names_its_group_and_the_command_line_wins(
     assert record["recipe"]["calibration"]["images"] == 16
 
 
+@pytest.mark.thorough
 def test_configs_of_ones_own(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     for group, name, text in (
@@ -366,6 +369,7 @@ def test_a_network_of_ones_own_is_an_option_too(
     assert dry.out.splitlines()[0] == "2 cells: 0 done, 2 to measure"
 
 
+@pytest.mark.thorough
 def test_options_by_glob(bench_main: Bench, outputs: Path, tmp_path: Path) -> None:
     (tmp_path / "own" / "quant").mkdir(parents=True)
     (tmp_path / "own" / "quant" / "w8a7.yaml").write_text("w_bits: 8\na_bits: 7\n")
@@ -448,6 +452,7 @@ def test_lines_that_make_no_sense(bench_main: Bench, args: tuple[str, ...], mess
     assert "Traceback" not in done.err
 
 
+@pytest.mark.thorough
 def test_the_process_ends_with_the_status_and_no_traceback(bench_process: Bench) -> None:
     done = bench_process("run", "model=resnet21")
     assert done == (2, "", "error: unknown model 'resnet21'; did you mean 'resnet20'?\n")

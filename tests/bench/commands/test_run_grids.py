@@ -33,6 +33,7 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_exactly_the_cells_of_the_grids(bench_main: Bench, own: Path, outputs: Path) -> None:
     few = ("data.limit=50", f"paths.outputs={outputs}")
     place = ("--config-dir", own, *few)

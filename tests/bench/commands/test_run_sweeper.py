@@ -41,6 +41,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls_of(monkeypatch, ConfigLoaderImpl, "load_sweep_config")
 
 
+@pytest.mark.thorough
 def test_the_launcher_gets_what_is_not_finished(
     bench_main: Bench,
     outputs: Path,
@@ -92,6 +93,7 @@ def test_what_does_not_compose_stops_the_sweep_before_any_job(
     assert launched == []
 
 
+@pytest.mark.thorough
 def test_what_only_hydra_composes_goes_to_the_launcher(
     bench_main: Bench, outputs: Path, launched: list[tuple[int, list[str]]]
 ) -> None:
@@ -102,6 +104,7 @@ def test_what_only_hydra_composes_goes_to_the_launcher(
     assert launched == [(0, ["tracking.tags=[a]"])] * 2
 
 
+@pytest.mark.thorough
 def test_hydras_own_sweeper_where_it_is_asked_for(
     bench_main: Bench, outputs: Path, tmp_path: Path, launched: list[tuple[int, list[str]]]
 ) -> None:
@@ -118,6 +121,7 @@ def test_hydras_own_sweeper_where_it_is_asked_for(
     assert [jobs for _, jobs in launched[1:]] == [["seed=0", "seed=1"]] * 2
 
 
+@pytest.mark.thorough
 def test_a_folder_of_the_users_own_is_composed_here(
     bench_main: Bench, outputs: Path, tmp_path: Path, composed: list[tuple[Any, ...]]
 ) -> None:
@@ -156,6 +160,7 @@ def test_what_killed_processes_left_is_removed(bench_main: Bench, outputs: Path)
     assert not stale.exists()
 
 
+@pytest.mark.thorough
 def test_shards(bench_main: Bench, outputs: Path) -> None:
     line = ("run", "-m", *FAST, "quant.w_bits=8,4", "seed=0,1", f"paths.outputs={outputs}")
     first = bench_main(*line, "shard=1/2")

@@ -50,6 +50,7 @@ def test_groups_and_their_cells(
     ]
 
 
+@pytest.mark.thorough
 def test_an_experiment(bench_main: Bench, outputs: Path) -> None:
     few = ("data.limit=10", "method.images=4")
     narrowed = (*few, "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")

@@ -42,6 +42,7 @@ def test_a_table_of_a_paper(bench_main: Bench, outputs: Path, results: list[Resu
     assert "- no method here: RVQuant; docs/reproducing.md says why" in done.out
 
 
+@pytest.mark.thorough
 def test_a_table_of_an_experiment(bench_main: Bench, outputs: Path) -> None:
     few = ("data.limit=10", "method.images=4")
     narrowed = (*few, "seed=0", "quant.w_bits=8", f"paths.outputs={outputs}")
@@ -200,6 +201,7 @@ def test_an_unknown_table(bench_main: Bench) -> None:
         assert done.err.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_views_import_neither_torch_nor_wandb(tmp_path: Path) -> None:
     lines = (
         ["table", "demo"],

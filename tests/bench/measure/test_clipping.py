@@ -44,6 +44,7 @@ def test_the_share_that_is_lost(
     assert clipping_warnings(quantized, QuantSpec(8, 32, a_range="mse"), images) == []
 
 
+@pytest.mark.thorough
 def test_a_result_carries_it(make_fast: Callable[..., Config]) -> None:
     method = {"name": "real", "images": 16}
     clipped = run_cell(make_fast({"method": method, "quant.a_range": "entropy"})).result

@@ -62,6 +62,7 @@ def test_a_wish_is_followed(wish: bool, tiny_network: nn.Module) -> None:
     assert worth_compiling(tiny_network, 1, IMAGES[:1], wish) == wish
 
 
+@pytest.mark.thorough
 def test_one_graph_serves_every_bit_width_and_none_of_another_network(
     tiny_network: nn.Module, graphs: list[fx.GraphModule]
 ) -> None:

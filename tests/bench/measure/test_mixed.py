@@ -22,6 +22,7 @@ def mixed(**budget: float) -> dict[str, object]:
     return {"quant": MIXED | budget}
 
 
+@pytest.mark.thorough
 def test_the_record_says_each_layers_bits(make_fast: MakeConfig, outputs: Path) -> None:
     result = run_cell(make_fast(mixed(mean_bits=4))).result
     assert result is not None
@@ -139,6 +140,7 @@ TRAINED = (
 )
 
 
+@pytest.mark.thorough
 def test_bits_that_are_trained_are_recorded_as_they_are_reached(tmp_path: Path) -> None:
     config = read_config(compose([*TRAINED, f"paths.outputs={tmp_path}"]))
     result = run_cell(config).result
@@ -181,6 +183,7 @@ GATED = (
 )
 
 
+@pytest.mark.thorough
 def test_bits_and_channels_that_gates_choose_are_recorded(tmp_path: Path) -> None:
     config = read_config(compose([*GATED, f"paths.outputs={tmp_path}"]))
     result = run_cell(config).result

@@ -116,6 +116,7 @@ def test_the_second_call_finds_it_and_force_measures_again(make_fast: Make) -> N
     assert forced.result.correct == first.result.correct
 
 
+@pytest.mark.thorough
 def test_batch_size_and_layout_change_no_image(make_fast: Make, tmp_path: Path) -> None:
     found = []
     changes: list[dict[str, Any]] = [
@@ -245,6 +246,7 @@ def test_the_gate_lets_the_published_network_pass(
     assert (outcome.result.status, outcome.result.fp32_expected) == ("done", 99.0)
 
 
+@pytest.mark.thorough
 def test_the_whole_set_is_the_published_one(make_config: Make) -> None:
     outcome = run_cell(make_config({"quant.w_bits": 32, "quant.a_bits": 32}))
     assert outcome.result is not None

@@ -31,6 +31,7 @@ def searching(
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["haq", "autoq"])
 def test_the_record_says_bits_costs_and_rewards(
     make_fast: MakeConfig, outputs: Path, name: str
@@ -103,6 +104,7 @@ def test_a_killed_search_goes_on_to_the_same_bits(
     assert whole is not None and whole.recipe.weight_bits == resumed.recipe.weight_bits
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("undrawn")
 def test_bits_of_activations_and_a_table_of_latencies(
     make_fast: MakeConfig, outputs: Path, tmp_path: Path
@@ -145,6 +147,7 @@ def test_what_cannot_be_is_one_line(
     assert result.reason is not None and result.reason.startswith(said)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("undrawn")
 def test_a_short_fine_tuning_is_part_of_the_network(make_fast: MakeConfig) -> None:
     tuned = searching(finetune_steps=2, finetune_images=16, finetune_batch=8, episodes=2)

@@ -279,6 +279,7 @@ def test_a_layer_takes_as_long_as_its_arithmetic_or_its_memory() -> None:
     assert gpu.least_seconds(network, batch, gpu.Chip(1e9, 4.0)) == pytest.approx(59)
 
 
+@pytest.mark.thorough
 def test_measures_for_a_gpu_run_anywhere(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "BACKEND", "eager")
     for name, value in {

@@ -63,6 +63,7 @@ def test_impossible_counts() -> None:
         drop_sequence(Flips(3, 2, 4), 10)
 
 
+@pytest.mark.thorough
 def test_the_truth_stays_inside_however_often_one_looks() -> None:
     generator, runs, missed, missed_drop = np.random.default_rng(0), 120, 0, 0
     for _ in range(runs):

@@ -136,6 +136,7 @@ def test_smallest_unpaired_difference_by_hand() -> None:
     assert smallest_unpaired_difference(1000, 100) == 0.0
 
 
+@pytest.mark.thorough
 def test_smallest_paired_difference_is_found_with_a_power_of_80_percent() -> None:
     images, share = 1000, 10.0
     smallest = smallest_paired_difference(images, share)

@@ -56,6 +56,7 @@ def test_escape(text: str, escaped: str) -> None:
     assert_plain(escape(text))
 
 
+@pytest.mark.thorough
 @given(st.text())
 def test_any_text_is_escaped(text: str) -> None:
     assert_plain(escape(text))

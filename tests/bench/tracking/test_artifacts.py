@@ -74,6 +74,7 @@ def test_what_is_not_there_is_no_artifact(store: Store, cell: Callable[..., Resu
     assert calibration(failed, store) is not None
 
 
+@pytest.mark.thorough
 def test_the_run_of_a_cell_uses_images_and_makes_a_bitmap(
     store: Store, cell: Callable[..., Result], tmp_path: Path
 ) -> None:

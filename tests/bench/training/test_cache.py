@@ -88,6 +88,7 @@ def test_what_processes_cannot_share_is_refused(tmp_path: Path, given: str) -> N
     assert result.reason.startswith(f"runtime.processes=2 with {given} would train another")
 
 
+@pytest.mark.thorough
 def test_one_training_serves_every_bit_width(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

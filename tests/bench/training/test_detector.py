@@ -44,6 +44,7 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> N
     assert all(torch.equal(value, before[key]) for key, value in given.state_dict().items())
 
 
+@pytest.mark.thorough
 def test_a_square_is_found() -> None:
     images, truths = squares(64)
     losses: list[float] = []

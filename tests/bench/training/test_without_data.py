@@ -43,6 +43,7 @@ def no_training_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Listings, "of", listed)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("no_training_side")
 def test_a_generator_trains_without_a_training_side(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -85,6 +85,7 @@ def test_nothing_lasts() -> None:
     assert "forward" not in vars(layer)
 
 
+@pytest.mark.thorough
 def test_distillation_in_bfloat16_lowers_the_loss_as_float32_does(
     make_context: Callable[..., Context],
 ) -> None:

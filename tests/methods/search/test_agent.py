@@ -29,6 +29,7 @@ def play(agent: Agent, episodes: int, first: int = 0) -> None:
                 agent.learn()
 
 
+@pytest.mark.thorough
 def test_it_finds_the_best_actions_of_a_toy() -> None:
     options = AgentOptions(actor_rate=3e-3, critic_rate=1e-2, discount=0.0, noise=0.3, baseline=0.0)
     agent = Agent(SHAPE, options, seeded())

@@ -134,6 +134,7 @@ def test_ranges_learn_in_the_mixed_phase_and_at_their_steps(
     assert moved == [False, True, variant == "release", True, variant == "release"]
 
 
+@pytest.mark.thorough
 def test_sizes_fall_to_their_targets_and_are_recorded(tiny_network: nn.Module) -> None:
     steps = Steps(tiny_network, replace(METHOD, penalty_rise=0.0, update_period=1))
     steps.begin(1)

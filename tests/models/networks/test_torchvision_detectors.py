@@ -40,6 +40,7 @@ def test_batchnorms_are_frozen_and_exact(build: object, parameters: int) -> None
     assert sum(p.numel() for p in network.parameters()) == parameters, "as torchvision counts"
 
 
+@pytest.mark.thorough
 def test_the_two_halves_are_torchvisions_retinanet() -> None:
     ours = retinanet_resnet50_fpn().eval()
     theirs = of_torchvision(
@@ -72,6 +73,7 @@ def test_the_two_halves_are_torchvisions_retinanet() -> None:
         assert torch.allclose(one["scores"], other["scores"], atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_names_of_the_released_files_are_brought_up_to_date() -> None:
     new = retinanet_resnet50_fpn().state_dict()
     old = {_old(name): tensor for name, tensor in new.items()}

@@ -93,6 +93,7 @@ def test_the_output_is_nearer_than_with_nearest_rounding(rounding: str, a_bits: 
     assert error(made(rounding, 3, a_bits)) < 0.7 * nearest
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_a_seed_says_all(rounding: str) -> None:
     first, again, other = (made(rounding, 3, 3, seed=seed) for seed in (0, 0, 1))
@@ -102,6 +103,7 @@ def test_a_seed_says_all(rounding: str) -> None:
     assert first.warnings == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("sites", ["relu", "all"])
 def test_weights_and_activations_end_on_their_grids(rounding: str, sites: str) -> None:
