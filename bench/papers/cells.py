@@ -47,11 +47,11 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """Return one row a cell, whatever its seeds; `rows` as of `cell_rows`.
 
     Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
-    `top5` and `bops_percent`, mappings of those done to percent, `total_mb`, to the 10^6 bytes that
-    weights and activations take, and `flips`, to `Flips` where a result says them; `status` ("done"
-    when one is); `result` of one that is done; `command`, which measures its first seed; `reason`,
-    why one failed or has no meaning;
-    `missing`, the commands for what is not run or failed.
+    `top5`, `map` and `bops_percent`, mappings of those done to percent, `total_mb`, to the 10^6
+    bytes that weights and activations take, and `flips`, to `Flips` where a result says them;
+    `status` ("done" when one is); `result` of one that is done; `command`, which measures its first
+    seed; `reason`, why one failed or has no meaning; `missing`, the commands for
+    what is not run or failed.
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
@@ -80,13 +80,9 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
     return {
         "seeds": len(seeds),
         "done": len(done),
-        "top1": {row["seed"]: row["top1"] for row in done},
-        "top5": {row["seed"]: row["top5"] for row in done},
+        **{key: _by_seed(done, key) for key in ("top1", "top5", "map", "bops_percent")},
         "total_mb": {
             row["seed"]: _total_mb(row) for row in done if pd.notna(row["activations_mb"])
-        },
-        "bops_percent": {
-            row["seed"]: row["bops_percent"] for row in done if pd.notna(row["bops_percent"])
         },
         "flips": {row["seed"]: f for row in done if (f := flips_of(by_id[row["id"]])) is not None},
         "status": "done" if done else seeds[0]["status"],
@@ -95,6 +91,11 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
         "reason": next((row["reason"] for row in seeds if pd.notna(row["reason"])), ""),
         "missing": [row["command"] for row in seeds if row["status"] in ("missing", "failed")],
     }
+
+
+def _by_seed(done: Sequence[Mapping[str, Any]], key: str) -> dict[int, float]:
+    """Return a number of each seed that has it: cells of another task have others."""
+    return {row["seed"]: row[key] for row in done if pd.notna(row.get(key))}
 
 
 def flips_of(result: Result) -> Flips | None:
@@ -112,13 +113,18 @@ def interval(values: Sequence[float], result: Result | None) -> tuple[float, flo
     """Return the 95 % interval of the mean of `values`, one a seed, and what kind it is.
 
     Of three seeds or more it is Student's, over seeds ("t"), of fewer Wilson's, over the images of
-    `result` ("wilson"). Without `result` the values are no shares of images, and two have none.
+    `result` ("wilson"), or of one seed of a task without counts that of the result ("bootstrap").
+    Without `result` the values are not of images, and two have none.
     """
     if len(values) >= 3:
         low, high = t_interval(values)
         return (low, high, "t") if result is None else (max(low, 0.0), min(high, 100.0), "t")
     if not values or result is None:
         return None
+    if result.correct is None:
+        low, high = result.ci_low, result.ci_high
+        known = len(values) == 1 and low is not None and high is not None
+        return (low, high, "bootstrap") if known else None
     assert result.total is not None  # it is done
     right = round(sum(values) / len(values) * result.total / 100)
     return *wilson_interval(right, result.total), "wilson"

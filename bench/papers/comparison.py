@@ -23,14 +23,16 @@ from models.quantize.spec import MIXED
 
 FLOAT = "float"
 TOP1, TOP5, TOTAL_MB, DELTA_B = "top1", "top5", "total_mb", "delta_b"
-BOPS = "bops_percent"
+BOPS, MAP = "bops_percent", "map"
 NO_METHOD = "no method here"
 
 DROP = ("drop_published", "drop", "drop_low", "drop_high")
 """Columns of `compare_with_published`."""
 
-_MEASURED = (TOP1, TOP5, TOTAL_MB, BOPS)
+_MEASURED = (TOP1, TOP5, MAP, TOTAL_MB, BOPS)
 """What a cell says of itself."""
+
+OF_IMAGES = (TOP1, TOP5, MAP)
 
 _NEAR = 0.05
 """The share of published bit operations that measured ones may be off by and are reproduced."""
@@ -182,7 +184,7 @@ def _verdict_of(
     if not values:
         return columns | _columns(Verdict("not here", "not recorded", f"a result has no {metric}"))
     mean, spread = mean_and_spread(values)
-    around = interval(values, row["result"] if metric in (TOP1, TOP5) else None)
+    around = interval(values, row["result"] if metric in OF_IMAGES else None)
     columns |= {"mean": mean, "spread": spread}
     if around is not None:
         columns |= dict(zip(("low", "high", "interval"), around, strict=True))

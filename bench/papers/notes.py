@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.papers.comparison import NO_METHOD, selected
+from bench.papers.comparison import MAP, NO_METHOD, selected
 from bench.papers.definition import Definition
 from bench.papers.published import Published, printable
 from bench.papers.records import records
@@ -24,12 +24,17 @@ def meaning(definition: Definition, compared: pd.DataFrame) -> list[str]:
     """Return the lines that say what the measured numbers and the verdicts are."""
     return [
         "measured: mean over seeds in %, with its 95 % interval: Student's t over three seeds or "
-        "more, Wilson's over the images for fewer",
+        f"more, {_of_fewer(compared)} over the images for fewer",
         "reproduced: the published value lies in this interval or within "
         f"{definition.tolerance:g} points of the mean, or within the spread that is published with "
         "it; difference: measured minus published",
         *_about_drops(compared, definition),
     ]
+
+
+def _of_fewer(compared: pd.DataFrame) -> str:
+    detects = any(isinstance(p, Published) and p.metric == MAP for p in compared["published"])
+    return "a bootstrap's" if detects else "Wilson's"
 
 
 def _about_drops(compared: pd.DataFrame, definition: Definition) -> list[str]:

@@ -8,7 +8,7 @@ from bench.statistics.intervals import wilson_interval
 from methods.identity import LATER
 from models.quantize.spec import FLOAT_BITS, OF_BUDGET
 
-IMAGES = {"imagenet": 50_000, "cifar10": 10_000, "cifar100": 10_000}
+IMAGES = {"imagenet": 50_000, "cifar10": 10_000, "cifar100": 10_000, "coco": 5_000}
 """How many images the evaluation sets of the papers have."""
 
 FLOAT_TOLERANCE = 0.1

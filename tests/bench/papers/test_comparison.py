@@ -5,9 +5,10 @@ import pytest
 
 from bench.papers.cells import interval, table_cells, table_requests
 from bench.papers.comparison import compare_with_published, printable_numbers
-from bench.papers.definition import Definition
+from bench.papers.definition import Definition, load_definition
 from bench.papers.layout import layout
 from bench.papers.notes import meaning
+from bench.papers.published import load_published
 from bench.statistics.intervals import wilson_interval
 from bench.tables.cell_rows import cell_rows
 from models.errors import BenchError
@@ -252,3 +253,23 @@ def test_an_interval_of_top1_ends_at_0_and_100() -> None:
     assert (round(low, 2), high) == (31.22, 100.0)
     # Delta_B may be more.
     assert (interval([60.0, 80.0, 99.0], None) or (0, 0, ""))[1] == pytest.approx(128.1, abs=0.05)
+
+
+def test_a_table_of_detectors_compares_map() -> None:
+    name = "zeroq_detection"
+    definition = load_definition(name)
+    jobs = table_requests(name, [])
+    no_counts = {"task": "detection", "correct": None, "top1": None, "top5": None}
+    results = [
+        record(job, 0, 5_000).model_copy(
+            update=no_counts | {"map": value, "ci_low": value - 0.4, "ci_high": value + 0.4}
+        )
+        for job, value in zip(jobs, [36.5, 36.1, 36.2, 36.3], strict=True)
+    ]
+    numbers = printable_numbers(definition, load_published())
+    rows = compared(numbers, results, definition, name)
+    assert [(row["mean"], row["interval"]) for row in rows] == [(36.5, "bootstrap"), (36.2, "t")]
+    assert (rows[0]["low"], rows[0]["high"]) == pytest.approx((36.1, 36.9))
+    assert [row["verdict"] for row in rows] == ["not comparable", "not comparable"]
+    assert all("weights" in row["why"] for row in rows)
+    assert "a bootstrap's over the images" in meaning(definition, pd.DataFrame(rows))[0]
