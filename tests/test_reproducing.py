@@ -26,6 +26,7 @@ def test_it_covers_the_tables_of_the_papers() -> None:
         "coquant_cifar10_mobilenetv2",
         "coquant_cifar10_resnet18",
         "coquant_imagenet_resnet18",
+        "coquant_minikinetics_resnet18",
         "dsg_ablation",
         "dsg_adaround",
         "dsg_calibrators",

@@ -242,7 +242,11 @@ def _data_cases() -> dict[str, list[str]]:
     for name in options("data"):
         if name in ("coco", "digits_canvas"):  # which no network detects in that classifies
             continue
-        root = {"mnist5k": [], "cifar10": ["data.root=/nowhere"]}.get(name, [f"data.root={PHOTOS}"])
+        if name in ("clips", "minikinetics"):  # which are no photos
+            continue
+        root = {"mnist5k": [], "motion": [], "cifar10": ["data.root=/nowhere"]}.get(
+            name, [f"data.root={PHOTOS}"]
+        )
         typed = [f"data={name}", *root]
         real, training = ["method=real"], ["method=joint", "method.schedule.batch_size=4"]
         if name == "imagenet":  # which is of more classes than the default network

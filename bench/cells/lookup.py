@@ -12,6 +12,7 @@ from bench.cells.result import Result
 from bench.data.contents import SetIdentity
 from bench.data.datasets import KnownSet, known_set
 from bench.data.listing import fingerprint_without
+from bench.data.options import CLIP_KEYS
 from methods.registry import sees_real_images
 
 # Data sets whose images are whatever lies in a folder: one folder may be read as either.
@@ -97,8 +98,9 @@ class _Lookup:
         subsets = _counts(data.get("subset"), images.calibrated)
         ids = {request.id}
         if any(len(values) > 1 for values in (names, labels, limits, subsets)):
+            clip = {key: data[key] for key in CLIP_KEYS if key in data}
             for name, label, limit, subset in product(names, labels, limits, subsets):
-                other = {"name": name, "label": label, "limit": limit, "subset": subset}
+                other = {"name": name, "label": label, "limit": limit, "subset": subset, **clip}
                 effective = request.effective.model_copy(update={"data": other})
                 ids.add(replace(request, effective=effective).id)
         return ids

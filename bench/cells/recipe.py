@@ -54,6 +54,9 @@ class EvaluationRecipe(_Part):
     set: str | None = Field(default=None, description="Name of the evaluation set.")
     images: int | None = Field(default=None, description="How many; all of the set but `left_out`.")
     classes: int | None = None
+    segments: int | None = Field(
+        default=None, description="Of a set of clips: frames whose logits a clip has the mean of."
+    )
     fingerprint: str | None = Field(
         default=None, description="Of what the image files contain, and their labels."
     )
@@ -159,6 +162,7 @@ def recipe_of(cell: "Cell", observed: Observations | None = None) -> Recipe:
             images=len(evaluation),
             classes=evaluation.classes,
             fingerprint=evaluation.fingerprint,
+            **({} if evaluation.clip is None else {"segments": evaluation.clip.segments}),
             **_left_out(evaluation),
         ),
         seed=cell.seed,

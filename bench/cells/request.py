@@ -196,9 +196,11 @@ def _requested_data(config: Config) -> dict[str, Any]:
     """Return what the `data` node of a normalised `config` says about the images of its cell.
 
     A training subset is left out where there is none, so that ids from before there was a choice
-    stay, and where the method sees no training image.
+    stay, and where the method sees no training image; so are the candidates of training clips.
     """
     data = {k: v for k, v in config.data.items() if k not in _PLACE_KEYS}
     if data.get("subset") is None or not sees_real_images(config.method):
         data.pop("subset", None)
+    if "candidates" in data and not sees_real_images(config.method):
+        del data["candidates"]
     return data

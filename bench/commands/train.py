@@ -80,7 +80,8 @@ def train(arguments: Namespace) -> int:
         if training.listing.truths is not None:
             network = _detector(untrained, pixels, training.listing.truths, *how)
         else:
-            network = train_network(untrained, LabelledImages(pixels, training.labels), *how)
+            labelled = LabelledImages(pixels, training.labels, training.listing.clip)
+            network = train_network(untrained, labelled, *how)
     subset = f"_subset{len(pixels)}" if config["data"].get("subset") else ""
     name = f"{model.name}_{training.listing.name}{subset}_seed{seed}.safetensors"
     path = outputs / "trained" / name

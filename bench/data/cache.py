@@ -1,6 +1,6 @@
 """Decoded images on disk: decoded once, memory-mapped ever after.
 
-images.npy      (N, size, size, 3) uint8
+images.npy      (N, size, size, 3) uint8; of clips of F frames (N, size, size, 3 F)
 checksums.npy   (N,) uint32, CRC-32 of each image
 about.json      what they are, and the names of images that cannot be decoded
 """
@@ -163,7 +163,7 @@ def _fill(
     left_out: list[str] = []
     # Written, not memory-mapped: on a full disk a mapped write kills the process.
     with (folder / PIXELS).open("wb") as file:
-        _write_header(file, total, size)
+        _write_header(file, total, size, listing.channels)
         for chunk in chunks:
             good = [image for image in chunk.values() if image is not None]
             left_out += [name for name, image in chunk.items() if image is None]
@@ -173,7 +173,7 @@ def _fill(
                 progress(len(crc32) + len(left_out), total)
         if left_out:
             file.seek(0)
-            _write_header(file, len(crc32), size)
+            _write_header(file, len(crc32), size, listing.channels)
         file.flush()
         os.fsync(file.fileno())
     report(listing, left_out)
@@ -184,9 +184,10 @@ def _fill(
     (folder / ABOUT).write_text(sealed(json.dumps(about, indent=1)), encoding="utf-8")
 
 
-def _write_header(file: BinaryIO, count: int, size: int) -> None:
+def _write_header(file: BinaryIO, count: int, size: int, channels: int) -> None:
     """Write the header of images.npy; NumPy pads it, so that another count is as long."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    shape = (count, size, size, channels)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
 
 
@@ -219,7 +220,7 @@ def _read(
         used = listing if listing.left_out == tuple(left_out) else without(listing, left_out)
     except (OSError, ValueError, EOFError):
         return None
-    shape = (len(used), size, size, 3)
+    shape = (len(used), size, size, listing.channels)
     fit = pixels.shape == shape and pixels.dtype == np.uint8 and crc32.shape == shape[:1]
     if not fit or _identity(entry) != identity:
         return None

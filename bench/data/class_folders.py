@@ -31,6 +31,11 @@ class ClassFolders:
     label_of: Mapping[str, int]
     layout: str
 
+    @property
+    def kept_apart(self) -> tuple[object, ...]:
+        """What sets that are read from the same files are told apart by."""
+        return ()
+
     def signature(self) -> str:
         """Return what changes when an image comes, goes or is renamed: of the class folders.
 
@@ -67,7 +72,7 @@ class FilesInClasses(ABC):
         """
         return scan_class_folders(self.class_folders(side), side)
 
-    def reader(self, listing: Listing) -> "Callable[[int], Image.Image]":
+    def reader(self, listing: Listing) -> "Callable[[int], Image.Image | list[Image.Image]]":
         from PIL import Image
 
         folder = self.class_folders(listing.side).folder

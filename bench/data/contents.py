@@ -92,10 +92,13 @@ def with_contents(
     if listing.truths is not None:
         marks = [digest_of(truth) for truth in listing.truths]
     pairs = zip(contents, marks, strict=True)
-    identity = SetIdentity(
-        fingerprint_of(part for content, mark in pairs for part in (content[:-1].hex(), mark)),
-        listing.fingerprint if all(content.endswith(_PLAIN) for content in contents) else None,
+    fingerprint = fingerprint_of(
+        part for content, mark in pairs for part in (content[:-1].hex(), mark)
     )
+    earlier = listing.fingerprint if all(c.endswith(_PLAIN) for c in contents) else None
+    if listing.clip is not None:  # which never went by names
+        fingerprint, earlier = fingerprint_of((fingerprint, "clips", *listing.clip)), None
+    identity = SetIdentity(fingerprint, earlier)
     if entry is not None:
         sets = kept.sets if kept.signature == signature else {}
         if unknown or sets.get(len(listing)) != identity:

@@ -18,11 +18,13 @@ DATASETS: Registry[type[Dataset]] = Registry(
     "data set",
     {
         "cifar10": "bench.data.cifar10:Cifar10",
+        "clips": "bench.data.clips:Clips",
         "coco": "bench.data.coco:Coco",
         "digits_canvas": "bench.data.digits_canvas:DigitsCanvas",
         "folder": "bench.data.folder:Folder",
         "imagenet": "bench.data.imagenet:ImageNet",
         "mnist5k": "bench.data.mnist5k:Mnist5k",
+        "motion": "bench.data.motion:Motion",
     },
 )
 
@@ -41,6 +43,7 @@ PACKAGED: Mapping[str, Mapping[Side, int]] = {
     "cifar10": {"train": 50_000, "eval": 10_000},
     "digits_canvas": {"train": 3_000, "eval": 500},
     "mnist5k": {"train": 4_000, "eval": 1_000},
+    "motion": {"train": 2_000, "eval": 500},
 }
 
 # What a table may read of files that are not known: about a second's work.
@@ -118,4 +121,5 @@ def _count(options: Options, side: Side) -> int | None:
 def _entry(cache: Path, options: Options, side: Side, folders: ClassFolders) -> CacheEntry:
     """Return where checksums are kept: by inode, which a folder keeps when it is moved."""
     inode = folders.folder.stat().st_ino
-    return CacheEntry(cache, CONTENTS, fingerprint_of((options.name, side, inode)))
+    key = (options.name, side, inode, *folders.kept_apart)
+    return CacheEntry(cache, CONTENTS, fingerprint_of(key))

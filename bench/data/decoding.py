@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import numpy as np
+
 from bench.data.datasets import open_dataset
 from bench.data.listing import Listing
 from bench.data.options import Options
@@ -15,13 +17,14 @@ log = logging.getLogger(__name__)
 
 # Images decoded between two writes: enough to keep the threads busy, 40 MB at 224 pixels.
 CHUNK = 256
+_CHUNK_BYTES = 2**28  # of clips, which are larger
 _NAMED = 5  # of the images left out, in the log
 
 
 def decoded_chunks(
     listing: Listing, options: Options, preprocessing: Preprocessing, workers: int
 ) -> Iterator[dict[str, bytes | None]]:
-    """Yield the images in order, `CHUNK` at a time: (size, size, 3) in C order by name.
+    """Yield the images in order, `CHUNK` at a time: (size, size, channels) in C order by name.
 
     With `skip_bad` one that cannot be decoded is None. Raises BenchError, naming the file, for any
     other image that there is no reading of.
@@ -35,7 +38,11 @@ def decoded_chunks(
 
     def one(index: int) -> bytes | None:
         try:
-            return pixels_of(read(index), preprocessing).tobytes()
+            opened = read(index)
+            if not isinstance(opened, list):
+                return pixels_of(opened, preprocessing).tobytes()
+            frames = [pixels_of(frame, preprocessing) for frame in opened]
+            return np.concatenate(frames, axis=2).tobytes()
         except damage as error:
             # An error of the system says nothing of the image, and has a number; Pillow's have not.
             of_image = getattr(error, "errno", None) is None
@@ -45,9 +52,12 @@ def decoded_chunks(
             hint = ", or leave such images out with data.skip_bad=true" if of_image else ""
             raise BenchError(cannot_decode(listing, listing.files[index], why) + hint) from error
 
+    size = CHUNK
+    if listing.clip is not None:
+        size = max(1, min(CHUNK, _CHUNK_BYTES // (preprocessing.size**2 * listing.channels)))
     with _truncated_files_raise(), ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(listing), CHUNK):
-            chunk = range(start, min(start + CHUNK, len(listing)))
+        for start in range(0, len(listing), size):
+            chunk = range(start, min(start + size, len(listing)))
             names = (listing.files[i] for i in chunk)
             yield dict(zip(names, pool.map(one, chunk), strict=True))
 
@@ -69,8 +79,9 @@ def _truncated_files_raise() -> Iterator[None]:
 
 def cannot_decode(listing: Listing, name: str, why: str) -> str:
     """Return the error of one image in words."""
+    kind = "image" if listing.clip is None else "clip"
     return (
-        f"cannot decode image {name!r} of the {listing.side} side of {listing.name!r}: {why}; "
+        f"cannot decode {kind} {name!r} of the {listing.side} side of {listing.name!r}: {why}; "
         "replace the file"
     )
 
@@ -79,14 +90,13 @@ def report(listing: Listing, left_out: list[str]) -> None:
     """Say in one line which images are left out. Raises BenchError when all are."""
     if not left_out:
         return
-    side = f"of the {listing.side} side of {listing.name!r}"
+    kind = "images" if listing.clip is None else "clips"
+    side = f"{kind} of the {listing.side} side of {listing.name!r}"
     if len(left_out) == len(listing):
-        raise BenchError(
-            f"none of the {len(listing)} images {side} can be decoded; look at data.root"
-        )
+        raise BenchError(f"none of the {len(listing)} {side} can be decoded; look at data.root")
     more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
     log.warning(
-        "warning: %d of the %d images %s cannot be decoded and are left out: %s%s",
+        "warning: %d of the %d %s cannot be decoded and are left out: %s%s",
         len(left_out),
         len(listing),
         side,

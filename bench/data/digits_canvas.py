@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bench.data.drawing import Draws, cropped, resized, texture
 from bench.data.listing import Listing, Side, fingerprint_of
 from bench.data.mnist5k import SPLIT_VERSION, packaged_file, read_digits, split
 from bench.data.options import Options
@@ -23,7 +24,7 @@ HEIGHTS = (16, 40)
 _TRIES = 20
 _OVERLAP = 10  # the largest share, in percent, of the smaller box that two may share
 _CONTRAST = 80  # between a digit and the mean of the texture, of 255, in each colour's mean
-_INK = 32  # from which on a pixel belongs to a digit
+TEXTURE = ((3, 4), (8, 2), (24, 1))
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -82,12 +83,12 @@ def canvases(side: Side) -> Canvases:
     """
     digits, labels = read_digits()
     places = split(labels, side)
-    inks = [_cropped(digits[place]) for place in places]
+    inks = [cropped(digits[place]) for place in places]
     images = np.empty((IMAGES[side], 3, SIZE, SIZE), dtype=np.uint8)
     truths = []
     for number in range(len(images)):
-        draws = _Draws(side, number)
-        canvas = _texture(draws)
+        draws = Draws(VERSION, 0 if side == "train" else 1, number)
+        canvas = texture(draws, SIZE, TEXTURE)
         boxes: list[tuple[int, ...]] = []
         classes: list[int] = []
         for _ in range(draws.between(*DIGITS)):
@@ -104,69 +105,18 @@ def canvases(side: Side) -> Canvases:
     return Canvases(images, tuple(truths))
 
 
-class _Draws:
-    """Random whole numbers of one canvas."""
-
-    def __init__(self, side: Side, number: int) -> None:
-        seed = np.random.SeedSequence([VERSION, 0 if side == "train" else 1, number])
-        self._bits = np.random.PCG64(seed)
-
-    def between(self, low: int, high: int) -> int:
-        """Return one of low..high."""
-        return low + int(self._bits.random_raw() >> 32) % (high - low + 1)
-
-    def many(self, low: int, high: int, *shape: int) -> npt.NDArray[np.int64]:
-        raw = self._bits.random_raw(int(np.prod(shape))) >> np.uint64(32)
-        return low + (raw % np.uint64(high - low + 1)).astype(np.int64).reshape(shape)
-
-
-def _cropped(digit: Pixels) -> npt.NDArray[np.int64]:
-    """Return the part (h, w) of a digit that has ink, 0..255."""
-    rows, columns = (np.flatnonzero((digit >= _INK).any(axis=axis)) for axis in (1, 0))
-    part = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return part.astype(np.int64)
-
-
-def _scaled(ink: npt.NDArray[np.int64], draws: _Draws) -> npt.NDArray[np.int64]:
+def _scaled(ink: npt.NDArray[np.int64], draws: Draws) -> npt.NDArray[np.int64]:
     """Return `ink` at a drawn height, as wide as it is high in proportion."""
     height, width = ink.shape
     if width > height:  # a digit that lies is no wider than others are high
         new = draws.between(*HEIGHTS)
-        return _resized(ink, max(4, (2 * height * new + width) // (2 * width)), new)
+        return resized(ink, max(4, (2 * height * new + width) // (2 * width)), new)
     new = draws.between(*HEIGHTS)
-    return _resized(ink, new, max(4, (2 * width * new + height) // (2 * height)))
-
-
-def _resized(values: npt.NDArray[np.int64], height: int, width: int) -> npt.NDArray[np.int64]:
-    """Return `values` (h, w, ...) as (height, width, ...), bilinear, in whole numbers."""
-    return _stretched(np.swapaxes(_stretched(np.swapaxes(values, 0, 1), width), 0, 1), height)
-
-
-def _stretched(values: npt.NDArray[np.int64], new: int) -> npt.NDArray[np.int64]:
-    """Return `values` with the first dimension brought to `new`."""
-    old, one = len(values), 256
-    at = ((2 * np.arange(new) + 1) * old * one) // (2 * new) - one // 2
-    at = np.clip(at, 0, (old - 1) * one)
-    low, part = at // one, (at % one).reshape(-1, *[1] * (values.ndim - 1))
-    high = np.minimum(low + 1, old - 1)
-    return (values[low] * (one - part) + values[high] * part + one // 2) // one
-
-
-def _texture(draws: _Draws) -> Pixels:
-    """Return a canvas (3, 96, 96): two colours mixed by noise of three sizes, and grain."""
-    mix = np.zeros((SIZE, SIZE), dtype=np.int64)
-    for cells, weight in ((3, 4), (8, 2), (24, 1)):
-        mix += weight * _resized(draws.many(0, 255, cells, cells), SIZE, SIZE)
-    mix = np.clip(2 * (mix // 7) - 128, 0, 255)
-    base = draws.many(0, 255, 3)
-    other = np.clip(base + draws.many(-60, 60, 3), 0, 255)
-    colours = (base[:, None, None] * (255 - mix) + other[:, None, None] * mix) // 255
-    grain = draws.many(-12, 12, 3, SIZE, SIZE)
-    return np.clip(colours + grain, 0, 255).astype(np.uint8)
+    return resized(ink, new, max(4, (2 * width * new + height) // (2 * height)))
 
 
 def _place(
-    ink: npt.NDArray[np.int64], boxes: list[tuple[int, ...]], draws: _Draws
+    ink: npt.NDArray[np.int64], boxes: list[tuple[int, ...]], draws: Draws
 ) -> tuple[int, ...] | None:
     """Return a box (left, top, width, height) for `ink`; None where none is found."""
     height, width = ink.shape
@@ -186,7 +136,7 @@ def _shared(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     return 100 * area // min(one[2] * one[3], other[2] * other[3])
 
 
-def _paint(canvas: Pixels, ink: npt.NDArray[np.int64], box: tuple[int, ...], draws: _Draws) -> None:
+def _paint(canvas: Pixels, ink: npt.NDArray[np.int64], box: tuple[int, ...], draws: Draws) -> None:
     """Paint `ink` into `box` of `canvas`, in a colour that is told from what is there."""
     left, top, width, height = box
     part = canvas[:, top : top + height, left : left + width]

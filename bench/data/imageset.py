@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from bench.data.listing import Labels, Listing
 from bench.files.entry import CacheEntry
+from models.clips import COLOURS
 from models.errors import BenchError
 
 Pixels = npt.NDArray[np.uint8]
@@ -57,8 +58,8 @@ class Checks:
 class ImageSet:
     """A decoded `Listing`.
 
-    images: (N, 3, size, size), read-only and memory-mapped; channels last in memory. They are read
-        through `pixels`, which checks them.
+    images: (N, 3, size, size), read-only and memory-mapped; channels last in memory. Of clips they
+        have the channels of all frames. They are read through `pixels`, which checks them.
     checks: None for images that come from no file.
     """
 
@@ -86,6 +87,21 @@ class ImageSet:
             else:
                 self._check(self.checks, which)
         return self.images[which]
+
+    def frames(self, which: npt.NDArray[np.int64]) -> Pixels:
+        """Return single images for calibration, (n, 3, size, size): of a clip one of its frames.
+
+        The first clip gives the frame in the middle of its first segment, the second that of its
+        second, and so on.
+        Raises as `pixels`.
+        """
+        whole, clip = self.pixels(which), self.listing.clip
+        if clip is None:
+            return whole
+        segments = np.arange(len(whole)) % clip.segments
+        frames = segments * clip.candidates + clip.candidates // 2
+        channels = COLOURS * frames[:, None] + np.arange(COLOURS)
+        return whole[np.arange(len(whole))[:, None], channels]
 
     def _check(self, checks: Checks, indices: npt.NDArray[np.int64]) -> None:
         for i in indices[~checks.right[indices]]:

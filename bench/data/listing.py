@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.options import Options
+from models.clips import COLOURS, Clip
 from models.errors import BenchError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Listing:
         images are not square; None otherwise.
     stats: (N, 4) int64, of each file its inode, size in bytes, and times of modification and of
         change in nanoseconds since 1970; None of images that are no files.
+    clip: what is kept of each, where they are clips; None where they are images.
     """
 
     name: str
@@ -63,12 +65,18 @@ class Listing:
     stats: Labels | None = None
     truths: "tuple[Truth, ...] | None" = None
     sizes: Labels | None = None
+    clip: Clip | None = None
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def channels(self) -> int:
+        """Of a decoded image; a clip has those of its frames, one frame behind the other."""
+        return COLOURS * (1 if self.clip is None else self.clip.frames)
 
 
 class Dataset(Protocol):
@@ -85,8 +93,11 @@ class Dataset(Protocol):
         """List every image of `side`. Raises BenchError when there is none."""
         ...
 
-    def reader(self, listing: Listing) -> "Callable[[int], Image.Image]":
-        """Return what opens image i of `listing`, from any thread; pixels may load later."""
+    def reader(self, listing: Listing) -> "Callable[[int], Image.Image | list[Image.Image]]":
+        """Return what opens image i of `listing`, from any thread; pixels may load later.
+
+        Of a clip these are its frames, as many as the listing says.
+        """
         ...
 
 

@@ -9,6 +9,8 @@ from models.errors import BenchError
 from models.paths import expanded
 from models.registry import did_you_mean
 
+CLIP_KEYS = ("segments", "candidates")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -20,6 +22,8 @@ class Options:
     limit: number of images of the eval side to keep, at least 1; None for all.
     subset: the same of the train side.
     skip_bad: whether images that cannot be decoded are left out, or else end the cell.
+    segments: equal parts of a clip, of each of which a frame is seen, at least 1.
+    candidates: frames of each segment that are kept of a training clip, at least 1.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Options:
     limit: int | None = None
     subset: int | None = None
     skip_bad: bool = False
+    segments: int = 1
+    candidates: int = 1
 
     def folder(self, holds: str) -> Path:
         """Return `root`. Raises BenchError, saying what it `holds`, when there is none."""
@@ -81,6 +87,8 @@ def read_options(config: Mapping[str, object], keys: Collection[str]) -> Options
         limit=_count(config, "limit"),
         subset=_count(config, "subset"),
         skip_bad=_flag(config, "skip_bad"),
+        segments=_number(config, "segments"),
+        candidates=_number(config, "candidates"),
     )
 
 
@@ -89,6 +97,13 @@ def _flag(config: Mapping[str, object], key: str) -> bool:
     if not isinstance(flag, bool):
         raise BenchError(f"data.{key}={flag!r} is neither true nor false; set it to one")
     return flag
+
+
+def _number(config: Mapping[str, object], key: str) -> int:
+    number = config.get(key, 1)
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
+        return number
+    raise BenchError(f"data.{key}={number!r} is not a number of frames; set it to 1 or more")
 
 
 def _count(config: Mapping[str, object], key: str) -> int | None:

@@ -10,6 +10,7 @@ from bench.machine.versions import versions
 from bench.measure.phases import Remade
 from bench.tasks.registry import CLASSIFICATION
 from methods.training.base import TrainedMethod
+from models.clips import COLOURS
 from models.errors import BenchError, NotApplicable
 from models.export.export import Exported, export
 from models.export.write import OPSET
@@ -41,6 +42,11 @@ def check_exportable(cell: Cell) -> None:
             f"method={cell.method.name} trains its quantizers, and only networks that are "
             "quantized after training can be exported; name a cell of another method"
         )
+    if cell.listing.clip is not None:
+        raise NotApplicable(
+            f"{cell.listing.name} has clips, and a file of integers is compared image by image; "
+            "name a cell on images"
+        )
 
 
 def model_of(remade: Remade, spec: QuantSpec) -> Model:
@@ -49,8 +55,8 @@ def model_of(remade: Remade, spec: QuantSpec) -> Model:
     Raises BenchError (NotApplicable) for what cannot be represented, and for weights that have no
     integers: those of roundings to a codebook, or of float.
     """
-    size = remade.images.images.shape[1:]
-    image = next(remade.network.parameters()).new_zeros((1, *size))
+    size = remade.images.images.shape[2:]
+    image = next(remade.network.parameters()).new_zeros((1, COLOURS, *size))
     exported = export(remade.made, image, spec.w_granularity == "channel")
     if not exported.weights:
         raise BenchError("the cell's weights are float: there are no integers to be stored")

@@ -59,7 +59,7 @@ def calibrate(
         generator = numpy_generator(cell.seed, "calibration")
         indices = calibration_indices(training_images.listing, count, generator)
         chosen.extend(indices.tolist())
-        pixels = torch.from_numpy(np.ascontiguousarray(training_images.pixels(indices)))
+        pixels = torch.from_numpy(np.ascontiguousarray(training_images.frames(indices)))
         return cell.weights.preprocessing.normalise(pixels)
 
     context = Context(

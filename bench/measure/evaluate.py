@@ -11,9 +11,10 @@ from bench.data.feed import Feed
 from bench.machine.device import Device
 from bench.machine.memory import out_of_memory
 from bench.measure.compilation import Wish, checked, worth_compiling
-from bench.measure.logits import COUNT
+from bench.measure.logits import COUNT, seen_of
 from bench.tasks.base import Items, Task
 from methods.base import Progress
+from models.clips import as_frames, consensus
 from models.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ class Evaluation(NamedTuple):
     """What came of an evaluation, and how it was run in the end.
 
     items: what the task stores of each image, in the order of the set.
-    batch_size: of images; less than was asked for where memory did not suffice, or images.
+    batch_size: of images, or of frames of clips; less than was asked for where memory did not
+        suffice, or images.
     logits: of the first `logits.COUNT` images, (images, outputs), float32 on the CPU.
     """
 
@@ -48,17 +50,20 @@ def evaluate(
     """Return what `task` stores of each image, in the order of the set.
 
     Pixels cross to the device as uint8 and are normalised there. Where memory does not suffice
-    for a batch, it goes on with half as many images at once.
+    for a batch, it goes on with half as many images at once. Of a clip each frame passes, and its
+    logits are the mean of theirs.
 
     feed: images on their way to `device`, where `network` is.
 
     Raises BenchError when the outputs do not fit the set, or when one of them is not finite.
     """
     images, total, start = feed.images, len(feed.images), 0
-    size = min(device.images_at_once(preprocessing.size**2), total)
+    frames = seen_of(images.listing)
+    size = min(max(1, device.images_at_once(preprocessing.size**2) // frames), total)
 
     def batch(first: int, count: int) -> Tensor:
-        ready = preprocessing.normalise(feed.pixels(first, min(first + count, total)))
+        pixels = as_frames(feed.pixels(first, min(first + count, total)))
+        ready = preprocessing.normalise(pixels)
         return ready.contiguous(memory_format=device.memory_format)
 
     run: Forward = network
@@ -72,9 +77,10 @@ def evaluate(
     while start < total:
         try:
             ready = batch(start, size)
-            if compiled and len(ready) < size:
-                ready = _padded(ready, size).contiguous(memory_format=device.memory_format)
-            logits = run(ready)[: total - start]
+            if compiled and len(ready) < size * frames:
+                ready = _padded(ready, size * frames)
+                ready = ready.contiguous(memory_format=device.memory_format)
+            logits = consensus(run(ready), frames)[: total - start]
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error) or size == 1:
                 raise
@@ -88,7 +94,7 @@ def evaluate(
         if device.device.type == "cpu" or start == total:
             collected.check()
         progress(start, total, None)
-    return Evaluation(collected.items(), size, compiled, torch.cat(first))
+    return Evaluation(collected.items(), size * frames, compiled, torch.cat(first))
 
 
 def _compiled(

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.feed import Feed
+from bench.data.listing import Listing
 from bench.machine.device import Device
+from models.clips import as_frames, consensus
 from models.preprocessing import Preprocessing
 
 COUNT = 128
@@ -36,6 +38,11 @@ class FloatLogits:
         return self._logits
 
 
+def seen_of(listing: Listing) -> int:
+    """Return how many images a network sees of each item: of a clip to be evaluated, its frames."""
+    return 1 if listing.clip is None else listing.clip.frames
+
+
 def logit_mse(logits: Tensor, of_float: Tensor) -> float:
     """Return the mean squared difference of two sets of logits of the same images."""
     return float((logits.double() - of_float.double()).square().mean())
@@ -44,9 +51,11 @@ def logit_mse(logits: Tensor, of_float: Tensor) -> float:
 @torch.inference_mode()
 def _logits(network: nn.Module, feed: Feed, preprocessing: Preprocessing, device: Device) -> Tensor:
     total = min(COUNT, len(feed.images))
-    size = min(device.images_at_once(preprocessing.size**2), total)
+    frames = seen_of(feed.images.listing)
+    size = min(max(1, device.images_at_once(preprocessing.size**2) // frames), total)
     parts = []
     for start in range(0, total, size):
-        ready = preprocessing.normalise(feed.pixels(start, min(start + size, total)))
-        parts.append(network(ready.contiguous(memory_format=device.memory_format)).float().cpu())
+        ready = preprocessing.normalise(as_frames(feed.pixels(start, min(start + size, total))))
+        logits = network(ready.contiguous(memory_format=device.memory_format))
+        parts.append(consensus(logits, frames).float().cpu())
     return torch.cat(parts)

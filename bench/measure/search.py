@@ -91,7 +91,7 @@ def _labelled(
     _, held_out, tuning = np.split(indices, np.cumsum(counts)[:-1])
 
     def labelled(of: Any) -> Labelled:
-        pixels = torch.from_numpy(np.ascontiguousarray(training.pixels(of)))
+        pixels = torch.from_numpy(np.ascontiguousarray(training.frames(of)))
         images = cell.weights.preprocessing.normalise(pixels).to(batch.device)
         labels = torch.tensor(training.labels[of], dtype=torch.int64, device=batch.device)
         return Labelled(images.contiguous(memory_format=torch.channels_last), labels)

@@ -88,7 +88,7 @@ def trained(
             raise reached_for_images(method.name)
         generator = numpy_generator(cell.seed, "batchnorm")
         indices = calibration_indices(training_set.listing, count, generator)
-        pixels = torch.from_numpy(np.ascontiguousarray(training_set.pixels(indices)))
+        pixels = torch.from_numpy(np.ascontiguousarray(training_set.frames(indices)))
         return cell.weights.preprocessing.normalise(pixels)
 
     network = method.used_at(task.network, state, cell.spec, images, real_images)

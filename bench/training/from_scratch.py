@@ -15,15 +15,20 @@ from methods.training.schedule import Schedule
 from methods.training.strategy import Plain
 from methods.training.surroundings import held
 from models.checksum import sha256_of
+from models.clips import COLOURS, Clip
 from models.errors import BenchError
 from models.preprocessing import Preprocessing
 
 
 class LabelledImages(NamedTuple):
-    """images: (N, 3, H, W) uint8. labels: (N,) int64, class indices."""
+    """images: (N, 3, H, W) uint8. labels: (N,) int64, class indices.
+
+    clip: what is kept of each where they are clips, which have the channels of all frames.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    clip: Clip | None = None
 
 
 def train(
@@ -58,6 +63,7 @@ def train(
         schedules=(schedule,),
         generator=generator,
         progress=progress,
+        clip=data.clip,
     ).run()
     return network.eval().requires_grad_(False)
 
@@ -75,11 +81,12 @@ def save_weights(network: nn.Module, path: Path) -> str:
 
 
 def _check(data: LabelledImages) -> None:
-    images, labels = data
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.uint8:
+    images, labels, clip = data
+    channels = COLOURS * (clip.frames if clip else 1)
+    if images.ndim != 4 or images.shape[1] != channels or images.dtype != np.uint8:
         raise BenchError(
             f"training images are {images.dtype} of shape {images.shape}; "
-            "give uint8 of shape (N, 3, height, width)"
+            f"give uint8 of shape (N, {channels}, height, width)"
         )
     if labels.shape != images.shape[:1] or labels.dtype != np.int64:
         raise BenchError(

@@ -166,8 +166,10 @@ def _train(
     if workers.count > 1:
         synced(network)
     strategy = method.strategy(network, quant, teacher)
+    clip = None
     if method.needs_real_images:
         images_of, targets, normalise = _real_examples(task, device)
+        clip = cell.calibration.clip if cell.calibration else None
     else:
         images_of, targets, normalise = strategy.examples(images, generator)
     training = Training(
@@ -181,6 +183,7 @@ def _train(
         checkpoints=InMemory() if checkpoint is None else OnDisk(checkpoint, workers),
         workers=workers,
         progress=progress,
+        clip=clip,
     )
     if checkpoint is None or workers.count > 1:  # nothing is kept, or by all at an epoch's end only
         history = training.run()

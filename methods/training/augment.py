@@ -14,7 +14,10 @@ from methods.training.surroundings import to_device
 
 
 def augment(pixels: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
-    """Return `pixels` (N, 3, H, W) float32, each image changed as `schedule.augment` says."""
+    """Return `pixels` (N, C, H, W) float32, each image changed as `schedule.augment` says.
+
+    The frames of a clip are channels of it, and changed alike.
+    """
     if schedule.augment == "affine":
         return warp(pixels, schedule, generator)
     if schedule.augment == "crop_flip":
@@ -25,7 +28,7 @@ def augment(pixels: Tensor, schedule: Schedule, generator: torch.Generator) -> T
 def warp(pixels: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
     """Rotate, scale and shift each image by its own random amount, black beyond the border.
 
-    pixels: (N, 3, H, W) float32, any device.
+    pixels: (N, C, H, W) float32, any device.
     """
     count, _, height, width = pixels.shape
     draws = torch.rand(count, 4, generator=generator) * 2 - 1
@@ -45,7 +48,7 @@ def warp(pixels: Tensor, schedule: Schedule, generator: torch.Generator) -> Tens
 def crop_flip(pixels: Tensor, shift: int, generator: torch.Generator) -> Tensor:
     """Shift each image by -shift..shift whole pixels on each axis, and mirror half of them.
 
-    pixels: (N, 3, H, W), any device and type; what comes in from beyond the border is black.
+    pixels: (N, C, H, W), any device and type; what comes in from beyond the border is black.
     """
     count, _, height, width = pixels.shape
     shifts = torch.randint(0, 2 * shift + 1, (2, count), generator=generator)

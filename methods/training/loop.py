@@ -26,6 +26,7 @@ from methods.training.surroundings import (
     Workers,
     to_device,
 )
+from models.clips import Clip, as_frames, averaging, drawn
 from models.errors import BenchError
 from models.qat.layers import quantized_weights
 from models.qat.network import project
@@ -51,6 +52,8 @@ class Training:
     images, targets, normalise: see `methods.training.surroundings.Examples`.
     generator: CPU; orders and changes the images and is what strategies draw from.
     schedules: phases, one after the other, each with an optimiser and a learning rate of its own.
+    clip: what is kept of each image, where they are clips: a step sees a frame of each segment, and
+        its loss is of the mean of their logits.
     """
 
     network: nn.Module
@@ -64,6 +67,7 @@ class Training:
     workers: Workers = field(default_factory=Alone)
     interrupts: Interrupts = field(default_factory=NoInterrupts)
     progress: Progress = no_progress
+    clip: Clip | None = None
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end, from the last checkpoint if there is one; return one record an epoch.
@@ -76,7 +80,7 @@ class Training:
         self.strategy.average = self.workers.average
         self.history: list[dict[str, Any]] = []
         self.part: _Part | None = None
-        with _repeatable():
+        with _repeatable(), averaging(self.network, self.clip.segments if self.clip else 1):
             state = self.checkpoints.load()
             at = 0 if state is None else phase_of(state, phases)
             for phase in phases[at:]:
@@ -142,9 +146,12 @@ class Training:
         size = schedule.batch_size
         device = self.targets.device
         chosen = order[batch * size :][:size]
-        changed = augment(self.images(chosen).float(), schedule, self.generator)
+        pixels = self.images(chosen)
+        if self.clip is not None:
+            pixels = drawn(pixels, self.clip, self.generator)
+        changed = augment(pixels.float(), schedule, self.generator)
         mine = slice(workers.rank, None, workers.count)
-        inputs = self.normalise(changed[mine]).to(memory_format=torch.channels_last)
+        inputs = self.normalise(as_frames(changed[mine])).to(memory_format=torch.channels_last)
         step = (len(self.history) - phase.first) * phase.batches + batch
         rate = learning_rate(schedule, step, phase.steps)
         for group in self.optimiser.param_groups:

@@ -46,8 +46,9 @@ class Strategy(ABC):
     def step(self, images: Tensor, targets: Tensor, moment: Moment) -> Tensor:
         """Run forward and backward passes; return the loss, (), without a gradient.
 
-        images: (N, C, H, W), normalised. targets: (N,) class indices, or what else the method
-        that trains on images of its own has given them. It runs within
+        images: (N, C, H, W), normalised; of clips the frames, one clip behind the other, for which
+        the network returns one row of logits a clip. targets: (N,) class indices, or what else the
+        method that trains on images of its own has given them. It runs within
         `models.qat.layers.quantized_weights`, and nothing in it waits for the device.
         """
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 State = dict[str, Any]
 Images = Callable[[Tensor], Tensor]
-"""From indices (n,) int64 on the CPU to those images, (n, C, H, W), on the device.
+"""From indices (n,) int64 on the CPU to those images or clips, (n, C, H, W), on the device.
 
 They are uint8 pixels, or float32 where a method has made them.
 """

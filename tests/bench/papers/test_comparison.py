@@ -187,7 +187,7 @@ def test_bits_that_are_not_published_are_those_of_the_definition() -> None:
         ({}, "not run"),
         ({"method": "omse"}, "no method here"),
         ({"model": "vgg"}, "no network here"),
-        ({"data": "minikinetics"}, "no data set here"),
+        ({"data": "ucf101"}, "no data set here"),
         ({"w_bits": 5}, "no cell here"),
         ({"metric": "size_mb"}, "no cell here"),
     ],

@@ -26,8 +26,8 @@ PUBLISHED = load_published()
 
 def test_the_tables_of_the_papers_are_there() -> None:
     assert set(ASKED) <= set(table_names())
-    # Videos are no data set here, and no accelerator has latencies.
-    without = {"coquant_minikinetics_resnet18", "autoq"}
+    # No accelerator has latencies.
+    without = {"autoq"}
     assert set(table_names()) - set(options("experiment")) == without
 
 

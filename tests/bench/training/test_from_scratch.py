@@ -26,7 +26,7 @@ def squares(count: int = 64) -> LabelledImages:
 
 
 def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
-    images, labels = squares()
+    images, labels, _ = squares()
     shas = []
     for run, seed in enumerate((3, 3, 4)):
         # The global generator and the given network's own weights must not matter.
@@ -37,7 +37,7 @@ def test_one_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> N
 
 
 def test_loss_falls_and_the_task_is_learnt() -> None:
-    images, labels = squares()
+    images, labels, _ = squares()
     losses: list[float] = []
     steps: list[tuple[int, int]] = []
 
@@ -83,7 +83,7 @@ def test_save_weights(tmp_path: Path) -> None:
 
 
 def test_arrays_that_do_not_fit() -> None:
-    images, labels = squares(16)
+    images, labels, _ = squares(16)
     with pytest.raises(BenchError, match="training images are float32"):
         train(resnet20(), LabelledImages(images.astype(np.float32), labels), PREPROCESSING, TINY, 0)
     with pytest.raises(BenchError, match=r"give int64 of shape \(16,\)"):
