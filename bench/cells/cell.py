@@ -144,6 +144,11 @@ def plan(request: Request, listings: Listings) -> Cell:
     )
     _check_task(cell)
     _check_training(cell)
+    if request.config.evaluate.until is not None and not cell.task.in_parts:
+        raise BenchError(
+            f"evaluate.until={request.config.evaluate.until} is for networks that classify, and "
+            f"{cell.entry.name} detects: its mAP is no mean over images; leave it null"
+        )
     return cell
 
 

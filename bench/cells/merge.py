@@ -18,9 +18,10 @@ KINDS: tuple[Kind, ...] = ("copied", "replaced", "known", "conflict", "busy", "s
 class Step(NamedTuple):
     """What becomes of one result, and where that needs words, a line.
 
-    copied: absent before. replaced: instead of a failed result. known: the same number is there,
-    or it failed and something is there. conflict: the target has another number and keeps it.
-    busy: another process is measuring the cell. skipped: one of both is not a whole result.
+    copied: absent before. replaced: instead of a failed result, or of one of fewer images. known:
+    the same number is there, or it failed and something is there. conflict: the target has another
+    number and keeps it. busy: another process is measuring the cell. skipped: one of both is not a
+    whole result.
     """
 
     kind: Kind
@@ -84,16 +85,22 @@ def _decide(theirs: Result, source: Store, holder: Store) -> Step:
         if ours.status == "failed":
             return Step("replaced")
         difference = _difference(ours, holder, theirs, source)
+        if difference is None and (theirs.total or 0) > (ours.total or 0):
+            return Step("replaced")  # it has seen more images of the set
     except BenchError as error:
         return Step("skipped", str(error))
     return Step("known") if difference is None else Step("conflict", difference)
 
 
 def _difference(ours: Result, holder: Store, theirs: Result, source: Store) -> str | None:
-    """Return in words where two results of a cell have other numbers; None when they agree."""
+    """Return in words where two results of a cell have other numbers; None when they agree.
+
+    Of parts of the images they agree where they do on those that both have seen.
+    """
     values = f"{_value(ours)} in {holder.root}, {_value(theirs)} in {source.root}"
     text = f"{ours.id} {ours.label}: {values}"
-    if _numbers(ours) != _numbers(theirs):
+    parts = ours.part_of is not None or theirs.part_of is not None
+    if (ours.status != theirs.status) if parts else _numbers(ours) != _numbers(theirs):
         return text
     if ours.status != "done":
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.experiments import experiment_jobs
-from bench.config.schema import Config
+from bench.config.schema import Config, EvaluateConfig
 from bench.tasks.registry import task_named
 from methods.identity import identifying
 from methods.registry import image_method, method_class, sees_real_images
@@ -161,7 +161,8 @@ def normalised(config: Config) -> Config:
 def float_config(config: Config) -> Config:
     """Return the configuration of the float cell on the same weights and images."""
     quant = QuantSpec(FLOAT_BITS, FLOAT_BITS)
-    return normalised(config.model_copy(update={"quant": quant, "force": False}))
+    whole = {"evaluate": EvaluateConfig(), "force": False}
+    return normalised(config.model_copy(update={"quant": quant, **whole}))
 
 
 def reported_name(data: Mapping[str, Any]) -> str:

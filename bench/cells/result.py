@@ -27,6 +27,9 @@ Percent = float
 LATER = ("task", *COCO_NUMBERS, "boxes", "objects", "fp32_map")
 """Fields that only the records of later tasks have."""
 
+OF_PARTS = ("part_of", "drop_low", "drop_high")
+"""Fields that only the records of cells evaluated in part have."""
+
 COSTS = (
     *("size_mb", "mean_bits", "activations_mb", "largest_activation_mb", "mean_activation_bits"),
     *("macs", "mac_bits", "bops", "bops_percent", "bops_with_additions"),
@@ -74,8 +77,23 @@ class Result(BaseModel):
     correct: int | None = Field(None, description="Images whose best class is right.")
     correct_top5: int | None = Field(None, description="Images with the label in the best five.")
     total: int | None = Field(
-        None, description="Images evaluated; all of the evaluation set but `left_out`."
+        None,
+        description="Images evaluated; all of the evaluation set but `left_out`, and of `part_of` "
+        "a part.",
     )
+    part_of: int | None = Field(
+        None,
+        description="Images of the evaluation set, of which `total` were evaluated, the first of a "
+        "fixed random order (evaluate.until); absent, as the next two, where all were. Then all "
+        "counts and percentages are of those, but fp32_top1, and the interval of top1 is one that "
+        "holds however often one looked before.",
+    )
+    drop_low: float | None = Field(
+        None,
+        description="Float minus quantized top-1 of all images in points, as far as those "
+        "evaluated tell: lower end of a 95 % interval that holds however often one looked before.",
+    )
+    drop_high: float | None = Field(None, description="The same, upper end.")
     left_out: int = Field(
         0,
         description="Images of the evaluation set that cannot be decoded (data.skip_bad=true); "
@@ -218,6 +236,9 @@ class Result(BaseModel):
         values: dict[str, Any] = write(self)
         if self.task == CLASSIFICATION:
             for key in LATER:
+                values.pop(key, None)
+        if self.part_of is None:
+            for key in OF_PARTS:
                 values.pop(key, None)
         return values
 

@@ -11,7 +11,7 @@ from bench.cells.request import experiment_requests
 from bench.cells.result import Result
 from bench.cells.store import Store
 from bench.commands.recipe import differing_rows, flat
-from bench.commands.verdicts import cell_line, p_text, verdict
+from bench.commands.verdicts import cell_line, common_line, p_text, verdict
 from bench.config.experiments import outputs_of
 from bench.config.files import options
 from bench.console import put
@@ -76,11 +76,13 @@ def _cells(first: Result, second: Result, store: Store) -> list[str]:
             f"({images[0]!s:.12} and {images[1]!s:.12}), so they cannot be compared"
         )
     a, b = (store.items(result.id) for result in (first, second))
+    seen, (a, b) = (a, b), first.of_task.common([a, b])
     return [
         *_recipes(first, second),
         "",
-        cell_line("A", first, a),
-        cell_line("B", second, b),
+        cell_line("A", first, seen[0]),
+        cell_line("B", second, seen[1]),
+        *common_line(first, second, a),
         "",
         *verdict(first, a, b),
     ]

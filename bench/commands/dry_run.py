@@ -23,6 +23,7 @@ from bench.machine.device import check_device
 from bench.measure.run import known_result
 from bench.sweep.forecast import Estimate, Planned, forecast, kind_of
 from bench.sweep.journal import readable
+from bench.sweep.published import with_published_drop
 from bench.training.host import check_machines
 from models.errors import BenchError
 
@@ -43,7 +44,7 @@ def dry_run(line: Line) -> int:
     for (job, composed), its_words in zip(asked, differing, strict=True):
         try:
             config = read_config(composed)
-            cell = plan(request_of(config), listings)
+            cell = plan(with_published_drop(request_of(config), job), listings)
             result = known_result(cell)
             if result is None:
                 check_machines(config.runtime)

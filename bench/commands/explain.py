@@ -63,6 +63,11 @@ def explain(arguments: Namespace) -> int:
     show_log()
     question = _typed(arguments) if arguments.target is not None else _published(arguments)
     request = _request(question.words, arguments)
+    if request.config.evaluate.until is not None:
+        raise BenchError(
+            "bench explain looks at all images of its cells; leave evaluate.until at null, and "
+            "give data.limit=N for fewer"
+        )
     stated = question.stated | dict.fromkeys(_known(arguments.known), "as it is")
     factors = _with_effect(open_factors(request, stated), question.words, request, arguments)
     if not factors:

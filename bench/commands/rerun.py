@@ -9,6 +9,7 @@ from bench.config.schema import Config
 from bench.console import say, show_log
 from bench.measure.again import planned, recorded_cell
 from bench.measure.clock import Clock
+from bench.measure.part import Part
 from bench.measure.phases import measure
 from bench.measure.resources import Resources
 
@@ -32,7 +33,8 @@ def repeat(store: Store, recorded: Result, config: Config) -> tuple[bool, str]:
     """Measure `config` again, synthesis included; say whether every image comes out as recorded."""
     resources = Resources()
     cell = planned(recorded, config, resources)
-    now = measure(cell, resources, Clock(), fresh=True).evaluation.items
+    part = None if recorded.part_of is None else Part(recorded.total)
+    now = measure(cell, resources, Clock(), fresh=True, part=part).evaluation.items
     differing = cell.task.changed(now, store.items(recorded.id))
     words = cell.task.in_words(cell.task.measured(now))
     if differing == 0:

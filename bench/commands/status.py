@@ -36,7 +36,7 @@ def _of_everything(results: list[Result]) -> None:
             what = f"{cell.status}: {cell.reason}"
             if cell.status == "done":
                 title = "" if cell.task == CLASSIFICATION else f"{cell.of_task.headline.title} "
-                what = f"{title}{cell.headline:.2f} %"
+                what = f"{title}{cell.headline:.2f} %{_part(cell)}"
             say(f"  {cell.id}  {name}  {what}")
 
 
@@ -46,6 +46,9 @@ def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
     cells = find_results(requests, results)
     counts = Counter(result.status if result else "missing" for result in cells)
     say(f"{name}: {len(requests)} cells: {_counts(counts)}")
+    for cell in cells:
+        if cell is not None and cell.part_of is not None:
+            say(f"  a part of the images  {cell.label}{_part(cell)}")
     measured = [result for result in cells if result is not None]
     names = {r.id: name for r, name in zip(measured, _names(measured), strict=True)}
     for request, result in zip(requests, cells, strict=True):
@@ -53,6 +56,11 @@ def _of_experiment(arguments: Namespace, results: list[Result]) -> None:
             say(f"  missing  {run_command(request.overrides, user_configs)}")
         elif result.status != "done":
             say(f"  {result.status}  {names[result.id]}: {result.reason}")
+
+
+def _part(cell: Result) -> str:
+    """Return how many of how many images a cell has seen, where that is a part of them."""
+    return "" if cell.part_of is None else f" ({cell.of_task.in_words(vars(cell))})"
 
 
 def _names(cells: Sequence[Result]) -> list[str]:

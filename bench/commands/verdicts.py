@@ -24,8 +24,21 @@ def cell_line(name: str, result: Result, items: Items) -> str:
     )
     if isinstance(task, Classification):
         counts = f"{numbers['correct']:,} of {numbers['total']:,}"
+        if result.part_of is not None:
+            counts += f", of a set of {result.part_of:,}"
         return f"{name}  {value}  {counts}  {result.label}"
     return f"{name}  {task.headline.title} {value}  {numbers['total']:,} images  {result.label}"
+
+
+def common_line(first: Result, second: Result, common: Items) -> list[str]:
+    """Return a line on the images that are paired, where one of two cells has not seen all."""
+    sizes = [result.part_of for result in (first, second) if result.part_of is not None]
+    if not sizes:
+        return []
+    return [
+        f"paired on the {len(common.top1):,} images that both have seen, of {sizes[0]:,}; what "
+        "follows is for a number of them that was fixed before, not for evaluate.until=resolved"
+    ]
 
 
 def verdict(result: Result, a: Items, b: Items) -> list[str]:

@@ -64,6 +64,12 @@ def composed_jobs(
     return [(words, configs.compose(words)) for words in ([f"experiment={name}", *j] for j in jobs)]
 
 
+def experiment_of(overrides: Sequence[str]) -> str | None:
+    """Return the experiment that `overrides` of one job name, where they name one."""
+    named = [match[1] for word in overrides if (match := _EXPERIMENT.fullmatch(word))]
+    return named[-1] if named else None
+
+
 def check_one_experiment(overrides: Sequence[str], user_configs: Path | None = None) -> None:
     """Raise BenchError for `overrides` that name several experiments.
 

@@ -1,7 +1,7 @@
 """The composed configuration, checked and typed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -69,6 +69,37 @@ class RuntimeConfig(_Strict):
             raise PydanticCustomError("compile", "give true, false or auto") from error
 
 
+class EvaluateConfig(_Strict):
+    """How many images of the evaluation set are evaluated; no part of a cell's identity.
+
+    until: a number of images, "resolved", or None for all. tolerance: in points, of "resolved".
+    published_drop: published float minus published top-1 in points, one or several, to be decided
+        against; None: what the paper's table says that the experiment is of.
+    """
+
+    until: Annotated[int, Field(strict=True, gt=0)] | Literal["resolved"] | None = None
+    tolerance: Annotated[float, Field(ge=0, le=100)] = 0.5
+    published_drop: float | tuple[float, ...] | None = None
+
+    @field_validator("until", mode="wrap")
+    @classmethod
+    def _one_message(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise PydanticCustomError(
+                "until", "give a number of images above 0, resolved, or null for all"
+            ) from error
+
+    @property
+    def drops(self) -> tuple[float, ...]:
+        """The published drops, in points; none where none is known."""
+        drops = self.published_drop
+        if drops is None:
+            return ()
+        return drops if isinstance(drops, tuple) else (drops,)
+
+
 class TrackingConfig(_Strict):
     """Weights & Biases.
 
@@ -94,6 +125,7 @@ class PathsConfig(_Strict):
 class Config(_Strict):
     """One cell and how to run it; `data` and `method` are checked by what they name.
 
+    evaluate: not recorded: a result says how many images it has.
     shard: the part of a sweep that is run, read by the sweeper; no cell has one.
     """
 
@@ -104,6 +136,7 @@ class Config(_Strict):
     tracking: TrackingConfig
     runtime: RuntimeConfig
     paths: PathsConfig
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), exclude=True)
     seed: int = Field(ge=0)
     gate: Literal["stop", "warn"]
     force: bool

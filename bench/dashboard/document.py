@@ -87,7 +87,7 @@ def _add_bitmaps(
     """Add `bitmap` to the cells that are done; return a line about each that has no right one."""
     left, warnings = BITMAP_BYTES, []
     for cell, result in zip(cells, results, strict=True):
-        if result.status != "done" or result.task != CLASSIFICATION:
+        if result.status != "done" or result.task != CLASSIFICATION or result.part_of is not None:
             continue
         try:
             bits = bitmap(store, result)
@@ -102,6 +102,11 @@ def _add_bitmaps(
 def _cell(result: Result, values: Pool) -> dict[str, Any]:
     """Return what a page says of one result; its recipe is references into `values`, by topic."""
     cell = {key: getattr(result, key) for key in _COPIED}
+    if result.part_of is not None:
+        lost, gained, total = (getattr(result, key) or 0 for key in ("lost", "gained", "total"))
+        known = None if result.lost is None else 100 * (lost - gained) / total
+        cell |= {"part_of": result.part_of, "drop_seen": known}
+        cell |= {"drop_low": result.drop_low, "drop_high": result.drop_high}
     if result.task != CLASSIFICATION:
         cell |= {key: getattr(result, key) for key in LATER}
     cell |= {key: cell[key] and without_folders(cell[key]) for key in ("reason", "traceback")}
@@ -129,7 +134,8 @@ def _sized(
     """Return `context` with what its done cells were measured on, as far as there are any."""
     members = [r for r, of in zip(results, places, strict=True) if of == place]
     done = next((r for r in members if r.status == "done"), members[0])
-    measured_on = {"weights": done.weights, "total": done.total, "classes": done.classes}
+    total = done.total if done.part_of is None else done.part_of
+    measured_on = {"weights": done.weights, "total": total, "classes": done.classes}
     return context | measured_on | {done.of_task.headline.of_float: done.float_headline}
 
 
@@ -162,7 +168,7 @@ def _image_sets(
             continue
         if fingerprint is None or fingerprint in sets:
             continue
-        if (result.total or 0) > left:
+        if (result.part_of or result.total or 0) > left:
             sets[fingerprint] = None
             continue
         if (fingerprint, str(configuration.data)) in tried:

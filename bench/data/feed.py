@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.data import ImageSet
-from bench.data.imageset import Identity
+from bench.data.imageset import Identity, Indices
+from bench.data.listing import Labels, chosen
 from bench.machine.memory import available_bytes
 from methods.training.surroundings import Images, held, to_device
 
@@ -61,17 +63,33 @@ def feed(images: ImageSet, device: torch.device, resident: ResidentImages) -> Fe
     the images that were asked for last take memory.
     """
     if device.type != "cuda":
-        return Feed(images, lambda first, last: _host(images, first, last))
+        return Feed(images, lambda first, last: _host(images, slice(first, last)))
     on_device = resident.pixels(images, device)
     if on_device is not None:
         return Feed(images, lambda first, last: on_device[first:last])
     # Pinned pages are copied while the GPU computes what was queued before.
-    return Feed(images, lambda first, last: to_device(_host(images, first, last), device))
+    return Feed(images, lambda first, last: to_device(_host(images, slice(first, last)), device))
 
 
-def _host(images: ImageSet, first: int, last: int) -> Tensor:
+def part(of: Feed, places: Labels, device: torch.device, resident: ResidentImages) -> Feed:
+    """Return the way of the images at `places` of a set to `device`, in that order."""
+    images = of.images
+    listed = replace(images, listing=chosen(images.listing, places))
+    on_device = resident.pixels(images, device) if device.type == "cuda" else None
+    if on_device is not None:
+        at = torch.from_numpy(places.copy()).to(device)
+        return Feed(listed, lambda first, last: on_device[at[first:last]])
+
+    def copied(first: int, last: int) -> Tensor:
+        pixels = _host(images, places[first:last])
+        return pixels if device.type == "cpu" else to_device(pixels, device)
+
+    return Feed(listed, copied)
+
+
+def _host(images: ImageSet, which: Indices) -> Tensor:
     """Copy images as they lie in the file, channels last, so that nothing is rearranged."""
-    copied = torch.from_numpy(images.pixels(slice(first, last)).transpose(0, 2, 3, 1).copy())
+    copied = torch.from_numpy(images.pixels(which).transpose(0, 2, 3, 1).copy())
     mapping = getattr(images.images, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         # What was read stays in the system's cache, and is no longer counted as this process's.
@@ -83,7 +101,7 @@ def _filled(pixels: Tensor, images: ImageSet) -> Tensor:
     """Return `pixels`, as large as the set, with its images copied into them."""
     for first in range(0, len(images), _UPLOAD):
         last = min(first + _UPLOAD, len(images))
-        pixels[first:last] = _host(images, first, last)
+        pixels[first:last] = _host(images, slice(first, last))
     return pixels
 
 

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -133,6 +134,29 @@ def subset(listing: Listing, count: int) -> Listing:
         rounds[i] = seen[label]
         seen[label] += 1
     return _first(listing, "subset", count, sorted(permutation, key=rounds.__getitem__))
+
+
+def chosen(listing: Listing, places: Labels) -> Listing:
+    """Return the images at `places` of `listing`, in that order, under its own fingerprint."""
+    return replace(
+        listing,
+        files=tuple(listing.files[i] for i in places),
+        labels=listing.labels[places],
+        **_kept(listing, [int(i) for i in places]),
+    )
+
+
+@cache
+def random_order(count: int) -> Labels:
+    """Return the order in which a part of `count` images is evaluated: a fixed permutation of them.
+
+    By the sha256 of seed and place, so that every machine and every version of every library has
+    the same one. Names have no say: sets of one fingerprint may have other ones.
+    """
+    keys = [fingerprint_of((CHOICE_SEED, "order", i)) for i in range(count)]
+    order = np.array(sorted(range(count), key=keys.__getitem__), dtype=np.int64)
+    order.setflags(write=False)
+    return order
 
 
 def without(listing: Listing, left_out: Sequence[str]) -> Listing:

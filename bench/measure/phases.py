@@ -31,6 +31,7 @@ from bench.measure.mixed import (
     measured_sensitivity,
     sensitivity_key,
 )
+from bench.measure.part import Part, evaluate_part
 from bench.measure.resources import Resources
 from bench.measure.search import (
     about_search,
@@ -123,12 +124,19 @@ def remake(cell: Cell, resources: Resources, clock: Clock) -> Remade:
     return with_whole_images(_Phases(cell, resources, clock, fresh=False).remake)
 
 
-def measure(cell: Cell, resources: Resources, clock: Clock, fresh: bool = False) -> Measurement:
+def measure(
+    cell: Cell,
+    resources: Resources,
+    clock: Clock,
+    fresh: bool = False,
+    part: Part | None = None,
+) -> Measurement:
     """Measure `cell`; what it shares with other cells is in `resources`, and in the caches.
 
     fresh: synthesise again instead of using what an earlier cell has kept.
+    part: of the evaluation set, where not all of it is evaluated now.
     """
-    return with_whole_images(_Phases(cell, resources, clock, fresh).run)
+    return with_whole_images(_Phases(cell, resources, clock, fresh, part).run)
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,7 @@ class _Phases:
     resources: Resources
     clock: Clock
     fresh: bool
+    part: Part | None = None
 
     def run(self) -> Measurement:
         cell, runtime = self.cell, self.cell.request.config.runtime
@@ -171,15 +180,19 @@ class _Phases:
             else:
                 quantized = self.examine(*self.quantize(network, batch, limit, size), batch)
         with self.clock.phase("evaluate") as progress:
-            fed, how = (
-                feed(images, device.device, self.resources.resident),
-                cell.weights.preprocessing,
-            )
-            evaluation = evaluate(
-                quantized.network, fed, how, device, progress, cell.task, runtime.compile
-            )
+            resident, how = self.resources.resident, cell.weights.preprocessing
+            fed = feed(images, device.device, resident)
+            run = quantized.network, fed, how, device, progress, cell.task, runtime.compile
+            if self.part is None:
+                evaluation = evaluate(*run)
+            else:
+                evaluation = evaluate_part(*run, self.part, resident)
             moved = None
-            if not cell.spec.is_float and not isinstance(network, FoundBoxes):
+            if evaluation.logits is None:
+                assert self.part is not None
+                assert self.part.earlier is not None
+                moved = self.part.earlier.logit_mse
+            elif not cell.spec.is_float and not isinstance(network, FoundBoxes):
                 # As many at once as memory sufficed for.
                 small = replace(device, batch_size=evaluation.batch_size)
                 of_float = self.resources.logits.of(network, fed, how, small)

@@ -11,7 +11,7 @@ import yaml
 
 from bench.cells.cell import Cell
 from bench.cells.result import Result, writable
-from bench.cells.result_file import write_result
+from bench.cells.result_file import Damaged, write_result
 from bench.cells.store import Busy, Store
 from bench.machine.device import device_name, prepare_device
 from bench.machine.memory import peak_memory_bytes, reset_peak_memory
@@ -21,6 +21,7 @@ from bench.measure.facts import facts_before, facts_found, float_facts, portable
 from bench.measure.gate import check_float
 from bench.measure.limit import TimeLimit, Unfinished, time_limit
 from bench.measure.mixed import save_mixed
+from bench.measure.part import Earlier, Part, part_of, suffices
 from bench.measure.phases import Measurement, measure
 from bench.measure.resources import Resources
 from bench.tasks.base import Items
@@ -69,13 +70,16 @@ def run_cell(cell: Cell, resources: Resources, wait: bool = True) -> Outcome:
 def known_result(cell: Cell) -> Result | None:
     """Return the result that `run_cell` would find, None for a cell that it would measure.
 
-    A number without some of the images is found only where that may be (data.skip_bad).
+    A number without some of the images is found only where that may be (data.skip_bad), and one of
+    a part of them where no more are asked for (evaluate.until).
     """
     config = cell.request.config
     if config.force:
         return None
     store = Store(config.paths.outputs)
     result = next((found for id in cell.ids if (found := store.finished(id))), None)
+    if result is not None and not suffices(result, config.evaluate):
+        return None
     if result is None or config.data.get("skip_bad"):
         return result
     recipe = result.recipe
@@ -91,6 +95,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
     ran: dict[str, Any] = {}
     before: Items | None = None
     earlier = store.finished(cell.id)
+    seen = None if config.force or earlier is None else _seen(store, earlier)
     with (
         suppress(_KeepEarlier),
         store.writing(cell.id) as folder,
@@ -100,7 +105,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
         def record(outcome: dict[str, Any]) -> Result:
             return Result(
                 **writable({**facts, **outcome}),
-                seconds=clock.rounded(),
+                seconds=clock.rounded() if seen is None else _added(clock, earlier),
                 peak_memory_bytes=peak_memory_bytes(device),
                 runtime=config.runtime.model_dump()
                 | {"device": str(device), "device_name": device_name(device)}
@@ -119,7 +124,8 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
                 facts |= float_facts(reference)
                 gate = check_float(reference, cell.expected, cell.request.config.gate)
                 about_float = [*reference.warnings, *gate]
-            measured = _in_time(cell, resources, clock, unfinished)
+            part = part_of(cell, before, seen)
+            measured = _in_time(cell, resources, clock, unfinished, part)
             ran = {
                 "batch_size": measured.evaluation.batch_size,
                 "compiled": measured.evaluation.compiled,
@@ -157,14 +163,39 @@ class _KeepEarlier(Exception):
 
 
 def _in_time(
-    cell: Cell, resources: Resources, clock: Clock, unfinished: Callable[[], Unfinished]
+    cell: Cell,
+    resources: Resources,
+    clock: Clock,
+    unfinished: Callable[[], Unfinished],
+    part: Part | None,
 ) -> Measurement:
     try:
         with time_limit(cell.request.config.runtime.limit_s, clock, unfinished):
-            return measure(cell, resources, clock)
+            return measure(cell, resources, clock, part=part)
     except TimeLimit:
         resources.networks.forget()  # it may have been in the middle of changing one
         raise
+
+
+def _seen(store: Store, earlier: Result) -> Earlier | None:
+    """Return what an earlier evaluation of a part of the images has come to."""
+    if earlier.status != "done" or earlier.part_of is None:
+        return None
+    try:
+        items = store.items(earlier.id)
+    except Damaged:
+        return None
+    return Earlier(items, earlier.recipe.evaluation.fingerprint, earlier.logit_mse)
+
+
+def _added(clock: Clock, earlier: Result | None) -> dict[str, float]:
+    """Return the seconds of a cell that is continued, with those of its evaluation before."""
+    seconds = clock.rounded()
+    before = earlier.seconds.get("evaluate", 0.0) if earlier is not None else 0.0
+    if "evaluate" in seconds:
+        for phase in ("evaluate", "total"):
+            seconds[phase] = round(seconds[phase] + before, 4)
+    return seconds
 
 
 def _float_reference(cell: Cell, resources: Resources) -> Result:

@@ -10,8 +10,10 @@ from bench.cells.request import Request, experiment_requests
 from bench.cells.result import Result
 from bench.config.files import options
 from bench.papers.records import records
-from bench.statistics.drops import Flips
+from bench.statistics.drops import Drop, Flips
 from bench.statistics.intervals import t_interval, wilson_interval
+from bench.statistics.sequences import accuracy_sequence
+from bench.tables.parts import part_text
 
 _MIB = 2**20
 _KEYS = ("model", "weights", "data", "method", "w_bits", "a_bits")
@@ -48,10 +50,11 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
 
     Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
     `top5`, `map` and `bops_percent`, mappings of those done to percent, `total_mb`, to the 10^6
-    bytes that weights and activations take, and `flips`, to `Flips` where a result says them;
+    bytes that weights and activations take, `flips`, to `Flips` where a result says them, and
+    `parts`, to the `Drop` of those of a part of the images; `part`, what these are in words;
     `status` ("done" when one is); `result` of one that is done; `command`, which measures its first
-    seed; `reason`, why one failed or has no meaning; `missing`, the commands for
-    what is not run or failed.
+    seed; `reason`, why one failed or has no meaning; `missing`, the commands for what is not run or
+    failed.
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
@@ -85,6 +88,8 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
             row["seed"]: _total_mb(row) for row in done if pd.notna(row["activations_mb"])
         },
         "flips": {row["seed"]: f for row in done if (f := flips_of(by_id[row["id"]])) is not None},
+        "parts": {row["seed"]: d for row in done if (d := _part(by_id[row["id"]])) is not None},
+        "part": part_text(done),
         "status": "done" if done else seeds[0]["status"],
         "result": by_id[done[0]["id"]] if done else None,
         "command": seeds[0]["command"],
@@ -105,6 +110,15 @@ def flips_of(result: Result) -> Flips | None:
     return Flips(result.lost, result.gained, result.total)
 
 
+def _part(result: Result) -> Drop | None:
+    """Return the drop of a result of a part of the images; None where it is of all."""
+    flips = flips_of(result)
+    if flips is None or result.drop_low is None or result.drop_high is None:
+        return None
+    points = 100 * (flips.lost - flips.gained) / flips.total
+    return Drop(points, result.drop_low, result.drop_high)
+
+
 def _total_mb(row: Mapping[Any, Any]) -> float:
     return (row["size_mb"] + row["activations_mb"]) * _MIB / 1e6
 
@@ -113,8 +127,9 @@ def interval(values: Sequence[float], result: Result | None) -> tuple[float, flo
     """Return the 95 % interval of the mean of `values`, one a seed, and what kind it is.
 
     Of three seeds or more it is Student's, over seeds ("t"), of fewer Wilson's, over the images of
-    `result` ("wilson"), or of one seed of a task without counts that of the result ("bootstrap").
-    Without `result` the values are not of images, and two have none.
+    `result` ("wilson"), or where that is of a part of them one for all looks ("sequence"), or of
+    one seed of a task without counts that of the result ("bootstrap"). Without `result` the values
+    are not of images, and two have none.
     """
     if len(values) >= 3:
         low, high = t_interval(values)
@@ -127,4 +142,6 @@ def interval(values: Sequence[float], result: Result | None) -> tuple[float, flo
         return (low, high, "bootstrap") if known else None
     assert result.total is not None  # it is done
     right = round(sum(values) / len(values) * result.total / 100)
+    if result.part_of is not None:
+        return *accuracy_sequence(right, result.total, result.part_of), "sequence"
     return *wilson_interval(right, result.total), "wilson"

@@ -13,7 +13,7 @@ from bench.papers.protocol import protocol_differences
 from bench.papers.published import Published, printable, select
 from bench.papers.records import records
 from bench.papers.verdict import Interval, Verdict, judge, judge_drop
-from bench.statistics.drops import Drop, Flips, paired_drop
+from bench.statistics.drops import Drop, Flips, mean_drop, paired_drop
 from bench.statistics.intervals import mean_and_spread
 from bench.tables.cell_rows import bits_columns
 from bench.tables.delta import REFERENCE, delta_b
@@ -73,7 +73,7 @@ def compare_with_published(
     numbers = pd.DataFrame(
         {
             "published": pd.Series(list(published), dtype=object),
-            "cell": pd.Series([_cell_of(p, definition, measured) for p in published], dtype=float),
+            "cell": pd.Series([cell_of(p, definition, measured) for p in published], dtype=float),
         }
     )
     joined = numbers.merge(cells, how="left" if definition.select else "right", on="cell")
@@ -92,7 +92,7 @@ def published_floats(published: Sequence[Published]) -> dict[tuple[str, str, str
     }
 
 
-def _cell_of(
+def cell_of(
     published: Published, definition: Definition, cells: Sequence[Mapping[Any, Any]]
 ) -> int | None:
     """Return the number of the cell that measures `published`; None when there is none."""
@@ -157,6 +157,7 @@ def _with_delta_b(row: dict[Any, Any], rows: Sequence[dict[Any, Any]]) -> dict[A
         "done": len(values),
         "top1": values,
         "status": "done" if values else "missing",
+        "part": next((r["part"] for r in [*row_numbers, *reference] if r["part"]), ""),
         "result": row_numbers[0]["result"] if values else None,
         "reason": "",
         "missing": [],
@@ -194,11 +195,14 @@ def _verdict_of(
     float_top1 = floats.get((published.paper, published.table, published.model))
     protocol = protocol_differences(published, row["result"], float_top1)
     columns["unknown"] = protocol.unknown
-    drop = _drop(list(row["flips"].values())) if metric == TOP1 else None
+    drop = _drop(row["flips"], row["parts"]) if metric == TOP1 else None
     if drop is not None and float_top1 is not None:
         columns |= dict(zip(DROP, (float_top1 - published.value, *drop), strict=True))
     if protocol.texts or (protocol.on_a_part and drop is None):
         why = "; ".join(protocol.texts or ["on a part of the images, and it has no paired drop"])
+        return columns | _columns(Verdict("not comparable", "not comparable", why))
+    if isinstance(row["part"], str) and row["part"] and not protocol.on_a_part:
+        why = "on a part of the evaluation set, and no drop is published to decide by"
         return columns | _columns(Verdict("not comparable", "not comparable", why))
     if protocol.on_a_part and drop is not None:
         there = columns["drop_published"]
@@ -209,9 +213,16 @@ def _verdict_of(
     return columns | _columns(judge(published.value, Interval(mean, low, high), tolerance))
 
 
-def _drop(seeds: Sequence[Flips]) -> Drop | None:
-    """Return the drop over seeds; None without one, and where seeds left out other images."""
-    return paired_drop(seeds) if len({flips.total for flips in seeds}) == 1 else None
+def _drop(flips: Mapping[int, Flips], parts: Mapping[int, Drop]) -> Drop | None:
+    """Return the drop over seeds; None without one, and where seeds left out other images.
+
+    flips: by seed. parts: of the seeds of which a part of the images was evaluated, which says how
+    sure the drop on all of them is.
+    """
+    if parts:
+        return mean_drop([parts.get(seed) or paired_drop([of]) for seed, of in flips.items()])
+    seeds = list(flips.values())
+    return paired_drop(seeds) if len({of.total for of in seeds}) == 1 else None
 
 
 def _columns(verdict: Verdict) -> dict[str, str]:

@@ -37,7 +37,9 @@ def csv_rows(compared: pd.DataFrame) -> pd.DataFrame:
     """Return one row a number with all there is to say of it, as numbers and not as texts."""
     fields = [name for name in Published.model_fields if name not in ("value", "spread", "recipe")]
     rows = []
-    for row in records(compared):
+    every = records(compared)
+    parts = any(_part(row) for row in every)
+    for row in every:
         published = row["published"]
         values = published.model_dump() if isinstance(published, Published) else {}
         rows.append(
@@ -49,12 +51,19 @@ def csv_rows(compared: pd.DataFrame) -> pd.DataFrame:
                 **{key: row[key] for key in ("interval", "difference")},
                 **{key: row[key] for key in DROP},
                 **{key: _count(row.get(key)) for key in ("done", "seeds")},
+                **({"part": _part(row)} if parts else {}),
                 **{key: row[key] for key in ("verdict", "text", "why")},
                 "unknown": ", ".join(row["unknown"]),
                 "command": "; ".join(missing_commands(row)),
             }
         )
     return pd.DataFrame(rows, dtype=object)  # integers stay some where others are missing
+
+
+def _part(row: _Row) -> str:
+    """Return how many of how many images a cell has seen, where that is a part of them."""
+    part = row.get("part")
+    return part if isinstance(part, str) else ""
 
 
 def _count(value: Any) -> int | None:
@@ -95,6 +104,7 @@ def _texts(row: _Row, decimals: int, numbers: Mapping[str, int]) -> dict[str, st
     if pd.notna(row["mean"]):
         seeds = f" ({int(row['done'])}/{int(row['seeds'])} seeds)"
         texts["measured"] = f"{row['mean']:.2f}" + (seeds if row["done"] < row["seeds"] else "")
+        texts["measured"] += f" ({_part(row)})" if _part(row) else ""
     if pd.notna(row["low"]):
         texts["interval"] = f"[{row['low']:.2f}, {row['high']:.2f}]"
     if pd.notna(row["difference"]):

@@ -23,11 +23,13 @@ def make_ledger(published: Sequence[Published], source: TableSource) -> Table:
     """
     numbers = [p for p in published if printable(p)]
     verdicts = {id(p): "not here" for p in numbers}
-    tables = []
+    tables, parts = [], 0
     for name in table_names():
         compared = paper_rows(name, load_definition(name), published, source).compared
         pairs = zip(compared["published"], compared["verdict"], strict=True)
         of_table = {id(p): verdict for p, verdict in pairs if isinstance(p, Published)}
+        words = compared.get("part", ())
+        parts += sum(bool(part) for part in words if isinstance(part, str))
         tables.append(f"{name}: {in_words(Counter(of_table.values())) or 'nothing published'}")
         for key, verdict in of_table.items():  # of two tables that show it, the better one counts
             verdicts[key] = min(verdict, verdicts[key], key=VERDICTS.index)
@@ -38,6 +40,7 @@ def make_ledger(published: Sequence[Published], source: TableSource) -> Table:
         "measured here",
         "not here: no method, network, data set or metric for it, or in none of these tables",
         f"not counted: {recalled} numbers that are only recalled from memory",
+        *([f"on a part of the evaluation set (evaluate.until): {parts} numbers"] if parts else []),
         *tables,
         "bench table NAME shows one of them, bench table NAME --missing what is to be run",
     ]

@@ -29,6 +29,7 @@ def meaning(definition: Definition, compared: pd.DataFrame) -> list[str]:
         f"{definition.tolerance:g} points of the mean, or within the spread that is published with "
         "it; difference: measured minus published",
         *_about_drops(compared, definition),
+        *about_parts(compared),
     ]
 
 
@@ -45,6 +46,18 @@ def _about_drops(compared: pd.DataFrame, definition: Definition) -> list[str]:
         "interval. On a part of the published images it decides: reproduced where the interval is "
         f"within {definition.drop_tolerance:g} points of the published drop, off where none of it "
         "is, else undecided"
+    ]
+
+
+def about_parts(compared: pd.DataFrame) -> list[str]:
+    """Return a line on the cells of which a part of the images was evaluated, where there are."""
+    count = sum(bool(part) for part in compared.get("part", ()) if isinstance(part, str))
+    if not count:
+        return []
+    what = "1 number is" if count == 1 else f"{count} numbers are"
+    return [
+        f"{what} of a part of the evaluation set (evaluate.until), right/seen of all: the drop "
+        "decides, its interval holds however often one looked before it ended"
     ]
 
 

@@ -48,7 +48,8 @@ def protocol_differences(
     on_a_part = _on_a_part(published, result, float_top1)
     texts = [] if on_a_part else _images(published, result)
     texts += _weights(published, result)
-    if float_top1 is not None and not _is_float(result) and not on_a_part:
+    on_all = result.part_of is not None and _set_size(result) == IMAGES.get(published.data)
+    if float_top1 is not None and not _is_float(result) and (on_all or not on_a_part):
         texts += _float_top1(float_top1, result.fp32_top1)
     scratch = result.recipe.method.get("init") == "scratch"
     unknown = ["weights"] if published.weights == UNKNOWN and not scratch else []
@@ -91,24 +92,32 @@ def stated(result: Result, key: str) -> tuple[bool, Any]:
 def _images(published: Published, result: Result) -> list[str]:
     if published.data != result.data:
         return [f"evaluated on {result.data}, there on {published.data}"]
-    there = IMAGES.get(published.data)
-    if there is None or result.total == there:
+    there, here = IMAGES.get(published.data), _set_size(result)
+    if there is None or here == there:
         return []
-    return [f"evaluated on {result.total:,} images, there on {there:,}"]
+    return [f"evaluated on {here:,} images, there on {there:,}"]
 
 
 def _on_a_part(published: Published, result: Result, float_top1: float | None) -> bool:
     """Return whether fewer images were evaluated, and the float network does on them as on all.
+
+    It has seen all that there are, of which a cell may have seen a part (evaluate.until).
 
     Whoever calls other photos by the name of a data set is found out by the latter.
     """
     there, here = IMAGES.get(published.data), result.fp32_top1
     if published.data != result.data or there is None or float_top1 is None or here is None:
         return False
-    if _is_float(result) or result.total is None or result.total >= there:
-        return False
-    low, high = wilson_interval(round(here * result.total / 100), result.total)
+    images = _set_size(result)
+    if _is_float(result) or images is None or images >= there:
+        return result.part_of is not None and images == there
+    low, high = wilson_interval(round(here * images / 100), images)
     return low <= float_top1 <= high
+
+
+def _set_size(result: Result) -> int | None:
+    """Return how many images the set has, all of which the float network has seen."""
+    return result.total if result.part_of is None else result.part_of
 
 
 def _float_top1(there: float, here: float | None) -> list[str]:

@@ -59,6 +59,22 @@ def paired_drop(seeds: Sequence[Flips]) -> Drop:
     return Drop(points, points - half, points + half)
 
 
+def mean_drop(seeds: Sequence[Drop]) -> Drop:
+    """Return the mean of the drops of one cell a seed, each with an interval over its own images.
+
+    Of several the interval reaches as far as theirs do on average, as if all seeds erred alike, and
+    as far as Student's over the seeds: the two are added in squares.
+    """
+    points = float(np.mean([seed.points for seed in seeds]))
+    if len(seeds) == 1:
+        return seeds[0]
+    of_seeds = float(np.var([seed.points for seed in seeds], ddof=1)) / len(seeds)
+    over_seeds = t_quantile(len(seeds) - 1) ** 2 * of_seeds
+    below = points - float(np.mean([seed.low for seed in seeds]))
+    above = float(np.mean([seed.high for seed in seeds])) - points
+    return Drop(points, points - sqrt(below**2 + over_seeds), points + sqrt(above**2 + over_seeds))
+
+
 def _variance(flips: Flips) -> float:
     """Return the sample variance of what an image adds: 1 lost, -1 gained, 0 else."""
     share = (flips.lost - flips.gained) / flips.total

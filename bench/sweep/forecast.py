@@ -68,10 +68,10 @@ def forecast(planned: Iterable[Planned], results: Iterable[Result]) -> list[Esti
     """Return an estimate for each kind among the `planned` cells, in their order.
 
     A cell counts once. It takes the median of the earlier cells of its kind at its bits, or at all
-    bits where none has its own; the float cell it needs and the shared phases are left out. A
-    shared phase that is to be run takes the longest it took in any earlier cell: that one ran it,
-    the others read what it kept. Of earlier cells those count that are of the device which measured
-    the kind last.
+    bits where none has its own, with all images; the float cell it needs and the shared phases are
+    left out. A shared phase that is to be run takes the longest it took in any earlier cell: that
+    one ran it, the others read what it kept. Of earlier cells those count that are of the device
+    which measured the kind last.
     """
     kinds: dict[str, list[Planned]] = {}
     for cell in {cell.id: cell for cell in planned}.values():
@@ -106,7 +106,10 @@ def _estimate(cells: Sequence[Planned], earlier: Sequence[Result]) -> Estimate:
 
 def _seconds_alone(result: Result, phases: Iterable[str]) -> float:
     seconds = result.seconds
-    return seconds["total"] - sum(seconds.get(phase, 0.0) for phase in ("float", *phases))
+    alone = seconds["total"] - sum(seconds.get(phase, 0.0) for phase in ("float", *phases))
+    if result.part_of is None or not result.total:
+        return alone
+    return alone + seconds.get("evaluate", 0.0) * (result.part_of / result.total - 1)
 
 
 def _bits(result: Result) -> tuple[int | str, int | str]:

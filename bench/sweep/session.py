@@ -24,6 +24,7 @@ from bench.measure.clock import known_as
 from bench.measure.resources import Resources
 from bench.measure.run import Outcome, known_result, run_cell
 from bench.sweep.journal import Entry, Journal
+from bench.sweep.published import with_published_drop
 from bench.tasks.registry import CLASSIFICATION
 from bench.tracking.runs import track
 from bench.tracking.surroundings import effective_mode
@@ -94,7 +95,8 @@ class Session:
             config = read_config(composed)
             self._resources.hosting.open(config.runtime)
             self._clean(config.paths.outputs)
-            cell = plan(request_of(config), self._resources.listings)
+            request = with_published_drop(request_of(config), job)
+            cell = plan(request, self._resources.listings)
             with known_as(" ".join(self._varying(job))):
                 outcome = run_cell(cell, self._resources, wait=not in_a_row)
         except (BenchError, OSError) as error:
@@ -115,7 +117,8 @@ class Session:
     def known(self, composed: dict[str, Any], overrides: Sequence[str]) -> bool:
         """Note the cell of a job if its number is known, and return whether it is."""
         try:
-            cell = plan(request_of(read_config(composed)), self._resources.listings)
+            request = with_published_drop(request_of(read_config(composed)), overrides)
+            cell = plan(request, self._resources.listings)
             result = known_result(cell)
         except (BenchError, OSError):
             return False  # the job itself says what is wrong
@@ -278,6 +281,8 @@ def describe(entry: Entry, result: Result | None, varying: Iterable[str] = ()) -
     how = "known" if entry.status == "found" else f"{result.seconds['total']:.1f} s"
     known, metric = result.float_headline, result.of_task.headline
     reference = "" if known is None else f"float {known:.2f} %, "
+    if result.part_of is not None:
+        reference += f"{result.of_task.in_words(vars(result))}, "
     title = "" if result.task == CLASSIFICATION else f"{metric.title} "
     interval = f"{title}{result.headline:.2f} % [{result.ci_low:.2f}, {result.ci_high:.2f}]"
     return f"{name}: {interval}, {reference}{how}  {result.id}"

@@ -9,7 +9,7 @@ import pandas as pd
 from bench.cells.differences import leaves, recorded_values
 from bench.cells.lookup import find_results
 from bench.cells.request import Request, reported_name
-from bench.cells.result import COSTS, Result
+from bench.cells.result import COSTS, OF_PARTS, Result
 from bench.config.experiments import run_command
 from bench.config.schema import Config
 from bench.statistics.coco import NUMBERS as COCO_NUMBERS
@@ -24,6 +24,7 @@ _MEASURED = (
     *("fp32_top1", "fp32_expected", "weights_sha256", "logit_mse"),
     *COSTS,
 )
+_OF_PARTS = (*OF_PARTS, "lost", "gained")
 _SECONDS = "quantize_seconds"
 _REACH = "quant.reach"
 OF_DETECTION = (
@@ -45,7 +46,9 @@ def cell_rows(
     one is not fp32, and every other value of its configuration as `data.*`, `method.*` or `quant.*`
     (NaN where a cell has no such value; nested ones under longer names, lists as tuples). Requests
     for the same, as `quant=w4a32` does with any activation range, are one row.
-    Of a cell of another task than classification it has `task`, and the numbers of that task.
+    Where a cell is of a part of its images, all have `part_of`, `drop_low`, `drop_high`, `lost` and
+    `gained`. Of a cell of another task than classification it has `task`, and the numbers of that
+    task.
     What it came to: `status` ("missing" when there is no result), `images` (fingerprint of the
     evaluation set), the numbers of `Result`, and `command`, which measures it. Which result counts
     is `find_results`'.
@@ -100,6 +103,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
         idle.append("runtime.precision")
     if not any(is_of_tables(row.get("quant.rounding", "")) for row in rows):
         idle += [f"quant.{key}" for key in OF_TABLES]
+    if all(row.get("part_of") is None for row in rows):
+        idle += _OF_PARTS
     return pd.DataFrame(rows).drop(columns=idle, errors="ignore")
 
 
@@ -138,9 +143,11 @@ def bits_columns(
 
 def _result_values(result: Result | None) -> dict[str, Any]:
     if result is None:
-        return {"status": "missing", "images": None} | dict.fromkeys((*_MEASURED, _SECONDS))
+        return {"status": "missing", "images": None} | dict.fromkeys(
+            (*_MEASURED, *_OF_PARTS, _SECONDS)
+        )
     images = result.recipe.evaluation.fingerprint
-    measured = {key: getattr(result, key) for key in _MEASURED}
+    measured = {key: getattr(result, key) for key in (*_MEASURED, *_OF_PARTS)}
     seconds = {_SECONDS: result.seconds.get("quantize")}
     return {"status": result.status, "images": images} | measured | seconds
 

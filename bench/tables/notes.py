@@ -35,12 +35,22 @@ def measured_on(cells: pd.DataFrame) -> list[str]:
     done = done.assign(float=float_headlines(done))
     lines = []
     for (model, data), group in done.groupby(["model", "data"], sort=False):
-        total, classes = int(group["total"].iloc[0]), int(group["classes"].iloc[0])
+        sizes = group["total"]
+        if "part_of" in group:
+            sizes = group["part_of"].fillna(sizes)
+        total, classes = int(sizes.iloc[0]), int(group["classes"].iloc[0])
         line = f"{model} on {data}: {int(total):,} images of {int(classes)} classes"
         for value in group["float"].dropna().unique():
             line += f"; float {titles(metrics_of(group))} {value:.2f} %"
             line += _interval(group, value, total)
         lines.append(line)
+        parts = int(group["part_of"].notna().sum()) if "part_of" in group else 0
+        if parts:
+            cells_are = "cell is" if len(group) == 1 else "cells are"
+            lines.append(
+                f"{parts} of {len(group)} {cells_are} of a part of these images (evaluate.until); "
+                "their interval of top-1 holds however often one looked before"
+            )
         if len(group["images"].unique()) > 1:
             lines.append("WARNING: these cells were measured on different images")
     return lines

@@ -98,6 +98,9 @@ def with_numbers(
     keys = [*row_keys(cells), "w_bits", "a_bits"]
     place = cells.groupby(keys, sort=False, dropna=False).ngroup()
     drops = float_headlines(cells).astype(float) - headlines(cells).astype(float)
+    if "part_of" in cells:  # of the images that it has seen
+        flipped = (cells["lost"].astype(float) - cells["gained"].astype(float)) / cells["total"]
+        drops = drops.mask(cells["part_of"].notna(), 100 * flipped)
     values = cells.reindex(columns=[*NUMBERS]).assign(drop=drops).astype(float)
     means = values.groupby(place).mean()
     views = {name: texts if name == TOP1 else _view(summary, means, name) for name in names}

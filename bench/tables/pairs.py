@@ -80,7 +80,8 @@ def _compare(first: pd.DataFrame, second: pd.DataFrame, items_of: ItemsOf) -> di
             "again on one copy of the data, with force=true"
         )
     task = task_named(tasks_of(shared).iloc[0])
-    a, b = ([items_of(id) for id in side.loc[seeds, "id"]] for side in done)
+    items = task.common([items_of(id) for side in done for id in side.loc[seeds, "id"]])
+    a, b = items[: len(seeds)], items[len(seeds) :]
     means = {"mean_first": task.mean(a), "mean_second": task.mean(b)}
     same = all(task.changed(*pair) == 0 for pair in zip(a, b, strict=True))
     equal = EQUAL if same else None

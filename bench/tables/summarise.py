@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bench.tables.headline import float_headlines, headlines
+from bench.tables.parts import part_text
 from models.quantize.rounding.registry import PREFIX, ROUNDINGS, parameters
 from models.quantize.spec import MIXED
 
@@ -95,7 +96,7 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     `mean` and `spread` (sample standard deviation, percent) are of the headline over the seeds that
     are done, `ci_low` and `ci_high` its interval where there is one seed, `float` that of the float
     network. `done` of `seeds` cells
-    are measured.
+    are measured. `part`, where one is of a part of its images, says how many of how many.
     """
     keys = [*row_keys(cells), "w_bits", "a_bits"]
     place = cells.groupby(keys, sort=False, dropna=False).ngroup()
@@ -111,7 +112,12 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     summary = summary.join([numbers, one[["ci_low", "ci_high", "float"]]])
     summary["status"] = summary["status"].mask(summary["done"].notna(), "done")
     summary["done"] = summary["done"].fillna(0).astype(int)
-    return summary[[*keys, *_NUMBERS]]
+    if "part_of" not in cells:
+        return summary[[*keys, *_NUMBERS]]
+    texts = {at: part_text(of.to_dict("records")) for at, of in done.groupby(place_done)}
+    return summary.assign(part=[texts.get(at, "") for at in summary.index])[
+        [*keys, *_NUMBERS, "part"]
+    ]
 
 
 def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFrame:
@@ -121,7 +127,7 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     """
     if texts is None:
         texts = [cell_text(row) for row in summary.to_dict("records")]
-    numbers = ("w_bits", "a_bits", *_NUMBERS)
+    numbers = ("w_bits", "a_bits", *_NUMBERS, "part")
     keys = [column for column in summary.columns if column not in numbers]
     table = summary.assign(
         bits=list(map(bits_text, summary["w_bits"], summary["a_bits"])),
@@ -164,4 +170,6 @@ def cell_text(row: Mapping[Any, Any]) -> str:
         text = f"{row['mean']:.2f} ± {row['spread']:.2f}"
     else:
         text = f"{row['mean']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    if row.get("part"):
+        text = f"{text} ({row['part']})"
     return text if row["done"] == row["seeds"] else f"{text} ({row['done']}/{row['seeds']} seeds)"

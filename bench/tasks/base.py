@@ -61,6 +61,7 @@ class Task(ABC):
     headline: the number that stands where there is room for one.
     counts: the fields of a result that tell two measurements of a cell apart.
     file: what items are stored in, beside a result.
+    in_parts: whether a part of the images says something of all, so that it may be evaluated alone.
     """
 
     name: ClassVar[str]
@@ -68,6 +69,7 @@ class Task(ABC):
     headline: ClassVar[Metric]
     counts: ClassVar[tuple[str, ...]]
     file: ClassVar[str]
+    in_parts: ClassVar[bool] = False
 
     def identity(self) -> dict[str, str]:
         """Return what a task adds to the identity of a cell."""
@@ -128,6 +130,10 @@ class Task(ABC):
         On the same images, each of them paired.
         """
         return {}
+
+    def common(self, cells: Sequence[Items]) -> list[Items]:
+        """Return the items of the images that all of `cells`, of one set, have seen."""
+        return list(cells)
 
     @abstractmethod
     def changed(self, first: Items, second: Items) -> int:

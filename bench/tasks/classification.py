@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 
 class Correctness(NamedTuple):
-    """Whether the label is the best class, and among the best five: boolean (N,) arrays."""
+    """Whether the label is the best class, and among the best five: boolean (N,) arrays.
+
+    seen: which images of the set these are, boolean, in the set's order; None where all.
+    """
 
     top1: "np.ndarray"
     top5: "np.ndarray"
+    seen: "np.ndarray | None" = None
 
 
 class Classification(Task):
@@ -39,6 +43,7 @@ class Classification(Task):
     )
     counts = ("correct", "correct_top5", "total")
     file = "correct.npz"
+    in_parts = True
 
     def identity(self) -> dict[str, str]:
         """Return nothing: cells had ids before there was a choice."""
@@ -61,9 +66,14 @@ class Classification(Task):
 
     def measured(self, items: Correctness) -> dict[str, Any]:
         from bench.statistics.intervals import wilson_interval
+        from bench.statistics.sequences import accuracy_sequence
 
-        (correct, correct_top5), total = map(_count, items), len(items.top1)
+        correct, correct_top5, total = _count(items.top1), _count(items.top5), len(items.top1)
         low, high = wilson_interval(correct, total)
+        part: dict[str, Any] = {}
+        if items.seen is not None:  # it may have ended where it suited
+            part = {"part_of": len(items.seen)}
+            low, high = accuracy_sequence(correct, total, len(items.seen))
         return {
             "top1": 100 * correct / total,
             "top5": 100 * correct_top5 / total,
@@ -72,6 +82,7 @@ class Classification(Task):
             "total": total,
             "ci_low": low,
             "ci_high": high,
+            **part,
         }
 
     def doubts(self, low: float, outputs: int) -> list[str]:
@@ -90,18 +101,28 @@ class Classification(Task):
             top1=np.packbits(items.top1),
             top5=np.packbits(items.top5),
             total=np.int64(len(items.top1)),
+            **_packed(items.seen),
         )
 
     def read(self, folder: Path) -> Correctness:
         import numpy as np
 
         with np.load(folder / self.file) as packed:
-            bits, total = [packed[name] for name in Correctness._fields], int(packed["total"])
-        return Correctness(*(np.unpackbits(each, count=total).astype(bool) for each in bits))
+            bits, total = [packed[name] for name in ("top1", "top5")], int(packed["total"])
+            seen = packed.get("seen"), packed.get("part_of")
+        top1, top5 = (np.unpackbits(each, count=total).astype(bool) for each in bits)
+        if seen[0] is None:
+            return Correctness(top1, top5)
+        return Correctness(top1, top5, np.unpackbits(seen[0], count=int(seen[1])).astype(bool))
 
     def misfit(self, items: Correctness, recorded: Mapping[str, Any]) -> str | None:
-        counts = *map(_count, items), len(items.top1)
+        counts = _count(items.top1), _count(items.top5), len(items.top1)
         in_record = recorded["correct"], recorded["correct_top5"], recorded["total"]
+        seen, part_of = items.seen, recorded.get("part_of")
+        here = (None, None) if seen is None else (len(seen), _count(seen))
+        there = (None, None) if part_of is None else (part_of, recorded["total"])
+        if counts == in_record and here != there:
+            return f"{here[1]} of {here[0]} images seen and its record {there[1]} of {there[0]}"
         if counts == in_record:
             return None
         return (
@@ -113,29 +134,49 @@ class Classification(Task):
         return f"{self.in_words(recorded)}, top-5 {recorded['correct_top5']}"
 
     def in_words(self, recorded: Mapping[str, Any]) -> str:
-        return f"{recorded['correct']}/{recorded['total']}"
+        words = f"{recorded['correct']}/{recorded['total']}"
+        part_of = recorded.get("part_of")
+        return words if part_of is None else f"{words} of {part_of:,}"
 
     def against_float(self, before: Correctness, now: Correctness) -> dict[str, Any]:
-        if len(before.top1) != len(now.top1):
+        from bench.statistics.bets import drop_of
+        from bench.tasks.parts import sample
+
+        if _size(before) != _size(now):
             return {}
-        return {
-            "lost": _count(before.top1 & ~now.top1),
-            "gained": _count(~before.top1 & now.top1),
+        first, second = self.common([before, now])
+        flips = {
+            "lost": _count(first.top1 & ~second.top1),
+            "gained": _count(~first.top1 & second.top1),
         }
+        if now.seen is None or before.seen is not None:
+            return flips
+        drop = drop_of(sample(before, now))
+        return flips | {"drop_low": drop.low, "drop_high": drop.high}
+
+    def common(self, cells: Sequence[Correctness]) -> list[Correctness]:
+        if all(cell.seen is None for cell in cells):
+            return list(cells)
+        from bench.tasks.parts import common
+
+        return common(cells)
 
     def changed(self, first: Correctness, second: Correctness) -> int:
+        first, second = self.common([first, second])
         return _count(first.top1 != second.top1)
 
     def difference(self, first: Correctness, second: Correctness) -> str | None:
-        if any(a.shape != b.shape for a, b in zip(first, second, strict=True)):
+        if _size(first) != _size(second):
             return "not as many images"
-        top1, top5 = (_count(a != b) for a, b in zip(first, second, strict=True))
+        first, second = self.common([first, second])
+        top1, top5 = _count(first.top1 != second.top1), _count(first.top5 != second.top5)
         return f"{top1} images differ in top-1, {top5} in top-5" if top1 or top5 else None
 
     def compare(self, first: Sequence[Correctness], second: Sequence[Correctness]) -> "Difference":
         from bench.statistics.significance import Difference, compare_cells, compare_seeds
 
-        a, b = _stacked(first), _stacked(second)
+        cells = self.common([*first, *second])
+        a, b = _stacked(cells[: len(first)]), _stacked(cells[len(first) :])
         if len(a) == 1:
             return compare_cells(a[0], b[0])
         if a.shape[1] == 1:  # which has no variance over images
@@ -143,7 +184,7 @@ class Classification(Task):
         return compare_seeds(a, b)
 
     def mean(self, seeds: Sequence[Correctness]) -> float:
-        return 100 * float(_stacked(seeds).mean())
+        return 100 * float(_stacked(self.common(seeds)).mean())
 
 
 def _stacked(seeds: Sequence[Correctness]) -> "np.ndarray":
@@ -151,6 +192,18 @@ def _stacked(seeds: Sequence[Correctness]) -> "np.ndarray":
     import numpy as np
 
     return np.stack([items.top1 for items in seeds])
+
+
+def _size(items: Correctness) -> int:
+    """Return how many images the set has, seen or not."""
+    return len(items.top1 if items.seen is None else items.seen)
+
+
+def _packed(seen: "np.ndarray | None") -> dict[str, Any]:
+    """Return what a file says of which images were seen: nothing where all were."""
+    import numpy as np
+
+    return {} if seen is None else {"seen": np.packbits(seen), "part_of": np.int64(len(seen))}
 
 
 def _count(right: "np.ndarray") -> int:

@@ -11,13 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.cells.migrations import migrated
-from bench.cells.result import COSTS, LATER, Result
+from bench.cells.result import COSTS, LATER, OF_PARTS, Result
 from models.errors import BenchError
 
 _NUMBERS = (
     *("status", "reason", "top1", "top5", "correct", "correct_top5", "total", "left_out"),
     *("classes", "ci_low", "ci_high", "fp32_top1", "fp32_expected", "lost", "gained"),
     *(key for key in LATER if key != "task"),
+    *OF_PARTS,
     *COSTS,
     *("logit_mse", "peak_memory_bytes"),
 )

@@ -11,7 +11,8 @@ function comparison(a, b) {
   if (a.cells[0].task) return { why: "Boxes are not in this page: bench compare pairs them, image by image.", pairs };
   const [first, second] = [0, 1].map((side) => pairs.map((pair) => correctness(pair[side])));
   if ([...first, ...second].includes(null)) {
-    return { why: "Which images they had right is not in this page, to keep it small, or is not readable.", pairs };
+    const part = pairs.flat().some((cell) => cell.part_of);
+    return { why: part ? "A part of the images was evaluated: bench compare pairs those that both have seen." : "Which images they had right is not in this page, to keep it small, or is not readable.", pairs };
   }
   if (pairs.length === 1) return { pairs, first, second, ...compareCells(first[0], second[0]) };
   if (first[0].length === 1) return { pairs, first, second, points: 100 * (mean(first.map((of) => of[0])) - mean(second.map((of) => of[0]))), low: -100, high: 100, p: 1 };

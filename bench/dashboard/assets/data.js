@@ -16,7 +16,9 @@ const TITLES = [...new Set(DATA.contexts.map((of) => metric(of).title))].join(" 
 const capital = (text) => text.replace(/^t/, "T"); // mAP stays as it is
 
 const done = (cell) => cell.status === "done";
-const drop = (cell) => (done(cell) && cell.method !== FLOAT ? valueOf(cell) - floatOf(cell) : null);
+// Of a cell that has seen a part of its images, it is of those.
+const drop = (cell) => (done(cell) && cell.method !== FLOAT ? (cell.part_of ? -cell.drop_seen : valueOf(cell) - floatOf(cell)) : null);
+const seenOf = (cell) => `${cell.correct.toLocaleString("en")}/${cell.total.toLocaleString("en")} of ${cell.part_of.toLocaleString("en")}`;
 const link = (cell, ...text) => el("a", { href: `#cell=${cell.id}` }, ...text);
 const context = (of) => DATA.contexts[of.context];
 

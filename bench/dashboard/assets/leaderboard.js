@@ -70,7 +70,9 @@ function accuracyOf(group) {
   const spread = group.spread === null ? "" : el("span", { class: "spread", title: "standard deviation over seeds" }, `\u00b1\u00a0${fixed(group.spread)}`);
   const warnings = [...new Set(group.cells.flatMap((cell) => cell.warnings))].join("\n");
   const warned = warnings ? el("span", { class: "warned", role: "img", title: warnings, "aria-label": warnings }, "\u26a0\ufe0e") : "";
-  return [el("span", {}, warned, el("b", {}, fixed(group.mean)), " ", spread), intervalBar(group, boardScale)];
+  const parts = group.cells.filter((cell) => cell.part_of);
+  const part = parts.length ? el("span", { class: "spread", title: "right and seen, of all images (evaluate.until)" }, ` ${seenOf(parts[0])}`) : "";
+  return [el("span", {}, warned, el("b", {}, fixed(group.mean)), " ", spread, part), intervalBar(group, boardScale)];
 }
 
 // Part of 0 to 100 that the bars of the table span.

@@ -35,7 +35,7 @@ function wrongSection(cell) {
     (cell.top5 !== null ? `; top-5 is ${fixed(cell.top5)} %.` : ".");
   const outcome = outcomes(cell);
   if (!outcome) {
-    return [heading, el("p", {}, said), el("p", { class: "empty" }, "Which ones is in correct.npz beside the record; it is not in this page, to keep it small, or not readable.")];
+    return [heading, el("p", {}, said), el("p", { class: "empty" }, "Which ones is in correct.npz beside the record; it is not in this page, to keep it small, or not readable, or because a part of the images was evaluated.")];
   }
   const { kinds, found } = outcome;
   const counts = kinds.map(([kind, text]) => [kind, text, found.filter((of) => of === kind).length]);

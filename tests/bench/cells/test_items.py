@@ -31,7 +31,7 @@ def test_they_come_back_bit_by_bit(outputs: Path, make_result: Make, total: int)
     store = Store(outputs)
     kept(store.folder(A), make_result, top1, top5)
     found = store.items(A)
-    for bits, wanted in zip(found, (top1, top5), strict=True):
+    for bits, wanted in zip(found[:2], (top1, top5), strict=True):
         assert bits.dtype == bool
         assert np.array_equal(bits, wanted)
 

@@ -38,15 +38,21 @@ def source(tmp_path: Path) -> Store:
 def put(make_result: Make) -> Put:
     """Put a cell into a store that is right on the given images."""
 
-    def write(store: Store, id: str, right: Sequence[bool] = RIGHT, **changes: Any) -> Result:
-        top1 = np.array(right)
+    def write(
+        store: Store,
+        id: str,
+        right: Sequence[bool] = RIGHT,
+        seen: Sequence[bool] | None = None,
+        **changes: Any,
+    ) -> Result:
+        top1, part = np.array(right), None if seen is None else np.array(seen)
         counts = {"correct": int(top1.sum()), "total": len(top1), "top1": 100 * float(top1.mean())}
         result = make_result(id, **{**counts, "correct_top5": len(top1), **changes})
         with store.lock(id, wait=False), store.writing(id) as folder:
             (folder / "log.txt").write_text(f"of {store.root.name}")
             if result.status == "done":
                 top5 = np.arange(len(top1)) < (result.correct_top5 or 0)
-                Classification().save(folder, Correctness(top1, top5))
+                Classification().save(folder, Correctness(top1, top5, part))
             write_result(folder, result)
         return result
 
@@ -260,3 +266,17 @@ def test_the_caches_that_a_copied_cell_names_come_along(
         f"training/{'2' * 16}/trained.safetensors": b"training/2/trained.safetensors",
         f"training/{'2' * 16}/lock": b"",
     }
+
+
+def test_the_one_that_has_seen_more_images_stays(source: Store, target: Store, put: Put) -> None:
+    half = {"right": (True, False), "seen": (True, False, True, False), "part_of": 4}
+    put(source, A)
+    put(target, A, **half)
+    put(source, B, **half)
+    put(target, B)
+    assert counts(merged(source, target)) == {"replaced": 1, "known": 1}
+    assert content(target.folder(A)) == content(source.folder(A))
+    put(target, A, **(half | {"right": (True, True)}))
+    done = merged(source, target)
+    assert counts(done) == {"conflict": 1, "known": 1}
+    assert done.lines[0].endswith("1 images differ in top-1, 0 in top-5")

@@ -18,8 +18,14 @@ from bench.tasks.classification import Classification, Correctness
 def keep(outputs: Path, make_result: Callable[..., Result]) -> Callable[..., Result]:
     """Put a cell into the store that is right on the given images."""
 
-    def write(id: str, right: Sequence[bool], images: str = "f" * 64, **changes: Any) -> Result:
-        top1 = np.array(right)
+    def write(
+        id: str,
+        right: Sequence[bool],
+        images: str = "f" * 64,
+        seen: Sequence[bool] | None = None,
+        **changes: Any,
+    ) -> Result:
+        top1, part = np.array(right), None if seen is None else np.array(seen)
         correct, total = int(top1.sum()), len(top1)
         low, high = wilson_interval(correct, total)
         method = changes.get("method", "gaussian")
@@ -32,10 +38,12 @@ def keep(outputs: Path, make_result: Callable[..., Result]) -> Callable[..., Res
         }
         numbers = {"top1": 100 * correct / total, "correct": correct, "total": total}
         numbers["correct_top5"] = total
+        if part is not None:
+            numbers["part_of"] = len(part)
         given = {"recipe": recipe, "ci_low": low, "ci_high": high, **numbers, **changes}
         result = make_result(id, **given)
         with Store(outputs).writing(id) as folder:
-            Classification().save(folder, Correctness(top1, np.ones_like(top1)))
+            Classification().save(folder, Correctness(top1, np.ones_like(top1), part))
             write_result(folder, result)
         return result
 

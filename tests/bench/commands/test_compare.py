@@ -43,6 +43,22 @@ def test_two_cells(bench_main: Bench, outputs: Path, keep: Callable[..., Result]
     assert "(unpaired 17.6" in lines[11]
 
 
+def test_what_both_have_seen_is_paired(
+    bench_main: Bench, outputs: Path, keep: Callable[..., Result]
+) -> None:
+    right = bits(60, 20, 5, 15, True)
+    keep("aaaa", right[:80], method="zeroq", seen=[True] * 80 + [False] * 20)
+    keep("bbbb", bits(60, 20, 5, 15, False), method="real")
+    lines = bench_main("compare", "aa", "bb", f"paths.outputs={outputs}").out.splitlines()
+    assert "80 of 80, of a set of 100  resnet20 mnist5k zeroq" in lines[4]
+    assert "65 of 100  resnet20" in lines[5]
+    assert lines[6].startswith("paired on the 80 images that both have seen, of 100; ")
+    assert lines[8].startswith("A - B  +25.00 points")
+    assert lines[9].startswith("images that only A has right: 20, only B: 0")
+    found = bench_main("status", f"paths.outputs={outputs}").out
+    assert "100.00 % (80/80 of 100)" in found
+
+
 @pytest.mark.parametrize(
     ("only", "other", "said"),
     [

@@ -6,10 +6,11 @@ import pytest
 from bench.papers.cells import interval, table_cells, table_requests
 from bench.papers.comparison import compare_with_published, printable_numbers
 from bench.papers.definition import Definition, load_definition
-from bench.papers.layout import layout
+from bench.papers.layout import csv_rows, layout
 from bench.papers.notes import meaning
 from bench.papers.published import load_published
 from bench.statistics.intervals import wilson_interval
+from bench.statistics.sequences import accuracy_sequence
 from bench.tables.cell_rows import cell_rows
 from models.errors import BenchError
 from tests.bench.papers.examples import (
@@ -273,3 +274,57 @@ def test_a_table_of_detectors_compares_map() -> None:
     assert [row["verdict"] for row in rows] == ["not comparable", "not comparable"]
     assert all("weights" in row["why"] for row in rows)
     assert "a bootstrap's over the images" in meaning(definition, pd.DataFrame(rows))[0]
+
+
+def test_of_a_part_of_the_evaluation_set_the_drop_decides() -> None:
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    numbers = [published(method="float", w_bits=32, a_bits=32, value=71.47), published(value=70.0)]
+
+    def rows(**changes: Any) -> list[dict[Any, Any]]:
+        part: dict[str, Any] = {
+            **{"total": 2_000, "part_of": 50_000, "fp32_top1": 71.47, "lost": 60, "gained": 30},
+            **{"drop_low": 1.2, "drop_high": 1.9},
+        }
+        return compared(numbers, [record(jobs[0], 1_400, **(part | changes))])
+
+    # Published are 1.47 points: all of 1.2 .. 1.9 is within half a point of that.
+    near = rows()[1]
+    assert (near["verdict"], near["text"]) == ("reproduced", "drop reproduced")
+    assert (near["drop"], near["drop_low"], near["drop_high"]) == (1.5, 1.2, 1.9)
+    assert near["part"] == "1400/2000 of 50,000"
+    assert (near["low"], near["high"]) == accuracy_sequence(1_400, 2_000, 50_000)
+    assert near["interval"] == "sequence"
+    assert rows(drop_low=1.98, drop_high=2.5)[1]["text"] == "drop off by +0.03"
+    assert rows(drop_high=2.0)[1]["verdict"] == "undecided"
+    # The float network has seen all images, so it must be the published one.
+    other = rows(fp32_top1=71.0)[1]
+    assert (other["verdict"], other["why"]) == ("not comparable", "float top-1 71.00, there 71.47")
+    (alone,) = compared([numbers[1]], [record(jobs[0], 1_400, total=2_000, part_of=50_000)])
+    assert alone["verdict"] == "not comparable"
+    assert alone["why"] == "on a part of the evaluation set, and no drop is published to decide by"
+
+
+def test_seeds_that_ended_elsewhere_have_one_drop() -> None:
+    jobs = find(table_requests(LONG, []), "zeroq", 4)
+    numbers = [published(method="float", w_bits=32, a_bits=32, value=71.47), published(value=70.0)]
+    sizes: list[dict[str, Any]] = [
+        {"total": 2_000, "part_of": 50_000, "lost": 60, "gained": 30, "drop_low": 1.1}
+        | {"drop_high": 1.8},
+        {"total": 3_000, "part_of": 50_000, "lost": 90, "gained": 48, "drop_low": 1.1}
+        | {"drop_high": 1.8},
+    ]
+    cells = [
+        record(job, 1_400, fp32_top1=71.47, **size) for job, size in zip(jobs, sizes, strict=False)
+    ]
+    rows = table_cells(cell_rows(table_requests(LONG, []), cells), cells)
+    frame = compare_with_published(LONG_DEFINITION, numbers, rows)
+    row = frame.to_dict("records")[1]
+    assert row["part"] == "2,000 to 3,000 of 50,000 images"
+    assert row["drop"] == pytest.approx(1.45)  # 1.5 and 1.4
+    # 0.35 over images on average; over two seeds t is 12.706, of a deviation of 0.05 of the mean.
+    assert row["drop_high"] == pytest.approx(1.45 + (0.35**2 + (12.7062 * 0.05) ** 2) ** 0.5)
+    texts, _ = layout(frame, LONG_DEFINITION)
+    assert "(2,000 to 3,000 of 50,000 images)" in texts["measured"][1]
+    assert "1 number is of a part of the evaluation set" in meaning(LONG_DEFINITION, frame)[-1]
+    assert list(csv_rows(frame)["part"]) == ["", row["part"]]
+    assert "part" not in csv_rows(frame.assign(part=""))

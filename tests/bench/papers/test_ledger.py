@@ -73,3 +73,19 @@ def test_it_says_what_it_does_not_count(two_tables: Callable[[], Table]) -> None
 def test_formats(two_tables: Callable[[], Table], to: str, line: str) -> None:
     made = two_tables()
     assert line in render(made, to)
+
+
+def test_it_counts_what_is_of_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.papers.ledger, "table_names", lambda: (LONG,))
+    monkeypatch.setattr(
+        bench.papers.ledger, "load_definition", lambda name: examples.LONG_DEFINITION
+    )
+    part = {"part_of": 60_000, "lost": 9, "gained": 1, "drop_low": 0.0, "drop_high": 1.0}
+    results = [
+        result.model_copy(update=part if result.method == "zeroq" else {})
+        for result in examples.long_results()
+    ]
+    whole = make_ledger(examples.long_numbers(), TableSource(examples.long_results()))
+    assert not any("evaluate.until" in note for note in whole.notes)
+    ledger = make_ledger(examples.long_numbers(), TableSource(results))
+    assert "on a part of the evaluation set (evaluate.until): 2 numbers" in ledger.notes

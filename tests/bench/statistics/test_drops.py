@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.statistics.drops import Drop, Flips, paired_drop
+from bench.statistics.drops import Drop, Flips, mean_drop, paired_drop
 from bench.statistics.significance import paired_bootstrap
 
 
@@ -64,3 +64,15 @@ def test_it_covers_the_true_drop() -> None:
         true = 100 * (1 / 15 - 0.02 * 14 / 15)
         covered += drop.low <= true <= drop.high
     assert covered >= 0.95 * 400
+
+
+def test_the_mean_of_drops_with_intervals_of_their_own() -> None:
+    first, second = Drop(2.0, 1.0, 4.0), Drop(3.0, 2.5, 3.5)
+    assert mean_drop([first]) == first
+    # 0.75 below and 1.25 above on average; t of one degree of freedom is 12.706, and the mean of
+    # the two deviates by 0.5.
+    found = mean_drop([first, second])
+    over_seeds = 12.7062 * 0.5
+    assert found.points == 2.5
+    assert found.low == pytest.approx(2.5 - (0.75**2 + over_seeds**2) ** 0.5, abs=1e-3)
+    assert found.high == pytest.approx(2.5 + (1.25**2 + over_seeds**2) ** 0.5, abs=1e-3)

@@ -76,6 +76,12 @@ def test_the_shared_phase_is_paid_once(earlier: Callable[..., Result]) -> None:
     assert found.basis == "4 earlier cells on a processor"
 
 
+def test_of_a_part_of_the_images_the_evaluation_is_scaled(earlier: Callable[..., Result]) -> None:
+    seconds = {"float": 1.0, "quantize": 2.0, "evaluate": 3.0, "total": 6.5}
+    (found,) = forecast([planned("a")], [earlier(4, seconds, total=100, part_of=400)])
+    assert found.cells_seconds == pytest.approx(5.5 + 3 * 3.0)
+
+
 def test_a_method_that_keeps_nothing_pays_each_time(earlier: Callable[..., Result]) -> None:
     results = [earlier(4, {"synthesise": 2.0, "evaluate": 1.0, "total": 3.5})]
     (found,) = forecast([planned("a"), planned("b")], results)

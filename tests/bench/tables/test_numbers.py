@@ -50,3 +50,22 @@ def test_the_drop_is_from_the_float_network_of_each_seed() -> None:
 def test_an_unknown_number() -> None:
     with pytest.raises(BenchError, match=r"--show size: no such number; .*size_mb"):
         cells_table("demo", TableSource([], show=("size",)))
+
+
+def test_cells_of_a_part_of_the_images_say_so() -> None:
+    asked = ["method=zeroq", "quant.w_bits=4", "quant.a_bits=4"]
+    jobs = experiment_requests("demo", asked)
+    part = {"part_of": 1000, "lost": 14, "gained": 4, "drop_low": 1.0, "drop_high": 9.0}
+    results = [record(job, 180, **part) for job in jobs[:1]]
+    table = cells_table("demo", TableSource(results, [*asked, "seed=0"], show=("top1", "drop")))
+    (row,) = table.texts.to_dict("records")
+    assert row["W4A4"].endswith("] (180/200 of 1,000)")
+    assert row["W4A4 drop"] == "5.00"  # of the 200 that it has seen
+    assert any("1,000 images of 10 classes" in line for line in table.heading)
+    assert any(line.startswith("1 of 1 cell is of a part") for line in table.heading)
+    assert table.rows["part_of"].tolist() == [1000]
+    several = [record(job, 180, **part) for job in jobs[:2]] + [record(jobs[2], 900, total=1000)]
+    (text,) = cells_table("demo", TableSource(several, asked)).texts["W4A4"]
+    assert text.endswith("± 0.00 (200 to 1,000 of 1,000 images)")
+    whole = [record(job, 900, total=1000) for job in jobs]
+    assert "part_of" not in cells_table("demo", TableSource(whole, asked)).rows
