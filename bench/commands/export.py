@@ -72,7 +72,7 @@ class _Cell:
         try:
             check_exportable(self.cell)
             self.remade: Remade = remake(self.cell, self.resources, self.clock)
-            self.model: Model = model_of(self.remade, self.cell.spec)
+            self.model: Model = model_of(self.remade)
         except NotApplicable as error:
             raise BenchError(str(error)) from error
 

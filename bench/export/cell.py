@@ -9,12 +9,10 @@ from bench.cells.result import Result
 from bench.machine.versions import versions
 from bench.measure.phases import Remade
 from bench.tasks.registry import CLASSIFICATION
-from methods.training.base import TrainedMethod
 from models.clips import COLOURS
 from models.errors import BenchError, NotApplicable
 from models.export.export import Exported, export
 from models.export.write import OPSET
-from models.quantize.spec import QuantSpec
 
 
 @dataclass(frozen=True)
@@ -37,11 +35,6 @@ def check_exportable(cell: Cell) -> None:
         )
     if cell.spec.is_float:
         raise NotApplicable("the cell is of a float network, which has no integers")
-    if isinstance(cell.method, TrainedMethod):
-        raise NotApplicable(
-            f"method={cell.method.name} trains its quantizers, and only networks that are "
-            "quantized after training can be exported; name a cell of another method"
-        )
     if cell.listing.clip is not None:
         raise NotApplicable(
             f"{cell.listing.name} has clips, and a file of integers is compared image by image; "
@@ -49,7 +42,7 @@ def check_exportable(cell: Cell) -> None:
         )
 
 
-def model_of(remade: Remade, spec: QuantSpec) -> Model:
+def model_of(remade: Remade) -> Model:
     """Return the network of a cell as a file of integers.
 
     Raises BenchError (NotApplicable) for what cannot be represented, and for weights that have no
@@ -57,7 +50,7 @@ def model_of(remade: Remade, spec: QuantSpec) -> Model:
     """
     size = remade.images.images.shape[2:]
     image = next(remade.network.parameters()).new_zeros((1, COLOURS, *size))
-    exported = export(remade.made, image, spec.w_granularity == "channel")
+    exported = export(remade.made, image, remade.by_channel)
     if not exported.weights:
         raise BenchError("the cell's weights are float: there are no integers to be stored")
     return Model(exported.model.SerializeToString(deterministic=True), exported)

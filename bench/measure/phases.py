@@ -41,12 +41,13 @@ from bench.measure.search import (
     searched,
 )
 from bench.measure.warnings import of_behaviour, of_coverage
-from bench.training.cache import trained, training_key
+from bench.training.cache import TrainedNetwork, check_kept, trained, training_key
 from bench.training.run import TrainingTask
 from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
 from models.detection import FoundBoxes
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
+from models.qat.plain import as_quantized
 from models.quantize.bits import ChosenBits
 from models.quantize.cost import Cost
 from models.quantize.coverage import Coverage
@@ -101,15 +102,17 @@ class _Quantized(NamedTuple):
 
 
 class Remade(NamedTuple):
-    """The networks of a post-training cell, made again; no number is measured.
+    """The networks of a cell, made again; no number is measured.
 
     network: the float one. made: the quantized one, as it is evaluated. images: of the evaluation.
+    by_channel: whether weights have a grid an output channel.
     """
 
     network: nn.Module
     made: QuantizedNetwork
     images: ImageSet
     device: Device
+    by_channel: bool
 
 
 _Made = tuple[QuantizedNetwork, float, dict[str, Any] | None]
@@ -119,7 +122,8 @@ _Made = tuple[QuantizedNetwork, float, dict[str, Any] | None]
 def remake(cell: Cell, resources: Resources, clock: Clock) -> Remade:
     """Quantize the network of `cell` again, from what the caches have of it.
 
-    cell: neither of a float network nor of a method that trains.
+    cell: not of a float network.
+    Raises BenchError where it was trained and the training is no longer kept.
     """
     return with_whole_images(_Phases(cell, resources, clock, fresh=False).remake)
 
@@ -171,9 +175,9 @@ class _Phases:
             batch = source.calibration.images.to(device.device)
             batch = batch.contiguous(memory_format=device.memory_format)
             if isinstance(cell.method, TrainedMethod):
-                trains_on = training_images if cell.method.needs_real_images else None
-                task = TrainingTask(cell, cell.method, network, batch, trains_on, runtime)
-                quantized = self.train(task)
+                quantized = self.train(
+                    self.training_task(cell.method, network, batch, training_images)
+                )
             elif prices is not None and training_images is not None:
                 made = self.search(network, batch, training_images, prices)
                 quantized = self.examine(*made, batch)
@@ -230,6 +234,8 @@ class _Phases:
         device = prepare_device(cell.request.config.runtime, self.resources.gpus)
         network = self.resources.networks.get(cell.entry.name, cell.weights, device).network
         limit, prices = budget_of(cell, network), search_prices(cell, network)
+        if isinstance(cell.method, TrainedMethod):
+            check_kept(CacheEntry(self._caches, TRAINING, training_key(cell, cell.method)))
         images, training_images = self.decode()
         entry = self.entry(CALIBRATION, cell.calibration_key)
         if entry is not None and cell.method.image_method.cached and not entry.is_whole:
@@ -238,12 +244,17 @@ class _Phases:
             source = calibrate(cell, network, training_images, device, entry, progress)
         batch = source.calibration.images.to(device.device)
         batch = batch.contiguous(memory_format=device.memory_format)
-        if prices is not None and training_images is not None:
+        by_channel = cell.spec.w_granularity == "channel"
+        if isinstance(cell.method, TrainedMethod):
+            task = self.training_task(cell.method, network, batch, training_images)
+            made = as_quantized(self.trained(task, only_kept=True).network)
+            by_channel = cell.method.qat.granularity == "channel"
+        elif prices is not None and training_images is not None:
             made, _, _ = self.search(network, batch, training_images, prices)
         else:
             made, _, _ = self.quantize(network, batch, limit, 0.0)
         fuse_relus(made.network, batch[:1])
-        return Remade(network, made, images, device)
+        return Remade(network, made, images, device, by_channel)
 
     def entry(self, kind: Kind, key: str) -> CacheEntry | None:
         """Return where something is kept under `key`; None where nothing kept is to be used."""
@@ -324,11 +335,22 @@ class _Phases:
         size_mb += made.more_bits / MIB_BITS
         return _Quantized(made.network, size_mb, *found, mixed, warnings=tuple(warnings))
 
-    def train(self, task: TrainingTask) -> _Quantized:
-        """Return the network of a training, which other bit-widths may share."""
+    def training_task(
+        self, method: TrainedMethod, network: nn.Module, batch: Tensor, training: ImageSet | None
+    ) -> TrainingTask:
+        trains_on = training if method.needs_real_images else None
+        return TrainingTask(
+            self.cell, method, network, batch, trains_on, self.cell.request.config.runtime
+        )
+
+    def trained(self, task: TrainingTask, only_kept: bool = False) -> TrainedNetwork:
         with self.clock.phase("train") as progress:
             entry = self.entry(TRAINING, training_key(task.cell, task.method))
-            done = trained(task, entry, self.resources.hosting, progress)
+            return trained(task, entry, self.resources.hosting, progress, only_kept)
+
+    def train(self, task: TrainingTask) -> _Quantized:
+        """Return the network of a training, which other bit-widths may share."""
+        done = self.trained(task)
         history = {"key": done.key, "epochs": done.history}
         found = examined(
             done.network,

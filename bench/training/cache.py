@@ -58,15 +58,34 @@ def training_identity(cell: Cell, method: TrainedMethod) -> dict[str, Any]:
     return cell.source | {"method": method.identity_of_training(cell.spec)}
 
 
+def check_kept(entry: CacheEntry) -> None:
+    """Raise BenchError unless the training of `entry` is kept."""
+    if not entry.is_whole:
+        raise _gone(entry)
+
+
+def _gone(entry: CacheEntry) -> BenchError:
+    return BenchError(
+        f"the training behind the cell is no longer kept in {entry.path}; bench run what the cell "
+        "is of with force=true, which trains it again"
+    )
+
+
 def trained(
-    task: TrainingTask, entry: CacheEntry | None, hosting: Hosting, progress: Progress
+    task: TrainingTask,
+    entry: CacheEntry | None,
+    hosting: Hosting,
+    progress: Progress,
+    only_kept: bool = False,
 ) -> TrainedNetwork:
     """Return the trained network of `task.cell`, at its bits, for evaluation.
 
     entry: where the training of `training_key` is kept; None to train again and keep nothing.
     hosting: has the other machines that take part, where there are some.
+    only_kept: whether nothing is trained.
 
-    Raises BenchError for a training that diverges, and for files of `entry` that are not of it.
+    Raises BenchError for a training that diverges, for files of `entry` that are not of it, and
+    with `only_kept` where there are none.
     """
     cell, method, images, training_set = task.cell, task.method, task.images, task.training_set
     assert training_set is None or isinstance(training_set, ImageSet)
@@ -75,6 +94,8 @@ def trained(
     check_shareable(task)
 
     def run(checkpoint: Path | None) -> Trained:
+        if only_kept and entry is not None:
+            raise _gone(entry)
         return run_training(task, checkpoint, hosting.host, progress)
 
     if entry is None:

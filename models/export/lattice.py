@@ -51,6 +51,22 @@ def lattice_of(rows: Tensor) -> Lattice:
     return Lattice(integers, step, found & (error.abs() <= _ULPS * sizes).all(1))
 
 
+def without_zero(rows: Tensor, bits: int) -> Lattice:
+    """Return `rows` (R, n) as odd integers times a step: grids that are symmetric and have no 0.
+
+    Their 2^bits levels are the odd integers -(2^bits - 1)..2^bits - 1, and each row has one of the
+    ends, as DoReFa's weights do. Found are rows that are that to two units in the last place of
+    their largest value.
+    """
+    values, top = rows.double(), 2**bits - 1
+    largest = values.abs().amax(1)
+    step = largest / top
+    integers = (values / step.clamp(min=torch.finfo(torch.float64).tiny)[:, None]).round()
+    error = (integers * step[:, None] - values).abs() <= _ULPS * largest[:, None]
+    odd = integers.remainder(2) == 1
+    return Lattice(integers, step, (error & odd).all(1) & (largest > 0))
+
+
 def widened(rows: Tensor, bits: int) -> Lattice:
     """Return `rows` (R, n), each rounded to the affine grid of 2^bits levels that contains 0.
 

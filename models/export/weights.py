@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.errors import NotApplicable
-from models.export.lattice import lattice_of, widened
+from models.export.lattice import lattice_of, widened, without_zero
 
 MOST_BITS = 8
 _INT4, _INT8 = (-8, 7), (-128, 127)
@@ -40,9 +40,12 @@ def stored(
     Zero points are 0 where the integers allow it in all channels, because that is what kernels are
     made for; a channel that uses less than the type has is stored in finer steps, of which each
     weight takes several. A channel whose grid does not contain 0, so that its zero point would lie
-    outside of the type, is rounded once more, to the grid that does.
+    outside of the type, is rounded once more, to the grid that does. A symmetric grid with an even
+    number of levels, whose zero point would be half an integer, is odd integers of half its steps:
+    they take one bit more.
 
-    Raises NotApplicable for a weight that is on no grid of 2^bits levels, such as a codebook's.
+    Raises NotApplicable for a weight that is on no grid of 2^bits levels, such as a codebook's, and
+    for one of 8 bits on such a symmetric grid.
     """
     if bits > MOST_BITS:
         raise NotApplicable(
@@ -51,7 +54,17 @@ def stored(
     rows = weight.flatten(1) if by_channel else weight.reshape(1, -1)
     found, many = lattice_of(rows), 0
     bad = ~(found.found & _fits(found.integers, bits))
-    if bool(bad.any()):
+    type_bits = bits
+    if bool(bad.any()) and bool((odd := without_zero(rows[bad], bits)).found.all()):
+        if bits == MOST_BITS:
+            raise NotApplicable(
+                f"the weight of {name!r} is on a symmetric grid of {2**bits} levels without 0: its "
+                f"zero point would be half an integer, and {bits + 1} bits are more than integer "
+                f"kernels have; train with fewer bits, or with qat.scheme=modified"
+            )
+        found.integers[bad], found.step[bad] = odd.integers, odd.step
+        type_bits = bits + 1
+    elif bool(bad.any()):
         one_sided = (rows[bad] >= 0).all(1) | (rows[bad] <= 0).all(1)
         if not bool(one_sided.all()):
             raise NotApplicable(
@@ -66,7 +79,7 @@ def stored(
             integers, step = integers.view(len(weight), -1), step.expand(len(weight))
         integers = integers * torch.sign(factor)[:, None].to(integers)
         step = step * factor.abs().to(step)
-    made = _typed(integers, step, bits)
+    made = _typed(integers, step, type_bits)
     shape = () if not by_channel and factor is None else (len(weight),)
     return Stored(
         made.integers.to(torch.int8).view(weight.shape),
@@ -90,8 +103,12 @@ def _typed(integers: Tensor, step: Tensor, bits: int) -> Stored:
     low, high = integers.amin(1), integers.amax(1)
     least, most = _INT4 if bits <= 4 else _INT8
     if bool((low >= least).all() and (high <= most).all()):
-        most = 2 ** (bits - 1) - 1  # more than the grid's would make sums overflow more easily
-        finer = (most / torch.maximum(high, -low).clamp(min=1)).floor().clamp(min=1)
+        if bits > 4:  # more than the grid's would make sums overflow more easily
+            most = 2 ** (bits - 1) - 1
+            least = -most
+        # As fine as the type allows: biases are rounded to multiples of this step.
+        finer = torch.minimum(most / high.clamp(min=1), least / low.clamp(max=-1))
+        finer = finer.floor().clamp(min=1)
         integers, step = integers * finer[:, None], step / finer
         zero_point = torch.zeros_like(step)
     else:

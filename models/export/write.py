@@ -205,5 +205,10 @@ def activation_type(quantizer: ActivationQuantizer) -> tuple[float, int, int]:
         raise NotApplicable(
             f"activations of {quantizer.bits} bits: integer kernels have {MOST_BITS} at most"
         )
-    inverse, zero_point, low, _, steps, _ = (float(each) for each in grid)
-    return float(np.float32(1 / inverse)), int(-zero_point - low), int(steps) + 1
+    inverse, shift, low, _, steps, _ = (float(each) for each in grid)
+    zero_point = int(-shift - low)
+    if not 0 <= zero_point <= steps:
+        raise NotApplicable(
+            "a range of activations does not contain 0, so that a file has no zero point for it"
+        )
+    return float(np.float32(1 / inverse)), zero_point, int(steps) + 1

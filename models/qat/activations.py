@@ -16,7 +16,7 @@ from models.qat.affine import AffineActivation
 from models.qat.gated import GatedQuantizer
 from models.qat.learned import ACTIVATION_STEP_BOUNDS, LearnedStep, LearnedStepRange
 from models.qat.mixed import MixedStepRange
-from models.qat.quantizer import Quantizer, fake_quantize_learnable
+from models.qat.quantizer import Levels, Quantizer, fake_quantize_learnable, used_step
 from models.qat.spec import QatSpec
 from models.qat.static import UniformStatic
 from models.qat.surrogate import Surrogate
@@ -85,8 +85,15 @@ class PactActivation(Quantizer):
 
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         low, top = _symmetric_integers(bits, self.signed)
-        step = self.alpha[_SHARED if self.shared else str(bits)] / top
+        step = self._clip(bits) / top
         return fake_quantize_learnable(x, step, low, top, self.surrogate.over(top - low))
+
+    def levels(self, bits: int) -> Levels:
+        low, top = _symmetric_integers(bits, self.signed)
+        return Levels(used_step(self._clip(bits) / top), low, top)
+
+    def _clip(self, bits: int) -> Tensor:
+        return self.alpha[_SHARED if self.shared else str(bits)]
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
@@ -109,6 +116,10 @@ class DoReFaActivation(Quantizer):
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         low, top = _symmetric_integers(bits, self.signed)
         return self.surrogate.over(top - low).round((x * top).clamp(low, top)) / top
+
+    def levels(self, bits: int) -> Levels:
+        low, top = _symmetric_integers(bits, self.signed)
+        return Levels(1 / top, low, top)
 
 
 class LsqActivation(LearnedStep):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.qat.quantizer import Quantizer
+from models.qat.quantizer import Levels, Quantizer
 from models.qat.surrogate import Surrogate
 from models.quantize.grid import affine_grid, fake_quantize, value_range
 
@@ -87,6 +87,14 @@ class AffineActivation(Quantizer):
             running.see(x)
         low, high = running.range.unbind()
         return _as_if_float(x, low, high, bits)
+
+    def levels(self, bits: int) -> Levels:
+        running = self.running[str(bits)]
+        assert isinstance(running, RunningRange)
+        least, most = running.range.unbind()
+        grid = affine_grid(least, most, bits)
+        low = int(grid.q_min + grid.zero_point)
+        return Levels(1 / grid.inverse_scale.item(), low, low + int(grid.steps))
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:

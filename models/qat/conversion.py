@@ -106,7 +106,7 @@ def make_quantizable(
             previous = order[at - 1] if at else None
             transitional = TransitionalBatchNorm2d(norm, bits, order[at], previous)
             new[norm] = transitional.train(norm.training)
-    made = _replaced(copied, new)
+    made = with_replaced(copied, new)
     for parameter in quantizer_parameters(made):
         parameter.requires_grad_(spec.learned)
     return made
@@ -224,7 +224,7 @@ def _activations(
     return inputs_of, outputs_of, layer_before
 
 
-def _replaced(module: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
+def with_replaced(module: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """Return `module` with what is in `new` replaced wherever it is registered."""
     for parent in list(module.modules()):
         for name, child in parent._modules.items():

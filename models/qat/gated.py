@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.qat import gates
-from models.qat.quantizer import SMALLEST_STEP, Quantizer
+from models.qat.quantizer import SMALLEST_STEP, Levels, Quantizer, used_step
 from models.qat.surrogate import Surrogate
 from models.quantize.rounding.steps import dot
 
@@ -137,6 +137,13 @@ class GatedQuantizer(Quantizer):
         if shares is None or {*shares} == {1.0}:
             return self.width
         return [self.width * share for share in shares]
+
+    def levels(self, bits: int) -> Levels:
+        """Return the grid of the width in use; with a sign it has an odd number of levels."""
+        xmax, steps = used_step(self.xmax), 2**self.width - 1
+        if not self.signed:
+            return Levels(xmax / steps, 0, steps)
+        return Levels(2 * xmax / steps, -(steps // 2), steps // 2)
 
     def ranges(self, bits: int) -> list[float]:
         return [self.xmax.item()]

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from models.qat.bits import bits_of_ratio
 from models.qat.quantizer import (
     SMALLEST_STEP,
+    Levels,
     Quantizer,
     clip,
     fake_quantize_learnable,
     grid_steps,
     integers,
+    used_step,
 )
 from models.qat.surrogate import Surrogate
 
@@ -61,6 +63,9 @@ class LearnedStep(Quantizer):
         step = _ShapeGradient.apply(step, (count * q_max) ** -0.5, None)
         surrogate = self.surrogate.over(q_max - q_min)
         return fake_quantize_learnable(x, step, q_min, q_max, surrogate)
+
+    def levels(self, bits: int) -> Levels:
+        return Levels(used_step(self.step[str(bits)]), *integers(bits, self.signed))
 
     @torch.no_grad()
     def copy_private(self, source: int) -> None:
@@ -115,6 +120,16 @@ class LearnedStepRange(Quantizer):
         found = bits_of_ratio(self.step[str(bits)], self.xmax[str(bits)], self.signed)
         each = [int(value) for value in found.flatten().tolist()]
         return each[0] if len({*each}) == 1 else each
+
+    def grid(self, bits: int) -> tuple[Tensor, Tensor]:
+        """Return step and range as they are used."""
+        return self.step[str(bits)], self.xmax[str(bits)]
+
+    @torch.no_grad()
+    def levels(self, bits: int) -> Levels:
+        step, xmax = self.grid(bits)
+        top = int((xmax / step).round())
+        return Levels(step.item(), -top if self.signed else 0, top)
 
     def ranges(self, bits: int) -> list[float]:
         return self.xmax[str(bits)].flatten().tolist() if bits in self.bits else []

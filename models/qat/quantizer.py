@@ -1,12 +1,12 @@
 """What weight and activation quantizers share: the integer grid, and rounding that is trained."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from models.errors import BenchError
+from models.errors import BenchError, NotApplicable
 from models.qat.surrogate import Surrogate
 from models.quantize.rounding.steps import dot
 from models.quantize.spec import FLOAT_BITS
@@ -18,6 +18,14 @@ SMALLEST_STEP = 1e-8
 def integers(bits: int, signed: bool) -> tuple[int, int]:
     """Return the smallest and the largest integer of a grid: two's complement, or from 0."""
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+class Levels(NamedTuple):
+    """The values that a tensor is rounded to: `step` times the whole numbers low..high."""
+
+    step: float
+    low: int
+    high: int
 
 
 def grid_steps(bits: int, signed: bool) -> int:
@@ -47,6 +55,11 @@ def clip(x: Tensor, xmax: Tensor, signed: bool) -> Tensor:
     """
     low = -xmax if signed else torch.zeros_like(xmax)
     return torch.minimum(torch.maximum(x, low), xmax)
+
+
+def used_step(step: Tensor) -> float:
+    """Return the one `step` as `fake_quantize_learnable` takes it."""
+    return step.detach().abs().clamp(min=SMALLEST_STEP).item()
 
 
 class Quantizer(nn.Module):
@@ -89,6 +102,16 @@ class Quantizer(nn.Module):
         They are others where they are learned.
         """
         return bits
+
+    def levels(self, bits: int) -> Levels:
+        """Return what the one grid used at `bits` comes to; it is that of a whole tensor.
+
+        Raises NotApplicable for a quantizer that does not say.
+        """
+        raise NotApplicable(
+            f"{type(self).__name__} does not say which step its values are multiples of (levels), "
+            "so that there are no integers to be stored"
+        )
 
     def ranges(self, bits: int) -> list[float]:
         """Return the learned range of each grid used at `bits`; of other quantizers nothing."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from models.qat.quantizer import Quantizer, clip, grid_steps, integers
+from models.qat.quantizer import Levels, Quantizer, clip, grid_steps, integers
 from models.qat.surrogate import Surrogate
 
 
@@ -31,3 +31,7 @@ class UniformStatic(Quantizer):
         step = self.xmax / integers(bits, self.signed)[1]
         surrogate = self.surrogate.over(grid_steps(bits, self.signed))
         return surrogate.round(clip(x, self.xmax, self.signed) / step) * step
+
+    def levels(self, bits: int) -> Levels:
+        top = integers(bits, self.signed)[1]
+        return Levels((self.xmax / top).item(), -top if self.signed else 0, top)

@@ -88,3 +88,29 @@ def test_without_the_packages_it_says_what_to_install(
     assert done.err == (
         "error: onnx and onnxruntime not installed; pip install 'quantization-bench[export]'\n"
     )
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("undrawn")
+def test_a_trained_cell_is_exported_as_long_as_its_training_is_kept(
+    bench_main: Main, workplace: Path
+) -> None:
+    words = ("model=resnet20", "data=mnist5k", "method=coquant", "method.bits=[8,4]", "quant=w4a4")
+    small = ("data.subset=20", "data.limit=10", "method.images=4", "tracking=none")
+    training = ("method.schedule.epochs=1", "method.schedule.batch_size=10")
+    assert bench_main("run", *words, *small, *training).status == 0
+    store = Store(workplace / "outputs")
+    (found,) = (r for r in store.results() if r.method == "coquant")
+    done = bench_main("verify", found.id)
+    assert (done.status, done.err) == (0, "")
+    assert "21 of 22 layers have integer weights and inputs" in done.out  # not the image
+    kept = json.loads((workplace / "outputs" / "cells" / found.id / "integer.json").read_bytes())
+    assert kept["top1_fake"] == found.top1
+    assert kept["agreement"] >= 80
+    (training_folder,) = (workplace / "outputs" / "cache" / "training").iterdir()
+    (training_folder / "trained.safetensors").unlink()
+    gone = bench_main("verify", found.id)
+    assert (gone.status, gone.err.count("\n")) == (2, 1)
+    assert gone.err.startswith("error: the training behind the cell is no longer kept in outputs/")
+    assert "force=true" in gone.err
+    assert not (training_folder / "trained.safetensors").exists()  # nothing was trained again
