@@ -103,7 +103,7 @@ def evaluate(
 class _Run:
     """A network as it is run, compiled or not, and how many images at once memory allows.
 
-    frames: that it sees of each item; see `logits.seen_of`.
+    size: of images, or of clips, of each of which `frames` pass.
     """
 
     def __init__(
@@ -117,7 +117,8 @@ class _Run:
         images = len(whole.images)
         self._preprocessing, self._device = preprocessing, device
         self.frames = seen_of(whole.images.listing)
-        self.size = min(max(1, device.images_at_once(preprocessing.size**2) // self.frames), images)
+        at_once = device.images_at_once(preprocessing.size**2) // self.frames
+        self.size = min(max(1, at_once), images)
         self._forward: Forward = network
         self.compiled = False
 
@@ -134,9 +135,9 @@ class _Run:
         while True:
             try:
                 ready = self._batch(feed, start, min(start + self.size, end))
-                count = len(ready) // self.frames
-                if self.compiled and count < self.size:
-                    padded = _padded(ready, self.size * self.frames)
+                count, wanted = len(ready) // self.frames, self.size * self.frames
+                if self.compiled and len(ready) < wanted:
+                    padded = _padded(ready, wanted)
                     ready = padded.contiguous(memory_format=self._device.memory_format)
                 return consensus(self._forward(ready), self.frames)[:count]
             except (RuntimeError, MemoryError) as error:

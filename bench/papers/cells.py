@@ -53,8 +53,8 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     bytes that weights and activations take, `flips`, to `Flips` where a result says them, and
     `parts`, to the `Drop` of those of a part of the images; `part`, what these are in words;
     `status` ("done" when one is); `result` of one that is done; `command`, which measures its first
-    seed; `reason`, why one failed or has no meaning; `missing`, the commands for what is not run or
-    failed.
+    seed; `reason`, why one failed or has no meaning; `missing`, the commands for
+    what is not run or failed.
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
@@ -127,9 +127,9 @@ def interval(values: Sequence[float], result: Result | None) -> tuple[float, flo
     """Return the 95 % interval of the mean of `values`, one a seed, and what kind it is.
 
     Of three seeds or more it is Student's, over seeds ("t"), of fewer Wilson's, over the images of
-    `result` ("wilson"), or where that is of a part of them one for all looks ("sequence"), or of
-    one seed of a task without counts that of the result ("bootstrap"). Without `result` the values
-    are not of images, and two have none.
+    `result` ("wilson"), of a result of a part of them one for all looks ("sequence"), or of one
+    seed of a task without counts that of the result ("bootstrap"). Without `result` the values are
+    not of images, and two have none.
     """
     if len(values) >= 3:
         low, high = t_interval(values)
