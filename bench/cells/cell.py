@@ -56,6 +56,11 @@ class Cell:
         """
         return self.request.precision
 
+    @property
+    def engine(self) -> str:
+        """What computes the logits; images and trainings are the same with any."""
+        return self.request.effective.evaluate.engine
+
     @cached_property
     def source(self) -> dict[str, Any]:
         """What the number depends on but for the bits and the evaluation set."""
@@ -91,7 +96,8 @@ class Cell:
 
     def _id(self, source: dict[str, Any], evaluation: str) -> str:
         quant = self.request.quant_identity()
-        return digest(source | {"quant": quant, "evaluation": evaluation})
+        engine = self.request.unusual_engine()
+        return digest(source | {"quant": quant, "evaluation": evaluation} | engine)
 
     @property
     def calibration_key(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.cells.result import Result
+from bench.config.schema import TORCH
 from models.quantize.spec import OF_BUDGET
 
 Values = Mapping[str, Any]
@@ -58,6 +59,7 @@ def recorded_values(result: Result) -> dict[str, Any]:
         "runtime.precision": recipe.matrix_products
         or recipe.calibration.synthesis_precision
         or "fp32",
+        "evaluate.engine": recipe.evaluation.engine or TORCH,
         "seed": result.seed,
     }
     if recipe.evaluation.images is not None:

@@ -63,6 +63,11 @@ class EvaluationRecipe(_Part):
     left_out: list[str] | None = Field(
         default=None, description="Images of the set that cannot be decoded."
     )
+    engine: str | None = Field(
+        default=None,
+        description="onnxruntime, where the integers of the network were evaluated by it, with "
+        "products added in 32 bits, and not fake quantization.",
+    )
 
 
 class Recipe(_Part):
@@ -164,6 +169,7 @@ def recipe_of(cell: "Cell", observed: Observations | None = None) -> Recipe:
             fingerprint=evaluation.fingerprint,
             **({} if evaluation.clip is None else {"segments": evaluation.clip.segments}),
             **_left_out(evaluation),
+            **_engine(cell),
         ),
         seed=cell.seed,
         **special,
@@ -218,3 +224,8 @@ def _calibration(cell: "Cell", observed: Observations) -> CalibrationRecipe:
 def _left_out(listing: "Listing") -> dict[str, Any]:
     """Return the names of images that cannot be decoded; of a set without any, nothing."""
     return {"left_out": list(listing.left_out)} if listing.left_out else {}
+
+
+def _engine(cell: "Cell") -> dict[str, Any]:
+    """Return the engine of the evaluation where it is not PyTorch."""
+    return cell.request.unusual_engine()

@@ -63,6 +63,8 @@ def recipe_label(result: Result, recipes: Presets) -> str:
         words += _quantizer_words(quantizer, MIXED in (result.w_bits, result.a_bits), recipes)
     if (products := result.recipe.matrix_products) is not None:
         words.append(f"matrix_products {products}")
+    if (engine := result.recipe.evaluation.engine) is not None:
+        words.append(f"engine {engine}")
     return ", ".join(words)
 
 

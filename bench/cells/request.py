@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.experiments import experiment_jobs
-from bench.config.schema import Config, EvaluateConfig
+from bench.config.schema import TORCH, Config, EvaluateConfig
 from bench.tasks.registry import task_named
 from methods.identity import identifying
 from methods.registry import image_method, method_class, sees_real_images
@@ -65,6 +65,7 @@ class Request:
                 "quant": self.quant_identity(),
                 "seed": config.seed,
                 **self.unusual_precision(),
+                **self.unusual_engine(),
             }
         )
 
@@ -106,6 +107,11 @@ class Request:
     def unusual_precision(self) -> dict[str, str]:
         """Return what the precision adds to an identity: nothing for fp32, so that old ids stay."""
         return {} if self.precision == "fp32" else {"precision": self.precision}
+
+    def unusual_engine(self) -> dict[str, str]:
+        """Return what the engine adds to the identity of a cell: nothing for torch."""
+        engine = self.effective.evaluate.engine
+        return {} if engine == TORCH else {"engine": engine}
 
     def as_float(self) -> "Request":
         """Return the request for the float network with the same weights, on the same images."""
@@ -154,7 +160,8 @@ def normalised(config: Config) -> Config:
     """Return `config` with everything that has no effect at its bit-widths set to nothing."""
     update: dict[str, Any] = {"quant": config.quant.effective()}
     if config.quant.is_float:
-        update |= {"method": dict(_FLOAT_METHOD), "seed": 0}
+        evaluate = config.evaluate.model_copy(update={"engine": TORCH})
+        update |= {"method": dict(_FLOAT_METHOD), "seed": 0, "evaluate": evaluate}
     return config.model_copy(update=update)
 
 

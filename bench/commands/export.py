@@ -9,10 +9,10 @@ from bench.cells.result import Result
 from bench.cells.store import INTEGER, Store
 from bench.config.experiments import outputs_of
 from bench.console import say, show_log
-from bench.export.packages import check_packages
 from bench.files.whole import write_whole
 from bench.measure.again import planned, recorded_cell
 from models.errors import BenchError, NotApplicable
+from models.export.packages import check_packages
 
 if TYPE_CHECKING:  # what is asked for what cannot be had imports no torch
     from bench.cells.cell import Cell
@@ -61,8 +61,9 @@ class _Cell:
             raise BenchError(f"--images {options.images}: give 1 or more")
         self.store = Store(outputs_of(options.overrides))
         self.recorded, config = recorded_cell(self.store, options.id)
-        from bench.export.cell import check_exportable, model_of
+        from bench.export.cell import model_of
         from bench.measure.clock import Clock
+        from bench.measure.integers import check_representable
         from bench.measure.phases import remake
         from bench.measure.resources import Resources
 
@@ -70,7 +71,7 @@ class _Cell:
         self.cell: Cell = planned(self.recorded, config, self.resources)
         self.clock = Clock()
         try:
-            check_exportable(self.cell)
+            check_representable(self.cell)
             self.remade: Remade = remake(self.cell, self.resources, self.clock)
             self.model: Model = model_of(self.remade)
         except NotApplicable as error:
@@ -88,9 +89,9 @@ class _Cell:
             say(line)
 
     def verify(self, exact: bool, images: int | None) -> None:
-        from bench.export.runtime import Session
         from bench.export.verify import compared, note
         from models.export.export import export_float
+        from models.export.runtime import Session
 
         shape = self.remade.images.images.shape[1:]
         image = next(self.remade.network.parameters()).new_zeros((1, *shape))

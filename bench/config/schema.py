@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+TORCH = "torch"
+ONNXRUNTIME = "onnxruntime"
+"""The engines of an evaluation."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -70,16 +75,21 @@ class RuntimeConfig(_Strict):
 
 
 class EvaluateConfig(_Strict):
-    """How many images of the evaluation set are evaluated; no part of a cell's identity.
+    """What evaluates the evaluation set, a part of a cell's identity, and how much of it, which is
+    neither that nor recorded here.
 
+    engine: what computes the logits of a quantized network.
     until: a number of images, "resolved", or None for all. tolerance: in points, of "resolved".
     published_drop: published float minus published top-1 in points, one or several, to be decided
         against; None: what the paper's table says that the experiment is of.
     """
 
-    until: Annotated[int, Field(strict=True, gt=0)] | Literal["resolved"] | None = None
-    tolerance: Annotated[float, Field(ge=0, le=100)] = 0.5
-    published_drop: float | tuple[float, ...] | None = None
+    engine: Literal["torch", "onnxruntime"] = "torch"
+    until: Annotated[int, Field(strict=True, gt=0)] | Literal["resolved"] | None = Field(
+        None, exclude=True
+    )
+    tolerance: float = Field(0.5, ge=0, le=100, exclude=True)
+    published_drop: float | tuple[float, ...] | None = Field(None, exclude=True)
 
     @field_validator("until", mode="wrap")
     @classmethod
@@ -125,7 +135,7 @@ class PathsConfig(_Strict):
 class Config(_Strict):
     """One cell and how to run it; `data` and `method` are checked by what they name.
 
-    evaluate: not recorded: a result says how many images it has.
+    evaluate: its engine alone is recorded: a result says how many images it has.
     shard: the part of a sweep that is run, read by the sweeper; no cell has one.
     """
 
@@ -136,7 +146,7 @@ class Config(_Strict):
     tracking: TrackingConfig
     runtime: RuntimeConfig
     paths: PathsConfig
-    evaluate: EvaluateConfig = Field(EvaluateConfig(), exclude=True)
+    evaluate: EvaluateConfig = EvaluateConfig()
     seed: int = Field(ge=0)
     gate: Literal["stop", "warn"]
     force: bool

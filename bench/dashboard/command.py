@@ -10,7 +10,7 @@ from typing import Any
 from bench.cells.differences import leaves
 from bench.cells.recipe_label import Presets, composition, nearest_preset
 from bench.config.files import options
-from bench.config.schema import Config
+from bench.config.schema import TORCH, Config
 from bench.dashboard.folders import FOLDER
 from models.quantize.rounding.registry import PREFIX, parameters
 from models.quantize.spec import MIXED
@@ -41,6 +41,8 @@ def command(config: Config, recipes: Presets) -> str | None:
         words.append(f"seed={config.seed}")
     if config.runtime.precision != "fp32":  # it matters to some methods only; to others it is idle
         words.append(f"runtime.precision={config.runtime.precision}")
+    if config.evaluate.engine != TORCH:
+        words.append(f"evaluate.engine={config.evaluate.engine}")
     return " ".join(["bench run", *(shlex.quote(word) for word in words)])
 
 

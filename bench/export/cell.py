@@ -4,14 +4,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from bench.cells.cell import Cell
 from bench.cells.result import Result
 from bench.machine.versions import versions
+from bench.measure.integers import integers_of
 from bench.measure.phases import Remade
-from bench.tasks.registry import CLASSIFICATION
-from models.clips import COLOURS
-from models.errors import BenchError, NotApplicable
-from models.export.export import Exported, export
+from models.export.export import Exported
 from models.export.write import OPSET
 
 
@@ -27,32 +24,13 @@ class Model:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def check_exportable(cell: Cell) -> None:
-    """Raise NotApplicable for a cell that no file of integers is made of."""
-    if cell.task.name != CLASSIFICATION:
-        raise NotApplicable(
-            f"{cell.entry.name} {cell.task.doing}, and only networks that classify can be exported"
-        )
-    if cell.spec.is_float:
-        raise NotApplicable("the cell is of a float network, which has no integers")
-    if cell.listing.clip is not None:
-        raise NotApplicable(
-            f"{cell.listing.name} has clips, and a file of integers is compared image by image; "
-            "name a cell on images"
-        )
-
-
 def model_of(remade: Remade) -> Model:
     """Return the network of a cell as a file of integers.
 
-    Raises BenchError (NotApplicable) for what cannot be represented, and for weights that have no
+    Raises NotApplicable for what cannot be represented, and for weights that have no
     integers: those of roundings to a codebook, or of float.
     """
-    size = remade.images.images.shape[2:]
-    image = next(remade.network.parameters()).new_zeros((1, COLOURS, *size))
-    exported = export(remade.made, image, remade.by_channel)
-    if not exported.weights:
-        raise BenchError("the cell's weights are float: there are no integers to be stored")
+    exported = integers_of(remade.made, remade.images.images.shape[-1], remade.by_channel)
     return Model(exported.model.SerializeToString(deterministic=True), exported)
 
 

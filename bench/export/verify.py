@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from bench.data.feed import feed
-from bench.export.runtime import Session
 from bench.measure.phases import Remade
 from bench.measure.resources import Resources
 from bench.statistics.significance import compare_cells
 from methods.base import Progress
+from models.export.runtime import Session
 from models.preprocessing import Preprocessing
 
 BATCH = 8

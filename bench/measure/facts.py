@@ -8,6 +8,7 @@ from bench.cells.recipe import recipe_of
 from bench.cells.result import Result
 from bench.config.schema import Config
 from bench.machine.versions import git_sha, versions
+from bench.measure.integers import engine_versions
 from bench.measure.phases import Measurement
 from models.paths import expanded
 
@@ -30,7 +31,7 @@ def facts_before(cell: Cell) -> dict[str, Any]:
         "fp32_expected": cell.expected,
         "weights_sha256": cell.weights.sha256,
         "recipe": recipe_of(cell),
-        "versions": versions(),
+        "versions": versions() | engine_versions(cell),
         "git_sha": git_sha(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.cells.cell import Cell
 from bench.cells.recipe import Observations
 from bench.cells.seeds import torch_generator
+from bench.config.schema import ONNXRUNTIME, TORCH
 from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
 from bench.data.feed import feed
 from bench.files.entry import CacheEntry
@@ -21,6 +22,7 @@ from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
 from bench.measure.examine import examined, examined_post_training, float_cost
 from bench.measure.grams import grams_key, kept_grams, uses_grams
+from bench.measure.integers import IntegerNetwork, grids_by_channel, integers_of
 from bench.measure.logits import logit_mse
 from bench.measure.mixed import (
     blank_image,
@@ -99,6 +101,7 @@ class _Quantized(NamedTuple):
     training: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     generated: bytes | None = None
+    made: QuantizedNetwork | None = None
 
 
 class Remade(NamedTuple):
@@ -183,10 +186,13 @@ class _Phases:
                 quantized = self.examine(*made, batch)
             else:
                 quantized = self.examine(*self.quantize(network, batch, limit, size), batch)
+        if cell.engine == ONNXRUNTIME:
+            quantized = self.in_integers(quantized, images)
         with self.clock.phase("evaluate") as progress:
             resident, how = self.resources.resident, cell.weights.preprocessing
             fed = feed(images, device.device, resident)
-            run = quantized.network, fed, how, device, progress, cell.task, runtime.compile
+            compile = runtime.compile if cell.engine == TORCH else False
+            run = quantized.network, fed, how, device, progress, cell.task, compile
             if self.part is None:
                 evaluation = evaluate(*run)
             else:
@@ -244,17 +250,15 @@ class _Phases:
             source = calibrate(cell, network, training_images, device, entry, progress)
         batch = source.calibration.images.to(device.device)
         batch = batch.contiguous(memory_format=device.memory_format)
-        by_channel = cell.spec.w_granularity == "channel"
         if isinstance(cell.method, TrainedMethod):
             task = self.training_task(cell.method, network, batch, training_images)
             made = as_quantized(self.trained(task, only_kept=True).network)
-            by_channel = cell.method.qat.granularity == "channel"
         elif prices is not None and training_images is not None:
             made, _, _ = self.search(network, batch, training_images, prices)
         else:
             made, _, _ = self.quantize(network, batch, limit, 0.0)
         fuse_relus(made.network, batch[:1])
-        return Remade(network, made, images, device, by_channel)
+        return Remade(network, made, images, device, grids_by_channel(cell))
 
     def entry(self, kind: Kind, key: str) -> CacheEntry | None:
         """Return where something is kept under `key`; None where nothing kept is to be used."""
@@ -333,7 +337,19 @@ class _Phases:
             warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
             fuse_relus(made.network, batch[:1])
         size_mb += made.more_bits / MIB_BITS
-        return _Quantized(made.network, size_mb, *found, mixed, warnings=tuple(warnings))
+        return _Quantized(made.network, size_mb, *found, mixed, warnings=tuple(warnings), made=made)
+
+    def in_integers(self, quantized: _Quantized, images: ImageSet) -> _Quantized:
+        """Return the same with the integers of the network in its place.
+
+        Raises NotApplicable where it has none.
+        """
+        with self.clock.phase("export"):
+            made = quantized.made or as_quantized(quantized.network)
+            exported = integers_of(made, images.images.shape[-1], grids_by_channel(self.cell))
+            network = IntegerNetwork(exported.model.SerializeToString())
+        warnings = (*quantized.warnings, *exported.lines)
+        return quantized._replace(network=network, warnings=warnings)
 
     def training_task(
         self, method: TrainedMethod, network: nn.Module, batch: Tensor, training: ImageSet | None

@@ -19,6 +19,7 @@ from bench.measure.clock import Clock
 from bench.measure.course import save_course
 from bench.measure.facts import facts_before, facts_found, float_facts, portable
 from bench.measure.gate import check_float
+from bench.measure.integers import check_engine
 from bench.measure.limit import TimeLimit, Unfinished, time_limit
 from bench.measure.mixed import save_mixed
 from bench.measure.part import Earlier, Part, part_of, suffices
@@ -117,6 +118,7 @@ def _measure_into(store: Store, cell: Cell, resources: Resources) -> Result:
             return Unfinished(store.root, folder, resolved, record({"status": "failed"}))
 
         try:
+            check_engine(cell)  # before the float network is measured
             if cell.needs_float:
                 with clock.phase("float"):
                     reference = _float_reference(cell, resources)

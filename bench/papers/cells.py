@@ -58,7 +58,7 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """
     if rows.empty:
         return pd.DataFrame({"cell": pd.Series(dtype=float)})
-    groups = ("data.", "method.", "quant.", "runtime.")
+    groups = ("data.", "method.", "quant.", "runtime.", "evaluate.")
     keys = [key for key in rows.columns if key in _KEYS or key.startswith(groups)]
     by_id = {result.id: result for result in results}
     # Plain values, not frames of one group each: a table of 100 cells must not take half a second.

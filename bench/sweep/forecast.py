@@ -58,6 +58,7 @@ def kind_of(model: str, recipe: Recipe) -> str:
         "evaluation": recipe.evaluation.fingerprint,
         "precision": recipe.calibration.synthesis_precision,
         "matrix_products": recipe.matrix_products,
+        "engine": recipe.evaluation.engine,
         "rounding": recipe.quantizer.get("rounding"),
         "searched": MIXED in map(recipe.quantizer.get, ("w_bits", "a_bits")),
     }

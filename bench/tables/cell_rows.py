@@ -11,7 +11,7 @@ from bench.cells.lookup import find_results
 from bench.cells.request import Request, reported_name
 from bench.cells.result import COSTS, OF_PARTS, Result
 from bench.config.experiments import run_command
-from bench.config.schema import Config
+from bench.config.schema import TORCH, Config
 from bench.statistics.coco import NUMBERS as COCO_NUMBERS
 from bench.tables.headline import TASK
 from bench.tasks.registry import CLASSIFICATION
@@ -34,6 +34,7 @@ OF_DETECTION = (
 )
 _BUDGET = tuple(f"quant.{key}" for key in OF_BUDGET)
 
+_ENGINE = "evaluate.engine"
 _ELSEWHERE = ("name", "label", "root")  # in the columns `method` and `data`, or no part of a cell
 
 
@@ -43,9 +44,10 @@ def cell_rows(
     """Return one row a cell, in the order of `requests`: what it is, and what it came to.
 
     What it is: `model`, `weights`, `data`, `w_bits`, `a_bits`, `seed`, `runtime.precision` where
-    one is not fp32, and every other value of its configuration as `data.*`, `method.*` or `quant.*`
-    (NaN where a cell has no such value; nested ones under longer names, lists as tuples). Requests
-    for the same, as `quant=w4a32` does with any activation range, are one row.
+    one is not fp32, `evaluate.engine` where one is not torch, and every other value of its
+    configuration as `data.*`, `method.*` or `quant.*` (NaN where a cell has no such value; nested
+    ones under longer names, lists as tuples). Requests for the same, as `quant=w4a32` does with any
+    activation range, are one row.
     Where a cell is of a part of its images, all have `part_of`, `drop_low`, `drop_high`, `lost` and
     `gained`. Of a cell of another task than classification it has `task`, and the numbers of that
     task.
@@ -101,6 +103,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
         idle.append(_REACH)
     if all(row["runtime.precision"] == "fp32" for row in rows):
         idle.append("runtime.precision")
+    if all(row[_ENGINE] == TORCH for row in rows):
+        idle.append(_ENGINE)
     if not any(is_of_tables(row.get("quant.rounding", "")) for row in rows):
         idle += [f"quant.{key}" for key in OF_TABLES]
     if all(row.get("part_of") is None for row in rows):
@@ -118,6 +122,7 @@ def _request_values(config: Config) -> dict[str, Any]:
         **bits_columns(quant.pop("w_bits"), quant.pop("a_bits"), quant),
         "seed": config.seed,
         "runtime.precision": config.runtime.precision,
+        _ENGINE: config.evaluate.engine,
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):
         rest = {key: value for key, value in values.items() if key not in (*_ELSEWHERE, *OF_BUDGET)}

@@ -121,6 +121,8 @@ def _recipe_lines(result: Result) -> list[str]:
     # Said where it is not float32.
     if recipe.matrix_products is not None:
         images.append(f"matrix products in {recipe.matrix_products}")
+    if recipe.evaluation.engine is not None:
+        images.append(f"integers, evaluated by {recipe.evaluation.engine}")
     if (result.w_bits, result.a_bits) == (FLOAT_BITS, FLOAT_BITS):
         return [network, *images]
     parameters = {k: v for k, v in recipe.method.items() if k not in _METHOD_WORDS}

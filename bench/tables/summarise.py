@@ -33,7 +33,7 @@ def row_keys(cells: pd.DataFrame) -> list[str]:
         elif column in CANDIDATES:
             varies = candidates_vary(cells, column)
         elif column in ("task", "model", "weights", "data") or column.startswith(
-            ("data.", "quant.", "runtime.")
+            ("data.", "quant.", "runtime.", "evaluate.")
         ):
             varies = _varies(cells[column])
         elif column.startswith("method."):

@@ -5,7 +5,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-import bench.export.packages
+import models.export.packages
 from bench.cells.store import Store
 from models.checksum import sha256_of
 from tests.bench.conftest import FAST, Finished
@@ -82,7 +82,7 @@ def test_a_float_cell_has_no_integers(bench_main: Main, cell: str, workplace: Pa
 def test_without_the_packages_it_says_what_to_install(
     bench_main: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.export.packages, "find_spec", lambda name: None)
+    monkeypatch.setattr(models.export.packages, "find_spec", lambda name: None)
     done = bench_main("verify", "x")
     assert done.status == 2
     assert done.err == (

@@ -18,15 +18,16 @@ _INTEGER = {"QLinearConv", "QGemm"}
 class Session:
     """A model, ready to run in the thread that asks for it.
 
+    threads: that share the work of an operation.
     exact: products are added in 32 bits throughout. Without, a processor that lacks instructions
         for it (VNNI) adds pairs of them in 16, where large ones saturate, and is faster.
 
     Raises BenchError where onnxruntime cannot take the model.
     """
 
-    def __init__(self, content: bytes, exact: bool = False) -> None:
+    def __init__(self, content: bytes, exact: bool = False, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3
         options.add_session_config_entry("session.x64quantprecision", "1" if exact else "0")
         with tempfile.TemporaryDirectory() as folder:
