@@ -167,7 +167,7 @@ def recipe_of(cell: "Cell", observed: Observations | None = None) -> Recipe:
             images=len(evaluation),
             classes=evaluation.classes,
             fingerprint=evaluation.fingerprint,
-            **({} if evaluation.clip is None else {"segments": evaluation.clip.segments}),
+            **_segments(evaluation),
             **_left_out(evaluation),
             **_engine(cell),
         ),
@@ -219,6 +219,11 @@ def _calibration(cell: "Cell", observed: Observations) -> CalibrationRecipe:
             **_left_out(training),
         }
     return CalibrationRecipe(**values)
+
+
+def _segments(listing: "Listing") -> dict[str, Any]:
+    """Return how many segments of a clip are seen; of images, nothing."""
+    return {} if listing.clip is None else {"segments": listing.clip.segments}
 
 
 def _left_out(listing: "Listing") -> dict[str, Any]:

@@ -86,10 +86,10 @@ class EvaluateConfig(_Strict):
 
     engine: Literal["torch", "onnxruntime"] = "torch"
     until: Annotated[int, Field(strict=True, gt=0)] | Literal["resolved"] | None = Field(
-        None, exclude=True
+        default=None, exclude=True
     )
-    tolerance: float = Field(0.5, ge=0, le=100, exclude=True)
-    published_drop: float | tuple[float, ...] | None = Field(None, exclude=True)
+    tolerance: float = Field(default=0.5, ge=0, le=100, exclude=True)
+    published_drop: float | tuple[float, ...] | None = Field(default=None, exclude=True)
 
     @field_validator("until", mode="wrap")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any
 from bench.cells.cell import Cell
 from bench.cells.recipe import recipe_of
 from bench.cells.result import Result
-from bench.config.schema import Config
+from bench.config.schema import TORCH, Config
 from bench.machine.versions import git_sha, versions
 from bench.measure.integers import engine_versions
 from bench.measure.phases import Measurement
@@ -75,6 +75,8 @@ def float_facts(reference: Result) -> dict[str, Any]:
 def portable(config: Config) -> dict[str, Any]:
     """Return `config` with its paths absolute, so that it means the same from any folder."""
     plain = config.model_dump(mode="json")
+    if config.evaluate.engine == TORCH:  # as before there was a choice
+        del plain["evaluate"]
     if plain["data"].get("root"):
         plain["data"]["root"] = str(expanded(plain["data"]["root"]).resolve())
     if plain["quant"].get("latency_table"):

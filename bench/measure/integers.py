@@ -3,9 +3,8 @@
 Nothing of onnx is imported before it is needed; it is an extra.
 """
 
-from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +104,6 @@ class IntegerNetwork(nn.Module):
         return torch.from_numpy(logits).to(images.device)
 
 
-def engine_versions(cell: Cell) -> Mapping[str, Any]:
+def engine_versions(cell: Cell) -> dict[str, str]:
     """Return the versions that the number of a cell depends on because of its engine."""
     return {ONNXRUNTIME: version(ONNXRUNTIME)} if cell.engine == ONNXRUNTIME else {}
