@@ -95,7 +95,7 @@ def test_a_part_that_is_continued_is_the_whole_bit_for_bit(
     file = f"cells/{rest.id}/correct.npz"
     assert (outputs / file).read_bytes() == (whole / file).read_bytes()
     config = f"cells/{rest.id}/config.yaml"
-    assert "until" not in (outputs / config).read_text()
+    assert "evaluate" not in (outputs / config).read_text()
 
 
 def test_lost_and_gained_are_of_the_images_that_both_have_seen(make: Make, outputs: Path) -> None:
