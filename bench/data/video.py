@@ -43,7 +43,7 @@ def frames_at(path: Path, places: Callable[[int], Sequence[int]]) -> "list[Image
     import av
 
     try:
-        count = _packets(path)
+        count = _announced(path)
         while True:
             wanted = places(count) if count else []
             kept, decoded = _decoded(path, set(wanted))
@@ -51,27 +51,32 @@ def frames_at(path: Path, places: Callable[[int], Sequence[int]]) -> "list[Image
                 raise ValueError("it has no frame")
             if decoded == count:
                 return [kept[place] for place in wanted]
-            count = decoded  # a packet need not be a frame
+            count = decoded  # what is announced need not be what is there
     except av.FFmpegError as error:
         if isinstance(error, OSError):
             raise
         raise ValueError(error.strerror or str(error)) from error
 
 
-def _packets(path: Path) -> int:
-    """Return of how many packets a video consists: about as many as it has frames."""
+def _announced(path: Path) -> int:
+    """Return how many frames a file says it has, else of how many packets its video consists."""
     import av
 
     with av.open(str(path), options=_CONTAINER) as container:
         if not container.streams.video:
             raise ValueError("it has no video stream")
-        return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+        stream = container.streams.video[0]
+        return stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
 
 
 def _decoded(path: Path, wanted: set[int]) -> "tuple[dict[int, Image.Image], int]":
     """Return the frames that are wanted by their places, and how many there are in all."""
     import av
+    from av.video.reformatter import VideoReformatter
+    from PIL import Image
 
+    # A new one for each frame would be set up anew.
+    colours = VideoReformatter()
     kept: dict[int, Image.Image] = {}
     decoded = 0
     with av.open(str(path), options=_CONTAINER) as container:
@@ -82,6 +87,7 @@ def _decoded(path: Path, wanted: set[int]) -> "tuple[dict[int, Image.Image], int
             if frame.is_corrupt:
                 raise ValueError(f"frame {decoded + 1} is damaged")
             if decoded in wanted:
-                kept[decoded] = frame.to_image()
+                rgb = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                kept[decoded] = Image.fromarray(rgb)
             decoded += 1
     return kept, decoded

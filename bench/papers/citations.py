@@ -61,7 +61,9 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
         "coco": ("lin2014microsoft",),
         "digits_canvas": ("lecun1998gradient", "raschka2018mlxtend"),
         "imagenet": ("russakovsky2015imagenet",),
+        "minikinetics": ("kay2017kinetics", "wang2016temporal"),
         "mnist5k": ("lecun1998gradient", "raschka2018mlxtend"),
+        "motion": ("lecun1998gradient", "raschka2018mlxtend", "wang2016temporal"),
     },
     "technique": {
         "acos": ("schaefer2024edge",),

@@ -105,6 +105,7 @@ def _entries() -> dict[str, ZooEntry]:
     lites = (_efficientnet_lite(variant) for variant in range(3))
     small = (
         _resnet20(),
+        _resnet8(),
         _lenet5(),
         _resnet18_cifar(),
         _mobilenetv2_cifar(),
@@ -163,6 +164,35 @@ def _resnet20() -> ZooEntry:
         weights={weights.tag: weights},
         preprocessing=weights.preprocessing,
         summary="ResNet-20 for 32x32 images (He et al., 2016), 0.27 M parameters, 5,000 digits",
+    )
+
+
+def _resnet8() -> ZooEntry:
+    weights = Weights(
+        tag="motion",
+        source="shipped with this project",
+        locate="models.networks.resnet_cifar:locate_resnet8",
+        sha256="dceff66a44de95b41270691dd93b2951ef50a95b7da6499c36cf92182f053695",
+        preprocessing=Preprocessing(
+            size=32, resize=32, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
+        ),
+        published=PublishedAccuracy(
+            top1=95.4,
+            top5=None,
+            data="motion",
+            images=500,
+            source="this project's recipe, bench train model=resnet8 data=motion "
+            "train.optimizer=adam train.lr=0.003 train.weight_decay=0 train.label_smoothing=0 "
+            "train.augment=none train.epochs=16, seed 0",
+        ),
+    )
+    return ZooEntry(
+        name="resnet8",
+        build="models.networks.resnet_cifar:resnet8",
+        classes=10,
+        weights={weights.tag: weights},
+        preprocessing=weights.preprocessing,
+        summary="ResNet-8 for 32x32 images (He et al., 2016), 0.08 M parameters, digits in motion",
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data import scan
 from bench.data.datasets import PACKAGED, known_set
@@ -12,7 +13,9 @@ from bench.data.mnist5k import read_digits, split
 from bench.data.motion import DIRECTIONS, FARTHER, FRAMES, NEARER, Motion, exposures, frames
 from bench.data.options import Options
 from bench.data.outputs import check_outputs
-from models.clips import Clip
+from models.clips import Clip, consensus
+from models.zoo import choose_weights, entry
+from models.zoo.weights import load
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,21 @@ def test_listing_and_frames(digits: np.ndarray) -> None:
     assert few.labels[11] == number % 10
     expected = frames(digits, "eval", number, [2, 6, 10, 14])
     assert all(np.array_equal(np.asarray(a), b) for a, b in zip(read(11), expected, strict=True))
+
+
+def test_a_network_of_frames_sees_the_motion(digits: np.ndarray) -> None:
+    """Of the shipped network, which is 95.4 % right on all 500 clips."""
+    weights = choose_weights(entry("resnet8"), "motion")
+    assert weights.published is not None and weights.published.images == 500
+    network = load(entry("resnet8"), weights).network
+    drawn = [frames(digits, "eval", number, [2, 6, 10, 14]) for number in range(60)]
+    pixels = torch.tensor(np.stack(drawn).transpose(0, 1, 4, 2, 3)).flatten(0, 1)
+    with torch.inference_mode():
+        logits = network(weights.preprocessing.normalise(pixels))
+    labels = torch.arange(60) % 10
+    of_frames = (logits.argmax(1) == labels.repeat_interleave(4)).float().mean()
+    of_clips = (consensus(logits, 4).argmax(1) == labels).sum()
+    assert int(of_clips) == 56 and float(of_frames) > 0.8
 
 
 def test_other_segments_are_other_images(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_packet_that_is_no_frame_is_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_video(tmp_path / "a.mkv", grey(6))
-    monkeypatch.setattr(video, "_packets", lambda path: 7)
+    monkeypatch.setattr(video, "_announced", lambda path: 7)
     (last,) = frames_at(path, lambda count: [count - 1])
     assert np.asarray(last).mean() == 40
 

@@ -14,6 +14,7 @@ from models.zoo import choose_weights, entry, sha256_of, zoo
 def test_names_and_default_tags() -> None:
     assert {name: list(found.weights) for name, found in zoo().items()} == {
         "resnet20": ["mnist5k"],
+        "resnet8": ["motion"],
         "lenet5": ["mnist5k"],
         "resnet18_cifar": [],
         "mobilenetv2_cifar": [],
