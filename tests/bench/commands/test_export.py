@@ -107,6 +107,11 @@ def test_a_trained_cell_is_exported_as_long_as_its_training_is_kept(
     kept = json.loads((workplace / "outputs" / "cells" / found.id / "integer.json").read_bytes())
     assert kept["top1_fake"] == found.top1
     assert kept["agreement"] >= 80
+    measured = bench_main("run", *words, *small, *training, "evaluate.engine=onnxruntime")
+    assert measured.status == 0
+    (real,) = (r for r in store.results() if r.recipe.evaluation.engine == "onnxruntime")
+    assert real.recipe.method == found.recipe.method
+    assert abs(real.correct - kept["correct_integer"]) <= 1  # whose sums are those of the processor
     (training_folder,) = (workplace / "outputs" / "cache" / "training").iterdir()
     (training_folder / "trained.safetensors").unlink()
     gone = bench_main("verify", found.id)
