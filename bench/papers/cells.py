@@ -137,9 +137,9 @@ def interval(values: Sequence[float], result: Result | None) -> tuple[float, flo
     if not values or result is None:
         return None
     if result.correct is None:
-        low, high = result.ci_low, result.ci_high
-        known = len(values) == 1 and low is not None and high is not None
-        return (low, high, "bootstrap") if known else None
+        if len(values) > 1 or result.ci_low is None or result.ci_high is None:
+            return None
+        return result.ci_low, result.ci_high, "bootstrap"
     assert result.total is not None  # it is done
     right = round(sum(values) / len(values) * result.total / 100)
     if result.part_of is not None:
