@@ -38,7 +38,7 @@ def _unbounded() -> tuple[Tensor, Tensor]:
 class Context:
     """What a method may use besides the float network.
 
-    input_shape: (channels, height, width) of one image.
+    input_shape: (channels, height, width) of one image; (words,) of a text.
     generator: a seeded CPU random generator for a named purpose. The seed of a purpose depends
         on the cell's seed and on nothing else, so every bit-width starts from the same noise.
     real_images: gives n preprocessed training images (n, C, H, W). Only a method that declares
@@ -49,7 +49,7 @@ class Context:
         may be computed in while images are optimised. Images are float32 all the same.
     """
 
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     generator: Callable[[str], torch.Generator]
     real_images: Callable[[int], Tensor]
     device: torch.device
@@ -63,7 +63,7 @@ class Context:
 class Calibration:
     """Images to calibrate a quantized network with.
 
-    images: (N, C, H, W) float32, in the network's normalised input space.
+    images: (N, C, H, W) float32, in the network's normalised input space; of texts ids (N, words).
     curve: the loss of each optimisation step, empty where nothing was optimised.
     """
 

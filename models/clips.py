@@ -33,8 +33,10 @@ class Clip(NamedTuple):
 
 
 def as_frames(images: "Tensor") -> "Tensor":
-    """Return the frames (N F, 3, H, W) of clips (N, 3 F, H, W); images are themselves."""
-    if images.shape[1] == COLOURS:
+    """Return the frames (N F, 3, H, W) of clips (N, 3 F, H, W); images, and rows of
+    words, are themselves.
+    """
+    if images.dim() != 4 or images.shape[1] == COLOURS:
         return images
     return images.unflatten(1, (-1, COLOURS)).flatten(0, 1)
 

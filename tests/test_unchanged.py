@@ -221,6 +221,11 @@ def _model_cases() -> dict[str, list[str]]:
     scratch = ["method=individual", "method.init=scratch", "method.schedule.batch_size=4"]
     cases = {}
     for name, entry in zoo().items():
+        if entry.preprocessing.medium == "text":
+            texts = ["data=topics", "data.limit=2", "method=real"]
+            for tag in ("default", *entry.weights):
+                cases[f"model/{name}, {tag}"] = [f"model={name}", f"model.weights={tag}", *texts]
+            continue
         if entry.task != CLASSIFICATION:
             canvases = [f"model={name}", "data=digits_canvas", "data.limit=2", "method=gaussian"]
             cases |= {
@@ -240,7 +245,8 @@ def _model_cases() -> dict[str, list[str]]:
 def _data_cases() -> dict[str, list[str]]:
     cases = {}
     for name in options("data"):
-        if name in ("coco", "digits_canvas"):  # which no network detects in that classifies
+        # Which the default network does not take: boxes, and texts.
+        if name in ("coco", "digits_canvas", "topics"):
             continue
         if name in ("clips", "minikinetics"):  # which are no photos
             continue

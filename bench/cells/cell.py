@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cells.request import Request, digest
 from bench.data import Listing, check_training
 from bench.data.listings import Listings
+from bench.data.outputs import check_medium
 from bench.tasks.base import Task
 from bench.tasks.registry import task_named
 from methods.registry import make_method
@@ -148,6 +149,7 @@ def plan(request: Request, listings: Listings) -> Cell:
         listing=listings.of(data, "eval", cache),
         calibration=listings.of(data, "train", cache) if method.sees_real_images else None,
     )
+    check_medium(cell.listing, cell.weights.preprocessing)
     _check_task(cell)
     _check_training(cell)
     if request.config.evaluate.until is not None and not cell.task.in_parts:

@@ -23,6 +23,7 @@ from bench.data import (
     with_whole_images,
 )
 from bench.data.feed import feed
+from bench.data.outputs import check_medium
 from bench.machine.device import prepare_device
 from bench.measure.clock import Clock
 from bench.measure.evaluate import evaluate
@@ -60,6 +61,7 @@ def train(arguments: Namespace) -> int:
     sides = scan(data, "train", folder), scan(data, "eval", folder)
     task = task_named(model.task)
     for listing in sides:
+        check_medium(listing, preprocessing)
         task.check(listing, model.classes)
     if model.task != DETECTION:
         check_training(sides[0], sides[1], model.classes, recipe.batch_size)

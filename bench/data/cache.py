@@ -1,6 +1,7 @@
 """Decoded images on disk: decoded once, memory-mapped ever after.
 
-images.npy      (N, size, size, 3) uint8; of clips of F frames (N, size, size, 3 F)
+images.npy      (N, size, size, 3) uint8; of clips of F frames (N, size, size, 3 F); of texts
+                (N, words) int32
 checksums.npy   (N,) uint32, CRC-32 of each image
 about.json      what they are, and the names of images that cannot be decoded
 """
@@ -18,13 +19,22 @@ import numpy as np
 
 from bench.data.datasets import options_of
 from bench.data.decoding import cannot_decode, decoded_chunks, report
-from bench.data.imageset import CheckedImages, Checks, DamagedImages, Identity, ImageSet
+from bench.data.imageset import (
+    CheckedImages,
+    Checks,
+    DamagedImages,
+    Identity,
+    ImageSet,
+    Stored,
+    channels_first,
+)
 from bench.data.listing import Listing, fingerprint_of, without
+from bench.data.outputs import check_medium
 from bench.files.checksum import fits, sealed
 from bench.files.entry import CacheEntry
 from bench.files.kinds import ABOUT, DATA, PIXEL_CHECKSUMS, PIXELS
 from models.errors import BenchError
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation, Preprocessing
 
 T = TypeVar("T")
 
@@ -46,26 +56,18 @@ class ImageCache:
     checked: CheckedImages = field(default_factory=CheckedImages)
 
 
-def cache_key(listing: Listing, preprocessing: Preprocessing) -> str:
-    """Return the sha256 (hex) of all that the decoded pixels depend on.
-
-    Not mean and std, but for the mean that fills a letterbox.
-    """
+def cache_key(listing: Listing, preprocessing: Preparation) -> str:
+    """Return the sha256 (hex) of all that the decoded pixels depend on."""
     import PIL
 
-    shape: tuple[object, ...]
-    shape = (preprocessing.size, preprocessing.resize, preprocessing.interpolation)
-    if preprocessing.fit != "crop":
-        shape = (*shape, preprocessing.fit, preprocessing.mean)
-    return fingerprint_of(
-        (FORMAT_VERSION, listing.fingerprint, listing.stamp, *shape, PIL.__version__)
-    )
+    of_images = FORMAT_VERSION, listing.fingerprint, listing.stamp
+    return fingerprint_of((*of_images, *preprocessing.decoded_by.values(), PIL.__version__))
 
 
 def decode(
     listing: Listing,
     config: Mapping[str, object],
-    preprocessing: Preprocessing,
+    preprocessing: Preparation,
     cache: ImageCache,
     progress: Progress | None = None,
     workers: int = 1,
@@ -82,16 +84,19 @@ def decode(
     workers: decoding threads, at least 1.
     Raises BenchError naming the file when an image cannot be read.
     """
-    if preprocessing.resize < preprocessing.size or preprocessing.size < 1 or workers < 1:
+    check_medium(listing, preprocessing)
+    resize = preprocessing.resize if isinstance(preprocessing, Preprocessing) else None
+    if preprocessing.size < 1 or workers < 1 or (resize or preprocessing.size) < preprocessing.size:
         raise BenchError(
-            f"cannot decode at size={preprocessing.size}, resize={preprocessing.resize}, "
+            f"cannot decode at size={preprocessing.size}, resize={resize}, "
             f"workers={workers}; resize must be at least size, and both others at least 1"
         )
     options = options_of(config)
+    stored = _stored(listing, preprocessing)
     entry = CacheEntry(cache.folder, DATA, cache_key(listing, preprocessing))
 
     def read() -> ImageSet | None:
-        return _read(entry, listing, preprocessing.size, cache.checked)
+        return _read(entry, listing, stored, cache.checked)
 
     def make() -> ImageSet:
         if entry.is_whole:
@@ -114,13 +119,13 @@ def decode(
     return images
 
 
-def reopen(listing: Listing, entry: CacheEntry, size: int) -> ImageSet:
+def reopen(listing: Listing, entry: CacheEntry, stored: Stored) -> ImageSet:
     """Return the images of `listing` that another process has decoded into `entry`.
 
-    listing, entry: as its `ImageSet` has them. size: height and width of an image in pixels.
+    listing, entry, stored: as its `ImageSet` has them.
     Raises BenchError when they are not there.
     """
-    images = _read(entry, listing, size, CheckedImages())
+    images = _read(entry, listing, stored, CheckedImages())
     if images is None:
         raise BenchError(
             f"the decoded images of {listing.name} are not in {str(entry.path)!r} here; give all "
@@ -152,18 +157,18 @@ def discard(error: DamagedImages) -> None:
 def _fill(
     folder: Path,
     listing: Listing,
-    preprocessing: Preprocessing,
+    preprocessing: Preparation,
     chunks: Iterable[Mapping[str, bytes | None]],
     progress: Progress | None,
 ) -> None:
     """Write decoded images, of which `chunks` has one after the other, into a new folder."""
     folder.mkdir()
-    size, total = preprocessing.size, len(listing)
+    total, stored = len(listing), _stored(listing, preprocessing)
     crc32: list[int] = []
     left_out: list[str] = []
     # Written, not memory-mapped: on a full disk a mapped write kills the process.
     with (folder / PIXELS).open("wb") as file:
-        _write_header(file, total, size, listing.channels)
+        _write_header(file, total, stored)
         for chunk in chunks:
             good = [image for image in chunk.values() if image is not None]
             left_out += [name for name, image in chunk.items() if image is None]
@@ -173,21 +178,27 @@ def _fill(
                 progress(len(crc32) + len(left_out), total)
         if left_out:
             file.seek(0)
-            _write_header(file, len(crc32), size, listing.channels)
+            _write_header(file, len(crc32), stored)
         file.flush()
         os.fsync(file.fileno())
     report(listing, left_out)
     np.save(folder / PIXEL_CHECKSUMS, np.array(crc32, dtype=np.uint32))
     about = {"name": listing.name, "side": listing.side, "images": len(crc32)}
-    about |= {"fingerprint": listing.fingerprint, "size": size, "resize": preprocessing.resize}
-    about |= {"interpolation": preprocessing.interpolation, "left_out": left_out}
+    about |= {"fingerprint": listing.fingerprint, **preprocessing.decoded_by}
+    about |= {"left_out": left_out}
     (folder / ABOUT).write_text(sealed(json.dumps(about, indent=1)), encoding="utf-8")
 
 
-def _write_header(file: BinaryIO, count: int, size: int, channels: int) -> None:
+def _stored(listing: Listing, preprocessing: Preparation) -> Stored:
+    shape = preprocessing.stored_shape
+    if listing.clip is not None:
+        shape = (*shape[:-1], listing.channels)
+    return Stored(shape, preprocessing.stored_type)
+
+
+def _write_header(file: BinaryIO, count: int, stored: Stored) -> None:
     """Write the header of images.npy; NumPy pads it, so that another count is as long."""
-    shape = (count, size, size, channels)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    header = {"descr": stored.type, "fortran_order": False, "shape": (count, *stored.shape)}
     np.lib.format.write_array_header_1_0(file, header)
 
 
@@ -201,7 +212,7 @@ def _identity(entry: CacheEntry) -> Identity | None:
 
 
 def _read(
-    entry: CacheEntry, listing: Listing, size: int, checked: CheckedImages
+    entry: CacheEntry, listing: Listing, stored: Stored, checked: CheckedImages
 ) -> ImageSet | None:
     """Return the images of an entry; None where it is not whole, or just being removed.
 
@@ -220,9 +231,10 @@ def _read(
         used = listing if listing.left_out == tuple(left_out) else without(listing, left_out)
     except (OSError, ValueError, EOFError):
         return None
-    shape = (len(used), size, size, listing.channels)
-    fit = pixels.shape == shape and pixels.dtype == np.uint8 and crc32.shape == shape[:1]
+    shape = (len(used), *stored.shape)
+    fit = pixels.shape == shape and pixels.dtype == stored.type
+    fit = fit and crc32.shape == shape[:1]
     if not fit or _identity(entry) != identity:
         return None
     checks = Checks(entry, identity, crc32, checked.of(identity, len(used)))
-    return ImageSet(used, pixels.transpose(0, 3, 1, 2), checks)
+    return ImageSet(used, channels_first(pixels), checks)

@@ -1,4 +1,4 @@
-"""The image sets there are, by name."""
+"""The sets of images, and of texts, there are, by name."""
 
 from collections.abc import Mapping
 from math import inf
@@ -25,6 +25,7 @@ DATASETS: Registry[type[Dataset]] = Registry(
         "imagenet": "bench.data.imagenet:ImageNet",
         "mnist5k": "bench.data.mnist5k:Mnist5k",
         "motion": "bench.data.motion:Motion",
+        "topics": "bench.data.topics:Topics",
     },
 )
 
@@ -44,6 +45,7 @@ PACKAGED: Mapping[str, Mapping[Side, int]] = {
     "digits_canvas": {"train": 3_000, "eval": 500},
     "mnist5k": {"train": 4_000, "eval": 1_000},
     "motion": {"train": 2_000, "eval": 500},
+    "topics": {"train": 12_000, "eval": 4_000},
 }
 
 # What a table may read of files that are not known: about a second's work.

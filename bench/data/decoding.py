@@ -11,7 +11,7 @@ from bench.data.datasets import open_dataset
 from bench.data.listing import Listing
 from bench.data.options import Options
 from models.errors import BenchError
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation
 
 log = logging.getLogger(__name__)
 
@@ -22,16 +22,16 @@ _NAMED = 5  # of the images left out, in the log
 
 
 def decoded_chunks(
-    listing: Listing, options: Options, preprocessing: Preprocessing, workers: int
+    listing: Listing, options: Options, preprocessing: Preparation, workers: int
 ) -> Iterator[dict[str, bytes | None]]:
-    """Yield the images in order, `CHUNK` at a time: (size, size, channels) in C order by name.
+    """Yield the images in order, `CHUNK` at a time: what is kept, in C order, by name.
 
     With `skip_bad` one that cannot be decoded is None. Raises BenchError, naming the file, for any
     other image that there is no reading of.
     """
     from PIL import Image
 
-    from bench.data.pixels import pixels_of
+    from bench.data.decoded import decoded
 
     read = open_dataset(options).reader(listing)
     damage = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
@@ -40,8 +40,8 @@ def decoded_chunks(
         try:
             opened = read(index)
             if not isinstance(opened, list):
-                return pixels_of(opened, preprocessing).tobytes()
-            frames = [pixels_of(frame, preprocessing) for frame in opened]
+                return decoded(opened, preprocessing).tobytes()
+            frames = [decoded(frame, preprocessing) for frame in opened]
             return np.concatenate(frames, axis=2).tobytes()
         except damage as error:
             # An error of the system says nothing of the image, and has a number; Pillow's have not.
@@ -54,7 +54,7 @@ def decoded_chunks(
 
     size = CHUNK
     if listing.clip is not None:
-        size = max(1, min(CHUNK, _CHUNK_BYTES // (preprocessing.size**2 * listing.channels)))
+        size = max(1, min(CHUNK, _CHUNK_BYTES // (preprocessing.places * listing.channels)))
     with _truncated_files_raise(), ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(listing), size):
             chunk = range(start, min(start + size, len(listing)))
@@ -79,7 +79,7 @@ def _truncated_files_raise() -> Iterator[None]:
 
 def cannot_decode(listing: Listing, name: str, why: str) -> str:
     """Return the error of one image in words."""
-    kind = "image" if listing.clip is None else "clip"
+    kind = listing.medium if listing.clip is None else "clip"
     return (
         f"cannot decode {kind} {name!r} of the {listing.side} side of {listing.name!r}: {why}; "
         "replace the file"

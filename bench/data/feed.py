@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from bench.data import ImageSet
-from bench.data.imageset import Identity, Indices
+from bench.data.imageset import Identity, Indices, channels_last
 from bench.data.listing import Labels, chosen
 from bench.machine.memory import available_bytes
 from methods.training.surroundings import Images, held, to_device
+from models.preprocessing import laid_out
 
 _SHARE = 0.5  # of the device's free memory, at most, for an image set
 _UPLOAD = 1024  # images
@@ -27,7 +28,7 @@ class ResidentImages:
         self._pixels: Tensor | None = None
 
     def pixels(self, images: ImageSet, device: torch.device) -> Tensor | None:
-        """Return the set, (N, 3, H, W) uint8 on `device`; None where it would take too much of it.
+        """Return the set, as `Feed` has it, on `device`; None where it would take too much of it.
 
         It is known by the file it was decoded into: the same photos have other pixels for a network
         that wants them resized in another way. A set from no such file does not stay.
@@ -39,9 +40,8 @@ class ResidentImages:
             self._key, self._pixels = None, None
             if images.images.nbytes > _SHARE * free_bytes(device):
                 return None
-            count, channels, height, width = images.images.shape
-            empty = torch.empty((count, height, width, channels), dtype=torch.uint8, device=device)
-            self._pixels = _filled(empty.permute(0, 3, 1, 2), images)
+            empty = torch.empty(images.images.shape, dtype=_type(images), device=device)
+            self._pixels = _filled(laid_out(empty, torch.channels_last), images)
             self._key = key
         return self._pixels
 
@@ -49,7 +49,7 @@ class ResidentImages:
 class Feed(NamedTuple):
     """An image set, and what gives its images first..last - 1 on a device.
 
-    pixels: (last - first, 3, H, W) uint8, channels last.
+    pixels: (last - first, 3, H, W) uint8, channels last; of texts ids, (last - first, words) int32.
     """
 
     images: ImageSet
@@ -89,12 +89,12 @@ def part(of: Feed, places: Labels, device: torch.device, resident: ResidentImage
 
 def _host(images: ImageSet, which: Indices) -> Tensor:
     """Copy images as they lie in the file, channels last, so that nothing is rearranged."""
-    copied = torch.from_numpy(images.pixels(which).transpose(0, 2, 3, 1).copy())
+    copied = torch.from_numpy(channels_last(images.pixels(which)).copy())
     mapping = getattr(images.images, "_mmap", None)
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         # What was read stays in the system's cache, and is no longer counted as this process's.
         mapping.madvise(mmap.MADV_DONTNEED)
-    return copied.permute(0, 3, 1, 2)
+    return copied.permute(0, 3, 1, 2) if copied.dim() == 4 else copied
 
 
 def _filled(pixels: Tensor, images: ImageSet) -> Tensor:
@@ -105,6 +105,11 @@ def _filled(pixels: Tensor, images: ImageSet) -> Tensor:
     return pixels
 
 
+def _type(images: ImageSet) -> torch.dtype:
+    """Return the type of the numbers that a set is kept as: of pixels, or of ids."""
+    return torch.uint8 if images.images.dtype == np.uint8 else torch.int32
+
+
 def feed_training(images: ImageSet, device: torch.device, processes: int = 1) -> Images:
     """Return what gives the images of some indices, on `device`; the same ones wherever they lie.
 
@@ -112,7 +117,7 @@ def feed_training(images: ImageSet, device: torch.device, processes: int = 1) ->
     file, checked, and copied there while a GPU computes what was queued before.
     """
     if fits_on(device, images, processes):
-        empty = torch.empty(images.images.shape, dtype=torch.uint8, device=device)
+        empty = torch.empty(images.images.shape, dtype=_type(images), device=device)
         return held(_filled(empty, images))
 
     def batch(indices: Tensor) -> Tensor:

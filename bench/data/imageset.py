@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,17 @@ from bench.files.entry import CacheEntry
 from models.clips import COLOURS
 from models.errors import BenchError
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.integer[Any]]
+"""Of images uint8, of texts the ids of words, int32."""
+
+
+class Stored(NamedTuple):
+    """Of one image, or text, in a file: its shape, channels last, and the type of its numbers."""
+
+    shape: tuple[int, ...]
+    type: str
+
+
 Indices = slice | npt.NDArray[np.int64]
 Identity = tuple[int, int, int]
 
@@ -59,13 +70,19 @@ class ImageSet:
     """A decoded `Listing`.
 
     images: (N, 3, size, size), read-only and memory-mapped; channels last in memory. Of clips they
-        have the channels of all frames. They are read through `pixels`, which checks them.
+        have the channels of all frames; of texts they are rows of ids (N, words). They are read
+        through `pixels`, which checks them.
     checks: None for images that come from no file.
     """
 
     listing: Listing
     images: Pixels
     checks: Checks | None = None
+
+    @property
+    def stored(self) -> Stored:
+        """How one of them lies in the file."""
+        return Stored(channels_last(self.images).shape[1:], self.images.dtype.str)
 
     @property
     def labels(self) -> Labels:
@@ -76,7 +93,7 @@ class ImageSet:
         return len(self.listing)
 
     def pixels(self, which: Indices) -> Pixels:
-        """Return the images of a slice (not copied) or of indices, (n, 3, size, size).
+        """Return those of a slice (not copied) or of indices, (n, 3, size, size) or (n, words).
 
         Each image is checked when it is read first: see `CheckedImages`.
         Raises DamagedImages for one that is not as it was written.
@@ -105,10 +122,20 @@ class ImageSet:
 
     def _check(self, checks: Checks, indices: npt.NDArray[np.int64]) -> None:
         for i in indices[~checks.right[indices]]:
-            if zlib.crc32(self.images[i].transpose(1, 2, 0)) != checks.crc32[i]:
+            if zlib.crc32(channels_last(self.images[i : i + 1])[0]) != checks.crc32[i]:
                 raise DamagedImages(
                     f"decoded image {self.listing.files[i]!r} in {checks.entry.path} is damaged",
                     checks.entry,
                     checks.identity,
                 )
             checks.right[i] = True
+
+
+def channels_first(stored: Pixels) -> Pixels:
+    """Return images as they lie in a file, (N, H, W, 3), as (N, 3, H, W), and rows as they are."""
+    return stored.transpose(0, 3, 1, 2) if stored.ndim == 4 else stored
+
+
+def channels_last(images: Pixels) -> Pixels:
+    """Return images (N, 3, H, W) as they lie in a file, (N, H, W, 3), and rows as they are."""
+    return images.transpose(0, 2, 3, 1) if images.ndim == 4 else images

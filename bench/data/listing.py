@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bench.data.options import Options
 from models.clips import COLOURS, Clip
 from models.errors import BenchError
+from models.preprocessing import Medium
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Side = Literal["train", "eval"]
 Labels = npt.NDArray[np.int64]
+Text = npt.NDArray[np.int64]
+"""The words of a text, (n,): the rank of each in its language, from 0."""
 
 # Part of the identity of a set that is cut down: another value chooses other images.
 CHOICE_SEED = 0
@@ -48,6 +51,7 @@ class Listing:
         and labels count nothing where there are truths.
     sizes: (N, 2) int64, width and height of each image in pixels, where truths are in these and
         images are not square; None otherwise.
+    medium: what they are: images, or texts, which count as images wherever one is spoken of.
     stats: (N, 4) int64, of each file its inode, size in bytes, and times of modification and of
         change in nanoseconds since 1970; None of images that are no files.
     clip: what is kept of each, where they are clips; None where they are images.
@@ -67,6 +71,7 @@ class Listing:
     truths: "tuple[Truth, ...] | None" = None
     sizes: Labels | None = None
     clip: Clip | None = None
+    medium: Medium = "image"
 
     def __post_init__(self) -> None:
         self.labels.setflags(write=False)
@@ -94,10 +99,10 @@ class Dataset(Protocol):
         """List every image of `side`. Raises BenchError when there is none."""
         ...
 
-    def reader(self, listing: Listing) -> "Callable[[int], Image.Image | list[Image.Image]]":
+    def reader(self, listing: Listing) -> "Callable[[int], Image.Image | list[Image.Image] | Text]":
         """Return what opens image i of `listing`, from any thread; pixels may load later.
 
-        Of a clip these are its frames, as many as the listing says.
+        Of a clip these are its frames, as many as the listing says; of a text its words.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from bench.data.listing import Listing
 from models.errors import BenchError
+from models.preprocessing import Preparation
 
 
 def check_outputs(listing: Listing, outputs: int | None) -> None:
@@ -19,3 +20,12 @@ def check_outputs(listing: Listing, outputs: int | None) -> None:
         f"{listing.name} has {classes} classes and the network {outputs} outputs; choose a "
         "data set that belongs to the model, or a model with as many outputs"
     )
+
+
+def check_medium(listing: Listing, preprocessing: Preparation) -> None:
+    """Raise BenchError for images where a network takes texts, and the other way about."""
+    if listing.medium != preprocessing.medium:
+        raise BenchError(
+            f"{listing.name} has {listing.medium}s and the network takes {preprocessing.medium}s; "
+            "choose a data set that belongs to the model, as data=topics to model=word_bag"
+        )

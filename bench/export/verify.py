@@ -13,7 +13,7 @@ from bench.measure.resources import Resources
 from bench.statistics.significance import compare_cells
 from methods.base import Progress
 from models.export.runtime import Session
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation
 
 BATCH = 8
 """Images at once, for times too."""
@@ -43,7 +43,7 @@ def compared(
     remade: Remade,
     integer: Session,
     floating: Session,
-    preprocessing: Preprocessing,
+    preprocessing: Preparation,
     resources: Resources,
     progress: Progress,
     count: int | None = None,

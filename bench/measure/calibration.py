@@ -19,7 +19,7 @@ from bench.machine.device import Device
 from bench.plots.images import preview
 from methods.base import Calibration, Context, Progress
 from models.errors import BenchError, NotApplicable
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation, Preprocessing
 
 # tf32 is a way to multiply float32.
 _PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -51,6 +51,12 @@ def calibrate(
     method = cell.method.image_method
     if reason := cell.method.not_applicable(network) or method.not_applicable(network):
         raise NotApplicable(reason)
+    takes = cell.weights.preprocessing
+    if takes.medium == "text" and not method.needs_real_images:
+        raise NotApplicable(
+            f"method {method.name!r} makes images, and {cell.entry.name} takes texts, of which it "
+            "needs real ones; give method=real"
+        )
     chosen: list[int] = []
 
     def real_images(count: int) -> Tensor:
@@ -63,11 +69,11 @@ def calibrate(
         return cell.weights.preprocessing.normalise(pixels)
 
     context = Context(
-        input_shape=cell.weights.preprocessing.input_shape,
+        input_shape=takes.input_shape,
         generator=lambda purpose: torch_generator(cell.seed, purpose),
         real_images=real_images,
         device=device.device,
-        pixel_range=cell.weights.preprocessing.pixel_range(device.device),
+        pixel_range=takes.pixel_range(device.device),
         memory_format=device.memory_format,
         progress=progress,
         precision=_PRECISIONS[cell.precision],
@@ -110,11 +116,12 @@ def _read_list(path: Path) -> list[Any]:
 
 
 def _checked(calibration: Calibration, cell: Cell) -> Calibration:
-    shape, expected = calibration.images.shape[1:], cell.weights.preprocessing.input_shape
-    if shape != expected or calibration.images.dtype != torch.float32:
+    takes = cell.weights.preprocessing
+    shape, expected = calibration.images.shape[1:], takes.input_shape
+    if shape != expected or calibration.images.dtype != getattr(torch, takes.input_type):
         raise BenchError(
             f"method {cell.method.name!r} returned {calibration.images.dtype} images of shape "
-            f"{tuple(shape)}; {cell.entry.name} takes float32 of shape {expected}"
+            f"{tuple(shape)}; {cell.entry.name} takes {takes.input_type} of shape {expected}"
         )
     if not bool(torch.isfinite(calibration.images).all()):
         raise BenchError("the calibration images are not finite; lower the method's learning rate")
@@ -127,7 +134,7 @@ def _load(entry: CacheEntry) -> Source:
     return Source(Calibration(images, curve), indices)
 
 
-def _save(source: Source, entry: CacheEntry, preprocessing: Preprocessing) -> None:
+def _save(source: Source, entry: CacheEntry, preprocessing: Preparation) -> None:
     """Write all but the images themselves."""
     calibration, indices = source
     if indices:
@@ -135,7 +142,7 @@ def _save(source: Source, entry: CacheEntry, preprocessing: Preprocessing) -> No
     if calibration.curve:
         entry.write(CURVE, json.dumps(calibration.curve))
     path = entry.file(PREVIEW)
-    if len(calibration.images) and not path.exists():
+    if isinstance(preprocessing, Preprocessing) and len(calibration.images) and not path.exists():
         partial = path.with_suffix(".partial.png")
         preview(calibration.images, preprocessing).save(partial)
         partial.replace(path)

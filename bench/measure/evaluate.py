@@ -15,7 +15,7 @@ from bench.measure.logits import COUNT, seen_of
 from bench.tasks.base import Items, Task
 from methods.base import Progress
 from models.clips import as_frames, consensus
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation, laid_out
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class OfWhole(NamedTuple):
 def evaluate(
     network: nn.Module,
     feed: Feed,
-    preprocessing: Preprocessing,
+    preprocessing: Preparation,
     device: Device,
     progress: Progress,
     task: Task,
@@ -110,14 +110,14 @@ class _Run:
         self,
         network: nn.Module,
         whole: Feed,
-        preprocessing: Preprocessing,
+        preprocessing: Preparation,
         device: Device,
         compile: Wish,
     ) -> None:
         images = len(whole.images)
         self._preprocessing, self._device = preprocessing, device
         self.frames = seen_of(whole.images.listing)
-        at_once = device.images_at_once(preprocessing.size**2) // self.frames
+        at_once = device.images_at_once(preprocessing.places) // self.frames
         self.size = min(max(1, at_once), images)
         self._forward: Forward = network
         self.compiled = False
@@ -137,8 +137,7 @@ class _Run:
                 ready = self._batch(feed, start, min(start + self.size, end))
                 count, wanted = len(ready) // self.frames, self.size * self.frames
                 if self.compiled and len(ready) < wanted:
-                    padded = _padded(ready, wanted)
-                    ready = padded.contiguous(memory_format=self._device.memory_format)
+                    ready = laid_out(_padded(ready, wanted), self._device.memory_format)
                 return consensus(self._forward(ready), self.frames)[:count]
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or self.size == 1:
@@ -147,7 +146,7 @@ class _Run:
 
     def _batch(self, feed: Feed, first: int, last: int) -> Tensor:
         ready = self._preprocessing.normalise(as_frames(feed.pixels(first, last)))
-        return ready.contiguous(memory_format=self._device.memory_format)
+        return laid_out(ready, self._device.memory_format)
 
 
 def _compiled(

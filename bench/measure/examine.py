@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from models.quantize.activation import weighted_layers
+from models.quantize.activation import stored_layers
 from models.quantize.cost import Cost, cost
 from models.quantize.counting import Counts, LayerWeight, count, weights_at
 from models.quantize.coverage import Coverage, check_coverage, coverage
@@ -48,7 +48,7 @@ def examined_post_training(
 
 def float_cost(network: nn.Module, image: Tensor) -> Cost:
     """Return what the float `network` costs for `image`."""
-    weights = weights_at(network, dict.fromkeys(weighted_layers(network), FLOAT_BITS))
+    weights = weights_at(network, dict.fromkeys(stored_layers(network), FLOAT_BITS))
     return cost(count(network, weights, {}, image).products)
 
 

@@ -9,7 +9,7 @@ from bench.data.feed import Feed
 from bench.data.listing import Listing
 from bench.machine.device import Device
 from models.clips import as_frames, consensus
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation, laid_out
 
 COUNT = 128
 """Of how many images. A mean over 128,000 logits; more images would cost more and say the same."""
@@ -24,7 +24,7 @@ class FloatLogits:
         self._logits = torch.zeros(0)
 
     def of(
-        self, network: nn.Module, feed: Feed, preprocessing: Preprocessing, device: Device
+        self, network: nn.Module, feed: Feed, preprocessing: Preparation, device: Device
     ) -> Tensor:
         """Return the logits (images, classes) of `network`, float32 on the CPU.
 
@@ -49,13 +49,13 @@ def logit_mse(logits: Tensor, of_float: Tensor) -> float:
 
 
 @torch.inference_mode()
-def _logits(network: nn.Module, feed: Feed, preprocessing: Preprocessing, device: Device) -> Tensor:
+def _logits(network: nn.Module, feed: Feed, preprocessing: Preparation, device: Device) -> Tensor:
     total = min(COUNT, len(feed.images))
     frames = seen_of(feed.images.listing)
-    size = min(max(1, device.images_at_once(preprocessing.size**2) // frames), total)
+    size = min(max(1, device.images_at_once(preprocessing.places) // frames), total)
     parts = []
     for start in range(0, total, size):
         ready = preprocessing.normalise(as_frames(feed.pixels(start, min(start + size, total))))
-        logits = network(ready.contiguous(memory_format=device.memory_format))
+        logits = network(laid_out(ready, device.memory_format))
         parts.append(consensus(logits, frames).float().cpu())
     return torch.cat(parts)

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bench.cells.cell import Cell
@@ -52,9 +51,8 @@ def latency_table(cell: Cell) -> LatencyTable | None:
 
 
 def blank_image(cell: Cell, network: nn.Module) -> Tensor:
-    """Return a (1, C, H, W) input that `network` takes."""
-    shape = cell.weights.preprocessing.input_shape
-    return torch.zeros(1, *shape).to(next(network.parameters()).device)
+    """Return an input of one image, or text, that `network` takes."""
+    return cell.weights.preprocessing.blank().to(next(network.parameters()).device)
 
 
 def sensitivity_key(cell: Cell) -> str:

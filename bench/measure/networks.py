@@ -10,6 +10,8 @@ from bench.machine.device import Device
 from bench.tasks.registry import DETECTION
 from models.canonical import Behaviour, behaviour, canonical
 from models.detection import rows_of
+from models.errors import BenchError
+from models.preprocessing import Words, laid_out
 from models.zoo import Weights, entry
 from models.zoo.weights import load
 
@@ -56,9 +58,24 @@ def _load(
         network, sha256 = load(entry(name), weights)
     if entry(name).task == DETECTION:
         network = rows_of(network, weights.preprocessing.size).eval()
-    network = network.to(memory_format=layout).to(device)
     noise = torch.Generator().manual_seed(0)
-    images = torch.randn(2, *weights.preprocessing.input_shape, generator=noise)
-    images = images.to(device, memory_format=layout)
+    if isinstance(weights.preprocessing, Words):
+        _check_vocabulary(network, name, weights.preprocessing)
+    network = network.to(memory_format=layout).to(device)
+    images = laid_out(weights.preprocessing.noise(2, noise).to(device), layout)
     network = canonical(network, images[:1]).requires_grad_(False)
     return FloatNetwork(network, sha256, behaviour(network, images))
+
+
+@torch.no_grad()
+def _check_vocabulary(network: nn.Module, name: str, words: Words) -> None:
+    """Raise BenchError for a network, on the CPU, that has no row for the highest id."""
+    try:
+        network.eval()(words.noise(1, torch.Generator().manual_seed(0)))
+    except (IndexError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "num_embeddings" not in str(error):
+            raise  # of a bag of embeddings it says this
+        raise BenchError(
+            f"{name} has a table of fewer rows than the {words.vocabulary} ids that words are given"
+            "; make the vocabulary of its preprocessing the number of its rows"
+        ) from error

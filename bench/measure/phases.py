@@ -48,6 +48,7 @@ from bench.training.run import TrainingTask
 from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
 from models.detection import FoundBoxes
+from models.preprocessing import laid_out
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.qat.plain import as_quantized
 from models.quantize.bits import ChosenBits
@@ -176,7 +177,7 @@ class _Phases:
                 entry = self.entry(CALIBRATION, cell.calibration_key)
                 source = calibrate(cell, network, training_images, device, entry, progress)
             batch = source.calibration.images.to(device.device)
-            batch = batch.contiguous(memory_format=device.memory_format)
+            batch = laid_out(batch, device.memory_format)
             if isinstance(cell.method, TrainedMethod):
                 quantized = self.train(
                     self.training_task(cell.method, network, batch, training_images)
@@ -249,7 +250,7 @@ class _Phases:
         with self.clock.phase("synthesise") as progress:
             source = calibrate(cell, network, training_images, device, entry, progress)
         batch = source.calibration.images.to(device.device)
-        batch = batch.contiguous(memory_format=device.memory_format)
+        batch = laid_out(batch, device.memory_format)
         if isinstance(cell.method, TrainedMethod):
             task = self.training_task(cell.method, network, batch, training_images)
             made = as_quantized(self.trained(task, only_kept=True).network)

@@ -54,6 +54,7 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
         "squeezenext": ("gholami2018squeezenext",),
         "timm/": ("wightman2019timm",),
         "vgg": ("simonyan2015very",),
+        "word_bag": ("joulin2017bag",),
     },
     "weights": {"pytorchcv": ("pytorchcv",), "timm/": ("wightman2019timm",)},
     "data": {

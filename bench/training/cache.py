@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from bench.training.run import History, Trained, TrainingTask, check_shareable, 
 from methods.base import Progress
 from methods.training.base import TrainedMethod
 from models.errors import BenchError, first_line
+from models.preprocessing import Preprocessing
 from models.qat.network import freeze
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def _as_picture(images: Tensor | None, cell: Cell) -> bytes | None:
     if images is None:
         return None
     try:
-        return over_time(images, cell.weights.preprocessing)
+        return over_time(images, cast("Preprocessing", cell.weights.preprocessing))
     except Exception as error:  # whatever it is, the training is done
         reason = first_line(error) or type(error).__name__
         log.warning("warning: %s is not drawn: %s", GENERATED, reason)

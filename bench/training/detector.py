@@ -14,14 +14,14 @@ from methods.training.schedule import Schedule
 from methods.training.surroundings import held
 from models.errors import BenchError
 from models.networks.fpn_detector import FpnDetector
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation
 
 
 def train_detector(
     network: FpnDetector,
     images: np.ndarray,
     truths: Sequence[Truth],
-    preprocessing: Preprocessing,
+    preprocessing: Preparation,
     schedule: Schedule,
     seed: int,
     progress: Progress = no_progress,

@@ -17,11 +17,11 @@ from methods.training.surroundings import held
 from models.checksum import sha256_of
 from models.clips import COLOURS, Clip
 from models.errors import BenchError
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation
 
 
 class LabelledImages(NamedTuple):
-    """images: (N, 3, H, W) uint8. labels: (N,) int64, class indices.
+    """images: (N, 3, H, W) uint8, or texts as ids, (N, words) int32. labels: (N,) int64.
 
     clip: what is kept of each where they are clips, which have the channels of all frames.
     """
@@ -34,7 +34,7 @@ class LabelledImages(NamedTuple):
 def train(
     network: nn.Module,
     data: LabelledImages,
-    preprocessing: Preprocessing,
+    preprocessing: Preparation,
     schedule: Schedule,
     seed: int,
     progress: Progress = no_progress,
@@ -83,10 +83,11 @@ def save_weights(network: nn.Module, path: Path) -> str:
 def _check(data: LabelledImages) -> None:
     images, labels, clip = data
     channels = COLOURS * (clip.frames if clip else 1)
-    if images.ndim != 4 or images.shape[1] != channels or images.dtype != np.uint8:
+    are_images = images.ndim == 4 and images.shape[1] == channels and images.dtype == np.uint8
+    if not are_images and (images.ndim != 2 or images.dtype != np.int32):
         raise BenchError(
             f"training images are {images.dtype} of shape {images.shape}; "
-            f"give uint8 of shape (N, {channels}, height, width)"
+            f"give uint8 of shape (N, {channels}, height, width), or ids, int32 of shape (N, words)"
         )
     if labels.shape != images.shape[:1] or labels.dtype != np.int64:
         raise BenchError(

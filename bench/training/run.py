@@ -16,6 +16,7 @@ from bench.cells.seeds import torch_generator
 from bench.config.schema import RuntimeConfig
 from bench.data import ImageSet, Listing, reopen
 from bench.data.feed import feed_training, fits_on
+from bench.data.imageset import Stored
 from bench.files.entry import CacheEntry
 from bench.machine.device import prepare_device
 from bench.machine.share import GpuClaim
@@ -28,6 +29,7 @@ from methods.training.base import TrainedMethod
 from methods.training.loop import Training
 from methods.training.surroundings import Alone, Examples, InMemory, Workers
 from models.errors import BenchError
+from models.preprocessing import laid_out
 from models.qat.surrogate import SIGNED
 from models.qat.sync import synced
 
@@ -45,14 +47,14 @@ class _DecodedImages:
 
     listing: Listing
     entry: CacheEntry
-    size: int
+    stored: Stored
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.open()
 
     def open(self) -> ImageSet:
-        return reopen(self.listing, self.entry, self.size)
+        return reopen(self.listing, self.entry, self.stored)
 
 
 class TrainingTask(NamedTuple):
@@ -147,7 +149,7 @@ def _for_others(
         # A path that means the same in the folder where another process works.
         entry = images.checks.entry
         entry = replace(entry, cache=entry.cache.resolve())
-        return _DecodedImages(images.listing, entry, images.images.shape[-1])
+        return _DecodedImages(images.listing, entry, images.stored)
     return images if whole is None else ImageSet(images.listing, np.ascontiguousarray(whole))
 
 
@@ -160,7 +162,7 @@ def _train(
 ) -> Trained:
     cell, method, quant = task.cell, task.method, task.cell.spec
     generator = torch_generator(cell.seed, "training")
-    images = task.images.to(device).contiguous(memory_format=torch.channels_last)
+    images = laid_out(task.images.to(device), torch.channels_last)
     teacher = task.network.to(device)
     network = method.trainable(teacher, quant, images, generator)
     if workers.count > 1:

@@ -11,13 +11,19 @@ from torch.nn import functional
 
 from methods.training.schedule import Schedule
 from methods.training.surroundings import to_device
+from models.errors import BenchError
 
 
 def augment(pixels: Tensor, schedule: Schedule, generator: torch.Generator) -> Tensor:
     """Return `pixels` (N, C, H, W) float32, each image changed as `schedule.augment` says.
 
     The frames of a clip are channels of it, and changed alike.
+    Raises BenchError for rows of words, (N, words), which have no pixels to move.
     """
+    if pixels.dim() != 4 and schedule.augment != "none":
+        raise BenchError(
+            f"augment={schedule.augment} moves the pixels of images, and texts have none; give none"
+        )
     if schedule.augment == "affine":
         return warp(pixels, schedule, generator)
     if schedule.augment == "crop_flip":

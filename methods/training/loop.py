@@ -28,6 +28,7 @@ from methods.training.surroundings import (
 )
 from models.clips import Clip, as_frames, averaging, drawn
 from models.errors import BenchError
+from models.preprocessing import laid_out
 from models.qat.layers import quantized_weights
 from models.qat.network import project
 from models.tracing import traced
@@ -151,7 +152,7 @@ class Training:
             pixels = drawn(pixels, self.clip, self.generator)
         changed = augment(pixels.float(), schedule, self.generator)
         mine = slice(workers.rank, None, workers.count)
-        inputs = self.normalise(as_frames(changed[mine])).to(memory_format=torch.channels_last)
+        inputs = laid_out(self.normalise(as_frames(changed[mine])), torch.channels_last)
         step = (len(self.history) - phase.first) * phase.batches + batch
         rate = learning_rate(schedule, step, phase.steps)
         for group in self.optimiser.param_groups:

@@ -99,7 +99,7 @@ class LargeGenerator(nn.Module):
         return images
 
 
-def check_size(shape: tuple[int, int, int]) -> None:
+def check_size(shape: tuple[int, ...]) -> None:
     """Raise NotApplicable for images, (C, H, W), that no form of the generator makes."""
     _, height, width = shape
     if height % 4 or width % 4 or min(height, width) < 4:

@@ -112,6 +112,27 @@ def weighted_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     return {n: m for n, m in layers.items() if isinstance(m.weight, nn.Parameter)}
 
 
+Table = nn.Embedding | nn.EmbeddingBag
+
+
+def tables_of(network: nn.Module) -> dict[str, Table]:
+    """Return the tables of embeddings of `network` by name, in registration order.
+
+    Their weights are looked up, and multiply nothing.
+    """
+    return {
+        n: m for n, m in network.named_modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)
+    }
+
+
+def stored_layers(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear | Table]:
+    """Return the layers whose weights are quantized, by name, in registration order: those of
+    `weighted_layers`, and tables of embeddings.
+    """
+    layers = {**weighted_layers(network), **tables_of(network)}
+    return {name: layers[name] for name, _ in network.named_modules() if name in layers}
+
+
 def channel_axis(module: nn.Module) -> int:
     """Return the axis that holds the channels of what passes a quantizer at `module`."""
     return -1 if isinstance(module, nn.Linear) else 1

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from models.quantize.activation import weighted_layers
+from models.quantize.activation import stored_layers
 from models.quantize.bits import LayerBits, mean_of
 from models.quantize.spec import FLOAT_BITS
 from models.tracing import place_of, traced, watched
@@ -36,6 +36,8 @@ _ACTIVATIONS = {
     *(aten.silu, aten.silu_, aten.hardswish, aten.hardswish_, aten.mish, aten.mish_),
 }
 _CLAMPS = {aten.clamp, aten.clamp_, aten.clamp_min, aten.clamp_min_}
+# What takes rows of a table, which is their first argument.
+_LOOKUPS = {aten.embedding, aten._embedding_bag, aten._embedding_bag_forward_only}
 _ADDING = {aten.addmm, aten.baddbmm}  # a bias, their first argument, to a product
 
 
@@ -53,7 +55,7 @@ class LayerWeight(NamedTuple):
 
 def weights_at(network: nn.Module, bits: Mapping[str, LayerBits]) -> list[LayerWeight]:
     """Return the weights of the layers of `network` that are named in `bits`."""
-    layers = weighted_layers(network)
+    layers = stored_layers(network)
     return [
         LayerWeight(layers[name].weight, layers[name].weight, mean_of(b), name)
         for name, b in bits.items()
@@ -95,11 +97,13 @@ class Counts(NamedTuple):
 
     functions: places of the activation functions whose output no quantizer sees.
     quantizers: how many quantizers of activations the image passes.
+    tables: what rows are looked up in.
     """
 
     products: tuple[Product, ...]
     functions: tuple[str, ...]
     quantizers: int
+    tables: tuple[Factor, ...] = ()
 
 
 @torch.no_grad()
@@ -128,7 +132,12 @@ def count(
         watched(pass_.note),
     ):
         network(image)
-    return Counts(tuple(pass_.products), tuple(pass_.functions.values()), pass_.quantizers)
+    return Counts(
+        tuple(pass_.products),
+        tuple(pass_.functions.values()),
+        pass_.quantizers,
+        tuple(pass_.tables),
+    )
 
 
 class _Pass:
@@ -138,6 +147,7 @@ class _Pass:
         self, weights: Sequence[LayerWeight], quantizers: Mapping[nn.Module, int], image: Tensor
     ) -> None:
         self.products: list[Product] = []
+        self.tables: list[Factor] = []
         self.functions: dict[int, str] = {}
         self._function_of: dict[int, int] = {}  # what it came out of, by identity
         self.quantizers = 0
@@ -184,6 +194,8 @@ class _Pass:
             factors = self._factor(first), self._factor(second)
             terms = macs // max(sum(x.numel() for x in made[:1]), 1)
             self.products.append(Product(self._here(kind), macs, factors, max(terms, 1)))
+        if kind in _LOOKUPS:
+            self.tables.append(self._factor(args[0]))
         if kind in _MOVED:
             self._same |= {id(x): self._source(given[0]) for x in made}
         if kind in _SAME_VALUES and given:

@@ -26,6 +26,7 @@ class Coverage(NamedTuple):
         as `convolution in 'stem'`.
     functions: places of the activation functions whose output no quantizer sees.
     quantizers: how many quantizers of activations the image passes.
+    tables: how many tables of embeddings at fewer than 32 bits are looked up.
     """
 
     weights: float
@@ -35,6 +36,7 @@ class Coverage(NamedTuple):
     foreign_multiplications: Mapping[str, float]
     functions: Sequence[str]
     quantizers: int
+    tables: int = 0
 
 
 def coverage(network: nn.Module, weights: Sequence[LayerWeight], counts: Counts) -> Coverage:
@@ -65,12 +67,13 @@ def coverage(network: nn.Module, weights: Sequence[LayerWeight], counts: Counts)
         foreign_multiplications={k: 100 * n / multiplying for k, n in foreign_macs.items()},
         functions=counts.functions,
         quantizers=counts.quantizers,
+        tables=sum(table.bits < FLOAT_BITS for table in counts.tables),
     )
 
 
 def check_coverage(found: Coverage, weights: bool, activations: bool) -> None:
     """Raise NotApplicable where nothing is quantized of the weights or activations that should."""
-    if weights and not found.multiplications:
+    if weights and not found.multiplications and not found.tables:
         places = _places(found.foreign_multiplications)
         raise NotApplicable(
             "nothing would be quantized: only the weights of nn.Conv2d and nn.Linear are, and the "

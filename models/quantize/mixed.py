@@ -14,7 +14,7 @@ from torch.nn.functional import kl_div
 
 from models.canonical import canonical_copy
 from models.errors import BenchError
-from models.quantize.activation import weighted_layers
+from models.quantize.activation import stored_layers
 from models.quantize.bits import LayerBits, mean_of
 from models.quantize.budget import OF_PRODUCTS, OF_WEIGHTS, spelled
 from models.quantize.fold import fold_batchnorm
@@ -82,7 +82,7 @@ def size_mb(network: nn.Module, bits: Mapping[str, LayerBits]) -> float:
 
     Parameters x bits / 8 / 2^20, as the ZeroQ paper counts, without biases and BatchNorm.
     """
-    layers = weighted_layers(network)
+    layers = stored_layers(network)
     # One that several layers share is kept once.
     of_weights = {layers[name].weight: mean_of(b) for name, b in bits.items()}
     return sum(round(weight.numel() * b) for weight, b in of_weights.items()) / MIB_BITS
@@ -93,7 +93,7 @@ def mean_bits(network: nn.Module, size_mb: float) -> float | None:
 
     One that several layers share counts once.
     """
-    weights = {layer.weight for layer in weighted_layers(network).values()}
+    weights = {layer.weight for layer in stored_layers(network).values()}
     count = sum(weight.numel() for weight in weights)
     return size_mb * MIB_BITS / count if count else None
 
@@ -212,7 +212,7 @@ def sensitivity(
     reference = _log_probabilities(base, images)
     for done, name in enumerate(free):
         if name not in known:
-            layer = weighted_layers(base)[name]
+            layer = stored_layers(base)[name]
             weight, divergences = layer.weight.data, {}
             for bits in spec.w_candidates:
                 divergences[bits] = 0.0
@@ -241,7 +241,7 @@ def assign(network: nn.Module, costs: Sensitivity, budget: Budget) -> Assignment
     assert point is not None  # by `budget`
     choice = zip(names, options, frontier.choice(point), strict=True)
     chosen = {name: of[option] for name, of, option in choice}
-    bits = {name: {**budget.fixed, **chosen}[name] for name in weighted_layers(network)}
+    bits = {name: {**budget.fixed, **chosen}[name] for name in stored_layers(network)}
     prices = ((frontier.sizes + budget.fixed_price) / budget.unit).tolist()
     return Assignment(
         bits=bits,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.canonical import canonical_copy
 from models.errors import BenchError, NotApplicable
-from models.quantize.activation import ActivationQuantizer, weighted_layers
+from models.quantize.activation import ActivationQuantizer, Table, stored_layers, tables_of
 from models.quantize.batchnorm import check_batchnorm, reestimate_on
 from models.quantize.bias import correct_bias, correct_bias_on
 from models.quantize.bits import ChosenBits, LayerBits, mean_of
@@ -115,6 +115,12 @@ def quantize(
                 "bits are chosen by output channel, and whole layers are learned by "
                 f"quant.rounding={rounding.name}; use nearest"
             )
+        if tables := tables_of(quantized).keys() & formats.keys():
+            raise NotApplicable(
+                f"quant.rounding={rounding.name} learns from what enters a layer, and "
+                f"{min(tables)!r} is a table of embeddings, which ids enter; use nearest, or one "
+                "for tables such as dpq_sx"
+            )
         if spec.a_bits != FLOAT_BITS:
             rounding.check(spec.a_granularity)
         blocks = BlockByBlock(quantized, rounding, images, generator, progress)
@@ -147,7 +153,7 @@ def _each_weight_once(
     network: nn.Module, formats: Mapping[str, WeightFormat]
 ) -> dict[str, WeightFormat]:
     """Return `formats` without the layers that share their weight with an earlier one."""
-    layers = weighted_layers(network)
+    layers = stored_layers(network)
     first: dict[Tensor, str] = {}
     for name in formats:
         first.setdefault(layers[name].weight, name)
@@ -172,7 +178,7 @@ def bits_of_weights(
     special: Mapping[str, int],
     chosen: Mapping[str, LayerBits],
 ) -> dict[str, LayerBits]:
-    """Return the weight bits of every convolution and linear layer, by name.
+    """Return the weight bits of every convolution, linear layer and table, by name.
 
     special: of the first and last layer. chosen: of the layers that have bits of their own.
     Raises BenchError where the spec leaves a layer's bits open and `chosen` does not say them, and
@@ -181,7 +187,7 @@ def bits_of_weights(
     """
     exceptions: dict[str, LayerBits] = {**special, **chosen}
     bits_of: dict[str, LayerBits] = {}
-    layers = weighted_layers(network) if spec.w_bits == FLOAT_BITS else layers_to_quantize(network)
+    layers = stored_layers(network) if spec.w_bits == FLOAT_BITS else layers_to_quantize(network)
     of_weight: dict[Tensor, LayerBits] = {}
     for name, layer in layers.items():
         bits = exceptions.get(name, spec.w_bits)
@@ -197,9 +203,9 @@ def bits_of_weights(
     return bits_of
 
 
-def layers_to_quantize(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Return the convolutions and linear layers by name; raises NotApplicable without any."""
-    layers = weighted_layers(network)
+def layers_to_quantize(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear | Table]:
+    """Return the layers whose weights are quantized by name; raises NotApplicable without any."""
+    layers = stored_layers(network)
     if layers:
         return layers
     if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
@@ -230,8 +236,8 @@ def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[s
 
 
 def call_order(network: nn.Module, image: Tensor) -> list[str]:
-    """Return the names of the convolutions and linear layers in the order of their first call.
+    """Return the names of the layers with weights, tables too, in the order of their first call.
 
     image: (1, 3, H, W) normalised input.
     """
-    return list(dict.fromkeys(call_names(network, weighted_layers(network), image)))
+    return list(dict.fromkeys(call_names(network, stored_layers(network), image)))

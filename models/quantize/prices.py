@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.canonical import canonical_copy
-from models.quantize.activation import weighted_layers
+from models.quantize.activation import stored_layers
 from models.quantize.bits import LayerBits, mean_of
 from models.quantize.budget import OF_WEIGHTS, Limits
 from models.quantize.calibration import calibrated
@@ -81,7 +81,7 @@ def prices_of(
     if spec.fold:
         fold_batchnorm(base, image)
     special = special_layers(base, spec, image)
-    layers = weighted_layers(base)
+    layers = stored_layers(base)
     weights = bits_of_weights(base, spec, special, dict.fromkeys(layers, FLOAT_BITS) | special)
     quantizers = calibrated(base, how, special, image)
     bits: dict[nn.Module, int] = {each: each.bits for each in quantizers.values()}

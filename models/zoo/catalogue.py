@@ -6,7 +6,7 @@ from functools import cache
 from models.checksum import sha256_of
 from models.errors import BenchError
 from models.paths import expanded
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preprocessing, Words
 from models.registry import did_you_mean
 from models.zoo.identity import PublishedAccuracy, PublishedPrecision, Weights, ZooEntry, existing
 from models.zoo.pytorchcv import pytorchcv_entries
@@ -111,6 +111,7 @@ def _entries() -> dict[str, ZooEntry]:
         _mobilenetv2_cifar(),
         _vgg_cifar(),
         _fpn_detector(),
+        _word_bag(),
     )
     entries = (*small, *lites, *pytorchcv_entries(), *torchvision_entries())
     return {entry.name: entry for entry in entries}
@@ -250,6 +251,32 @@ def _fpn_detector() -> ZooEntry:
         preprocessing=weights.preprocessing,
         summary="RetinaNet for 96x96 images, 0.31 M parameters, digits on canvases",
         task="detection",
+    )
+
+
+def _word_bag() -> ZooEntry:
+    weights = Weights(
+        tag="topics",
+        source="shipped with this project",
+        locate="models.networks.word_bag:locate_word_bag",
+        sha256="27460f767569660a0c8984300e4658bc5fb1a74c5c9e0140f86c18367c74c2ee",
+        preprocessing=Words(size=80, vocabulary=5_000),
+        published=PublishedAccuracy(
+            top1=84.85,
+            top5=None,
+            data="topics",
+            images=4_000,
+            source="this project's recipe, bench train model=word_bag data=topics train=words, "
+            "seed 0",
+        ),
+    )
+    return ZooEntry(
+        name="word_bag",
+        build="models.networks.word_bag:word_bag",
+        classes=20,
+        weights={weights.tag: weights},
+        preprocessing=weights.preprocessing,
+        summary="mean of word embeddings and a classifier, 0.32 M parameters, made texts",
     )
 
 

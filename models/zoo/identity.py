@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from models.errors import BenchError
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation
 from models.registry import import_attribute
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Weights:
     source: str
     locate: str | Path | Release | HubFile | Factory | None
     sha256: str | None
-    preprocessing: Preprocessing
+    preprocessing: Preparation
     published: PublishedAccuracy | PublishedPrecision | None
     convert: str | None = None
 
@@ -156,7 +156,7 @@ class ZooEntry:
     classes: int | None
     weights: dict[str, Weights]
     summary: str
-    preprocessing: Preprocessing
+    preprocessing: Preparation
     arguments: tuple[str, ...] = ()
     timm: str | None = None
     code: str | None = None

@@ -8,7 +8,7 @@ from torch import nn
 
 from models.checksum import sha256_of
 from models.errors import BenchError
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation
 from models.registry import import_attribute
 from models.zoo.identity import Factory, Weights, ZooEntry
 from models.zoo.weights import state_sha256
@@ -26,7 +26,7 @@ def user_entry(name: str) -> ZooEntry:
     if not callable(function) or module.__file__ is None:
         raise BenchError(f"model {name!r} is {function!r}; name a function that returns a network")
     preprocessing = getattr(function, "preprocessing", getattr(module, "preprocessing", None))
-    if not isinstance(preprocessing, Preprocessing):
+    if not isinstance(preprocessing, Preparation):
         raise BenchError(
             f"model {name!r} does not say what to feed it; set preprocessing = Preprocessing(...) "
             f"(models.preprocessing) in {module.__name__}, or as an attribute of the function"

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from models.preprocessing import Preprocessing
+from models.errors import BenchError
+from models.preprocessing import Preprocessing, Words, laid_out
 
 PREPROCESSING = Preprocessing(4, 6, "bilinear", (0.5, 0.25, 0.0), (0.5, 0.25, 2.0))
 
@@ -47,3 +48,29 @@ def test_facts() -> None:
 def test_import_needs_no_torch() -> None:
     code = "import sys, models.preprocessing; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_words_are_ids_as_they_are() -> None:
+    words = Words(size=3, vocabulary=7)
+    ids = torch.tensor([[2, 6, 0]], dtype=torch.int32)
+    found = words.normalise(ids)
+    assert found.dtype == torch.int64 and torch.equal(found, ids.long())
+    assert torch.equal(words.normalise(ids.float()), found)
+    assert (words.input_shape, words.stored_shape, words.places) == ((3,), (3,), 3)
+    assert words.as_dict() == {"size": 3, "vocabulary": 7}
+    assert words.blank().tolist() == [[0, 0, 0]]
+    noise = words.noise(50, torch.Generator().manual_seed(0))
+    assert noise[0, 0] == noise.max() == 6 and noise.min() == 1
+    assert [int(bound) for bound in words.pixel_range(torch.device("cpu"))] == [0, 6]
+
+
+@pytest.mark.parametrize(("size", "vocabulary"), [(0, 10), (3, 2)])
+def test_numbers_that_leave_no_word(size: int, vocabulary: int) -> None:
+    with pytest.raises(BenchError, match="leave no word"):
+        Words(size, vocabulary)
+
+
+def test_only_images_have_a_layout() -> None:
+    images, rows = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, dtype=torch.int64)
+    assert laid_out(images, torch.channels_last).is_contiguous(memory_format=torch.channels_last)
+    assert laid_out(rows, torch.channels_last) is rows

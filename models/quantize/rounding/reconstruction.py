@@ -42,6 +42,7 @@ class GramMatrix:
         self._layer = layer
         groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
         weight = layer.get_parameter("weight")
+        self._is_table = isinstance(layer, nn.Embedding | nn.EmbeddingBag)
         self._size = weight[0].numel()
         self._shape = (groups, len(weight) // groups, self._size)
         self._sum: Tensor | None = None
@@ -52,7 +53,12 @@ class GramMatrix:
         return self._shape[0] * self._size**2
 
     def add(self, inputs: Tensor) -> None:
-        """Count the patches of `inputs`, (N, ...) as they enter the layer."""
+        """Count the patches of `inputs`, (N, ...) as they enter the layer.
+
+        Ids that enter a table of embeddings are none.
+        """
+        if self._is_table:
+            return
         for x in inputs.split(_FEW):
             patches = patches_of(self._layer, x)
             product = patches @ patches.mT
@@ -64,6 +70,8 @@ class GramMatrix:
 
         mean: the mean of x x', where it is known and nothing was added.
         """
+        if mean is None and self._is_table:
+            return _of_table(self._layer)
         if mean is None:
             assert self._sum is not None
             mean = self._sum / self._patches
@@ -71,10 +79,12 @@ class GramMatrix:
 
 
 def reconstruction(layer: nn.Module, inputs: Tensor, target: Tensor) -> Reconstruction:
-    """Return the reconstruction problem of a convolution or linear layer.
+    """Return the reconstruction problem of a convolution or linear layer, or of a table.
 
     inputs: (N, ...) what enters the layer; target: (N, ...) what should leave it.
     """
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        return _of_table(layer)
     gram, cross, count = torch.zeros(()), torch.zeros(()), 0
     for x, output in zip(inputs.split(_FEW), target.split(_FEW), strict=True):
         patches, error = patches_of(layer, x), _by_group(layer, layer(x) - output)
@@ -82,6 +92,16 @@ def reconstruction(layer: nn.Module, inputs: Tensor, target: Tensor) -> Reconstr
         cross = cross.to(x) + error @ patches.mT
         count += patches.shape[2]
     return Reconstruction(gram / count, cross / count)
+
+
+def _of_table(layer: nn.Module) -> Reconstruction:
+    """Return the problem of a table of embeddings: what leaves it are its rows, so that the error
+    is theirs, and each counts alike, however often it is looked up.
+    """
+    weight = layer.get_parameter("weight")
+    columns = weight.shape[1]
+    eye = torch.eye(columns, dtype=weight.dtype, device=weight.device)
+    return Reconstruction(eye[None], weight.new_zeros(1, len(weight), columns))
 
 
 def patches_of(layer: nn.Module, x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ def test_names_and_default_tags() -> None:
         "mobilenetv2_cifar": [],
         "vgg_cifar": [],
         "fpn_detector": ["digits_canvas"],
+        "word_bag": ["topics"],
         "efficientnet_lite0": ["imagenet"],
         "efficientnet_lite1": ["imagenet"],
         "efficientnet_lite2": ["imagenet"],

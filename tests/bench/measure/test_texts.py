@@ -1,0 +1,52 @@
+"""Cells of a network that reads texts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models.networks.word_bag import WordBag
+from models.preprocessing import Words
+from tests.bench.conftest import Finished, records
+
+Bench = Callable[..., Finished]
+TEXTS = ("run", "model=word_bag", "data=topics", "data.limit=60", "tracking=none", "gate=warn")
+
+
+def small_table() -> nn.Module:
+    torch.manual_seed(0)
+    return WordBag(vocabulary=50, width=4, classes=20)
+
+
+small_table.preprocessing = Words(size=20, vocabulary=51)  # type: ignore[attr-defined]
+
+
+def test_a_table_at_four_bits(bench_main: Bench, workplace: Path) -> None:
+    typed = ("method=real", "method.images=8", "quant=fp32", "quant.first_bits=4")
+    done = bench_main(*TEXTS, *typed)
+    assert (done.status, done.err) == (0, "")
+    found = next(r for r in records(workplace / "outputs").values() if r["method"] == "real")
+    assert found["total"] == 60 and found["top1"] > 60
+    assert found["size_mb"] == pytest.approx((320_000 * 4 + 1_280 * 32) / 2**23, rel=1e-3)
+    assert abs(found["top1"] - found["fp32_top1"]) <= 5
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("method=gaussian",), "method 'gaussian' makes images, and word_bag takes texts"),
+        (("data=mnist5k",), "mnist5k has images and the network takes texts"),
+        (("model=resnet20",), "topics has texts and the network takes images"),
+        (
+            ("model=tests.bench.measure.test_texts:small_table", "model.weights=none"),
+            "a table of fewer rows than the 51 ids",
+        ),
+    ],
+)
+def test_what_has_no_meaning(
+    bench_main: Bench, workplace: Path, typed: tuple[str, ...], said: str
+) -> None:
+    done = bench_main(*TEXTS, *typed)
+    assert said in done.out + done.err
