@@ -25,6 +25,7 @@ METHODS: "Registry[type[Method]]" = Registry(
         "coquant": "methods.coquant:CoQuant",
         "dfq": "methods.dfq:DFQ",
         "distilled_qat": "methods.distilled_qat:DistilledQat",
+        "dpq": "methods.dpq:DifferentiableProductQuantization",
         "dq": "methods.dq:DQ",
         "dq_bn": "methods.dq:DQBN",
         "dsg": "methods.dsg:DSG",

@@ -38,6 +38,7 @@ def test_it_covers_the_tables_of_the_papers() -> None:
         "dsg_slide",
         "dsg_squeezenext",
         "embedding_classifier_efficientnet_lite0",
+        "embedding_words",
         "equal_bits_imagenet_efficientnet_lite0",
         "float_weights",
         "gdfq",

@@ -30,3 +30,17 @@ def stored_bits(
     """Return what codes of whole bits and centroids take; parts divide columns."""
     codes = rows * parts * (centroids - 1).bit_length()
     return codes + _NUMBER_BITS * centroids * columns // (parts if shared else 1)
+
+
+def affordable_centroids(
+    rows: int, columns: int, parts: int, bits: int, *, shared: bool = False
+) -> int:
+    """Return the largest power of two of centroids that take at most `bits` a number of the table
+    with their codes, and are at most as many as the pieces that have them in common; 0 where not
+    even two do.
+    """
+    count = 1 << ((rows * parts if shared else rows).bit_length() - 1)
+    budget = bits * rows * columns
+    while count > 1 and stored_bits(rows, columns, parts, count, shared=shared) > budget:
+        count //= 2
+    return count if count > 1 else 0

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from torch import nn
 
+from models.embeddings.table import size_of
 from models.errors import BenchError
 from models.qat.batchnorm import PrivateBatchNorm2d, TransitionalBatchNorm2d
 from models.qat.layers import QuantizedLayer, QuantizedOutput, Switchable
 from models.qat.quantizer import Quantizer
-from models.quantize.activation import weighted_layers
+from models.quantize.activation import Table, stored_layers, tables_of
 from models.quantize.bits import mean_of
 from models.quantize.counting import LayerWeight
 from models.quantize.spec import FLOAT_BITS
@@ -102,19 +103,33 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 def weights_size_mb(network: nn.Module) -> float:
-    """Return the size of the weights of the quantized layers at their current bits, in MiB."""
+    """Return the size of the weights of the quantized layers at their current bits, in MiB.
+
+    Where there is a table of embeddings, it is that of all weights: float ones have 32 bits.
+    """
     layers = quantized_layers(network).values()
+    if tables_of(network):
+        weights = layer_weights(network)
+        return sum(weight.parameter.numel() * weight.bits for weight in weights) / 8 / 2**20
     return sum(layer.weight.numel() * mean_of(_weight_bits(layer)) for layer in layers) / 8 / 2**20
 
 
 def layer_weights(network: nn.Module) -> list[LayerWeight]:
-    """Return the weights of all layers as they are used now, with their bits: 32 of float ones."""
+    """Return the weights of all layers as they are used now, with their bits: 32 of float ones.
+
+    The bits of a table that was trained as codes are what these take, for each of its numbers.
+    """
     return [
         LayerWeight(layer.weight, layer.quantized_weight(), mean_of(_weight_bits(layer)), name)
         if isinstance(layer, QuantizedLayer)
-        else LayerWeight(layer.weight, layer.weight, FLOAT_BITS, name)
-        for name, layer in weighted_layers(network).items()
+        else LayerWeight(layer.weight, layer.weight, _float_bits(layer), name)
+        for name, layer in stored_layers(network).items()
     ]
+
+
+def _float_bits(layer: nn.Conv2d | nn.Linear | Table) -> int | float:
+    size = size_of(layer)
+    return FLOAT_BITS if size is None else size / layer.weight.numel()
 
 
 def input_quantizers(network: nn.Module) -> dict[nn.Module, int]:

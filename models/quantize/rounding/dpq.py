@@ -1,7 +1,8 @@
 """Differentiable product quantization of a table of embeddings (Chen et al., ICML 2020).
 
-The paper trains codes and centroids together with a network. Here the table is there already, the
-weight (n, d) of a linear layer, and codes and centroids are trained to stand for it.
+The paper trains codes and centroids together with a network, as method `dpq` does. Here the table
+is there already, the weight (n, d) of a linear layer or of embeddings, and codes and centroids are
+trained to stand for it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from models.embeddings.learning import Learning, learn
 from models.embeddings.product import Kind, ProductQuantizer, cut
-from models.embeddings.sizes import stored_bits
+from models.embeddings.sizes import affordable_centroids, stored_bits
 from models.embeddings.start import k_means
 from models.errors import NotApplicable
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
@@ -82,9 +83,9 @@ class _ProductQuantized(Rounding):
     def _parts(self, weight: Tensor) -> int:
         if weight.dim() != 2:
             raise NotApplicable(
-                f"quant.rounding={self.name} is for tables, the weights of linear layers, and not "
-                f"for a convolution's of {tuple(weight.shape)}; leave those in float, as with "
-                "quant=fp32 quant.last_bits=2"
+                f"quant.rounding={self.name} is for tables, the weights of linear layers and of "
+                f"embeddings, and not for a convolution's of {tuple(weight.shape)}; leave those in "
+                "float, as with quant=fp32 quant.last_bits=2"
             )
         size, columns = self.block[2], weight.shape[1]
         if columns % size:
@@ -103,11 +104,8 @@ class _ProductQuantized(Rounding):
                     f"centroids; give at most {most}"
                 )
             return self.centroids
-        count = 1 << (most.bit_length() - 1)
-        budget = bits * rows * columns
-        while count > 1 and stored_bits(rows, columns, parts, count, shared=self.shared) > budget:
-            count //= 2
-        if count < 2:
+        count = affordable_centroids(rows, columns, parts, bits, shared=self.shared)
+        if not count:
             raise NotApplicable(
                 f"quant.rounding={self.name}: {bits} bits a weight do not pay for two centroids of "
                 f"each of {parts} parts of {rows} rows; give more bits, larger parts "
