@@ -164,10 +164,11 @@ _STRAIGHT_THROUGH = ("affine", "gated")
 _BUDGETS = {
     "autoq": ["quant=mixed", "quant.mean_bits=3"],
     "bayesian_bits": ["quant=mixed_all"],
+    "dpq": ["model=word_bag", "data=topics", "quant=fp32", "quant.first_bits=2"],
     "haq": ["quant=mixed", "quant.mean_bits=3"],
     "mixed_step_range": ["quant=mixed_all", "quant.budget={mean_bits:4,mean_activation_bits:4}"],
 }
-"""What is typed besides for methods that choose bits."""
+"""What is typed besides for methods that choose bits, or quantize a table alone."""
 
 
 def _method_cases() -> dict[str, list[str]]:
@@ -180,6 +181,8 @@ def _method_cases() -> dict[str, list[str]]:
             annotated = get_type_hints(method_class(composed["name"]))["variant"]
             for variant in get_args(annotated):
                 cases[f"method/{name}, {variant}"] = [*typed, f"method.variant={variant}"]
+        if name == "dpq":  # which has no use for quantizers
+            continue
         if "qat" in composed and composed["qat"]["weight_quantizer"] not in _STRAIGHT_THROUGH:
             surrogate = "method.qat.weight_surrogate=ewgs"
             for variant in ("release", "slides"):

@@ -45,12 +45,9 @@ class CodedTable(nn.Module):
     @property
     def size_bits(self) -> int:
         """What codes and centroids take."""
-        return stored_bits(
-            *self.queries.shape,
-            self.quantizer.parts,
-            self.quantizer.centroids,
-            shared=self.quantizer.shared,
-        )
+        rows, columns = self.queries.shape
+        of = self.quantizer
+        return stored_bits(rows, columns, of.parts, of.centroids, shared=of.shared)
 
     def forward(self, ids: Tensor) -> Tensor:
         read = ids != (-1 if self.padding is None else self.padding)

@@ -50,3 +50,38 @@ def test_what_has_no_meaning(
 ) -> None:
     done = bench_main(*TEXTS, *typed)
     assert said in done.out + done.err
+
+
+TRAIN = ("train", "model=word_bag", "data=topics", "data.subset=128", "data.limit=40")
+
+
+def test_training_a_bag_of_words(bench_main: Bench, workplace: Path) -> None:
+    done = bench_main(*TRAIN, "train=words", "train.epochs=1")
+    assert (done.status, done.err) == (0, "")
+    assert "of 40 images" in done.out
+    name = "word_bag_topics_subset128_seed0.safetensors"
+    assert (workplace / "outputs" / "trained" / name).stat().st_size > 1_280_000
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("train=default",), "augment=affine moves the pixels of images, and texts have none"),
+        (("model=resnet20",), "topics has texts and the network takes images"),
+    ],
+)
+def test_what_cannot_be_trained(
+    bench_main: Bench, workplace: Path, typed: tuple[str, ...], said: str
+) -> None:
+    done = bench_main(*TRAIN, *typed)
+    assert done.status != 0 and said in done.out + done.err
+
+
+def test_a_table_trained_as_codes(bench_main: Bench, workplace: Path) -> None:
+    few = ("data.subset=128", "method.images=8", "method.schedule.epochs=1")
+    coded = ("method=dpq", "method.centroids=16", "method.columns=16", "quant=fp32")
+    done = bench_main(*TEXTS, *few, *coded, "quant.first_bits=2")
+    assert (done.status, done.err) == (0, "")
+    found = next(r for r in records(workplace / "outputs").values() if r["method"] == "dpq")
+    size = 5_000 * 4 * 4 + 32 * 16 * 64 + 32 * 1_280  # codes, centroids, and the classifier
+    assert found["size_mb"] == pytest.approx(size / 2**23, rel=1e-3)
