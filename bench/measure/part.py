@@ -19,7 +19,7 @@ from bench.tasks.base import Task
 from bench.tasks.classification import Correctness
 from bench.tasks.parts import joined, placed, sample
 from methods.base import Progress
-from models.preprocessing import Preprocessing
+from models.preprocessing import Preparation
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def part_of(cell: Cell, before: Correctness | None, earlier: Earlier | None) -> 
 def evaluate_part(
     network: nn.Module,
     feed: Feed,
-    preprocessing: Preprocessing,
+    preprocessing: Preparation,
     device: Device,
     progress: Progress,
     task: Task,
