@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -76,13 +76,6 @@ class DifferentiableProductQuantization(TrainedMethod):
     name = "dpq"
     strategy_class = Coding
     least_bits = 0
-    version: ClassVar[int] = 1
-    bibtex = """@inproceedings{chen2020differentiable,
-  title={Differentiable Product Quantization for End-to-End Embedding Compression},
-  author={Chen, Ting and Li, Lala and Sun, Yizhou},
-  booktitle={ICML},
-  year={2020}
-}"""
 
     bits: tuple[int, ...] = ()
     init: Literal["pretrained", "scratch"] = "scratch"

@@ -21,6 +21,7 @@ BIBTEX_KEYS = {
     "bit_split": "wang2020towards",
     "brecq": "li2021brecq",
     "dfq_pytorch": "dfqpytorch",
+    "dpq": "chen2020differentiable",
     "dsg_journal": "qin2021diverse",
     "dsg_qat": "qin2021diverse",
     "efficientnet_lite": "efficientnetlite",
@@ -86,6 +87,9 @@ KEYS_BY_PREFIX: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
+_OF_TABLES = ("dpq",)
+"""Methods that train and have no use for the quantizers that they are given."""
+
 
 def cite_paper(name: str) -> str:
     """Return the BibTeX entry of the paper or system that reference files call `name`.
@@ -139,7 +143,7 @@ def _parts(config: Config) -> list[tuple[str, str]]:
     weights = config.model.weights
     if weights == "default" and known is not None and known.weights:
         weights = next(iter(known.weights))
-    trained = config.method.get("qat")
+    trained = None if config.method["name"] in _OF_TABLES else config.method.get("qat")
     techniques = [config.quant.rounding, *(trained.values() if trained else ())]
     methods = [] if config.quant.is_float else [config.method["name"]]
     if config.quant.is_mixed and not method_class(config.method["name"]).chooses_bits:
