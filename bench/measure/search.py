@@ -24,6 +24,7 @@ from methods.base import Progress
 from methods.search.base import Found, Problem, SearchMethod
 from methods.search.finetune import Labelled
 from models.errors import BenchError
+from models.preprocessing import laid_out
 from models.quantize.bits import ChosenBits, mean_of
 from models.quantize.mixed import size_mb
 from models.quantize.network import special_layers
@@ -42,6 +43,11 @@ def search_prices(cell: Cell, network: nn.Module) -> Prices | None:
     """
     if not isinstance(cell.method, SearchMethod):
         return None
+    if cell.listing.medium == "text":
+        raise BenchError(
+            f"method {cell.method.name} knows no price of a table of embeddings, which "
+            f"{cell.entry.name} has; quant=mixed with method=real chooses its bits"
+        )
     image = blank_image(cell, network)
     prices = prices_of(network, cell.spec, image, latency_table(cell))
     cell.method.check_budget(cell.spec, prices, special_layers(network, cell.spec, image))
@@ -94,7 +100,7 @@ def _labelled(
         pixels = torch.from_numpy(np.ascontiguousarray(training.frames(of)))
         images = cell.weights.preprocessing.normalise(pixels).to(batch.device)
         labels = torch.tensor(training.labels[of], dtype=torch.int64, device=batch.device)
-        return Labelled(images.contiguous(memory_format=torch.channels_last), labels)
+        return Labelled(laid_out(images, torch.channels_last), labels)
 
     return labelled(held_out), labelled(tuning)
 

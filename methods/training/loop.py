@@ -152,7 +152,8 @@ class Training:
             pixels = drawn(pixels, self.clip, self.generator)
         changed = augment(pixels.float(), schedule, self.generator)
         mine = slice(workers.rank, None, workers.count)
-        inputs = laid_out(self.normalise(as_frames(changed[mine])), torch.channels_last)
+        seen = changed[mine] if self.clip is None else as_frames(changed[mine])
+        inputs = laid_out(self.normalise(seen), torch.channels_last)
         step = (len(self.history) - phase.first) * phase.batches + batch
         rate = learning_rate(schedule, step, phase.steps)
         for group in self.optimiser.param_groups:
