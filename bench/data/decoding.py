@@ -79,10 +79,9 @@ def _truncated_files_raise() -> Iterator[None]:
 
 def cannot_decode(listing: Listing, name: str, why: str) -> str:
     """Return the error of one image in words."""
-    kind = listing.medium if listing.clip is None else "clip"
     return (
-        f"cannot decode {kind} {name!r} of the {listing.side} side of {listing.name!r}: {why}; "
-        "replace the file"
+        f"cannot decode {listing.kind} {name!r} of the {listing.side} side of {listing.name!r}: "
+        f"{why}; replace the file"
     )
 
 
@@ -90,8 +89,7 @@ def report(listing: Listing, left_out: list[str]) -> None:
     """Say in one line which images are left out. Raises BenchError when all are."""
     if not left_out:
         return
-    kind = "images" if listing.clip is None else "clips"
-    side = f"{kind} of the {listing.side} side of {listing.name!r}"
+    side = f"{listing.kind}s of the {listing.side} side of {listing.name!r}"
     if len(left_out) == len(listing):
         raise BenchError(f"none of the {len(listing)} {side} can be decoded; look at data.root")
     more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""

@@ -82,7 +82,17 @@ class Listing:
     @property
     def channels(self) -> int:
         """Of a decoded image; a clip has those of its frames, one frame behind the other."""
-        return COLOURS * (1 if self.clip is None else self.clip.frames)
+        return COLOURS * self.frames
+
+    @property
+    def frames(self) -> int:
+        """How many images each is: of a clip those that are kept, otherwise one."""
+        return 1 if self.clip is None else self.clip.frames
+
+    @property
+    def kind(self) -> str:
+        """What each is, for a message: an image, a text or a clip."""
+        return self.medium if self.clip is None else "clip"
 
 
 class Dataset(Protocol):

@@ -26,6 +26,6 @@ def check_medium(listing: Listing, preprocessing: Preparation) -> None:
     """Raise BenchError for images where a network takes texts, and the other way about."""
     if listing.medium != preprocessing.medium:
         raise BenchError(
-            f"{listing.name} has {listing.medium}s and the network takes {preprocessing.medium}s; "
+            f"{listing.name} has {listing.kind}s and the network takes {preprocessing.medium}s; "
             "choose a data set that belongs to the model, as data=topics to model=word_bag"
         )

@@ -11,7 +11,7 @@ from bench.data.feed import Feed
 from bench.machine.device import Device
 from bench.machine.memory import out_of_memory
 from bench.measure.compilation import Wish, checked, worth_compiling
-from bench.measure.logits import COUNT, seen_of
+from bench.measure.logits import COUNT
 from bench.tasks.base import Items, Task
 from methods.base import Progress
 from models.clips import as_frames, consensus
@@ -116,7 +116,7 @@ class _Run:
     ) -> None:
         images = len(whole.images)
         self._preprocessing, self._device = preprocessing, device
-        self.frames = seen_of(whole.images.listing)
+        self.frames = whole.images.listing.frames
         at_once = device.images_at_once(preprocessing.places) // self.frames
         self.size = min(max(1, at_once), images)
         self._forward: Forward = network

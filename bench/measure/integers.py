@@ -43,10 +43,10 @@ def check_representable(cell: Cell) -> None:
         )
     if spec.is_float:
         raise NotApplicable("the cell is of a float network, which has no integers")
-    if cell.listing.clip is not None:
+    if cell.listing.kind != "image":
         raise NotApplicable(
-            f"{cell.listing.name} has clips, and a file of integers is compared image by image; "
-            "name a cell on images"
+            f"{cell.listing.name} has {cell.listing.kind}s, and a file of integers is compared "
+            "image by image; name a cell on images"
         )
     if isinstance(cell.method, TrainedMethod):
         return

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.feed import Feed
-from bench.data.listing import Listing
 from bench.machine.device import Device
 from models.clips import as_frames, consensus
 from models.preprocessing import Preparation, laid_out
@@ -38,11 +37,6 @@ class FloatLogits:
         return self._logits
 
 
-def seen_of(listing: Listing) -> int:
-    """Return how many images a network sees of each item: of a clip to be evaluated, its frames."""
-    return 1 if listing.clip is None else listing.clip.frames
-
-
 def logit_mse(logits: Tensor, of_float: Tensor) -> float:
     """Return the mean squared difference of two sets of logits of the same images."""
     return float((logits.double() - of_float.double()).square().mean())
@@ -51,7 +45,7 @@ def logit_mse(logits: Tensor, of_float: Tensor) -> float:
 @torch.inference_mode()
 def _logits(network: nn.Module, feed: Feed, preprocessing: Preparation, device: Device) -> Tensor:
     total = min(COUNT, len(feed.images))
-    frames = seen_of(feed.images.listing)
+    frames = feed.images.listing.frames
     size = min(max(1, device.images_at_once(preprocessing.places) // frames), total)
     parts = []
     for start in range(0, total, size):

@@ -12,12 +12,7 @@ seen.
 from collections.abc import Callable
 from math import lgamma, log
 
-from bench.statistics.drops import Drop, Flips
 from bench.statistics.intervals import CONFIDENCE
-
-_PRIOR = (2.0, 1.0, 20.0)
-"""Of images lost, gained and neither: the mixture, a Dirichlet-multinomial. Any would be valid;
-this one is narrow where between a hundredth and a third of the images is lost."""
 
 _EVEN = (1.0, 1.0)
 
@@ -39,41 +34,6 @@ def accuracy_sequence(right: int, seen: int, total: int) -> tuple[float, float]:
         100 * _edge(inside, middle, low) / total,
         100 * _edge(inside, middle, high) / total,
     )
-
-
-def drop_sequence(seen: Flips, total: int) -> Drop:
-    """Return the drop on the images seen, and the interval of that on all `total` of them.
-
-    Raises ValueError for counts that cannot be.
-    """
-    neither = seen.total - seen.lost - seen.gained
-    counts = seen.lost, seen.gained, neither
-    _check(counts, seen.total, total)
-    threshold = log(1 - CONFIDENCE) + _mixture(counts, _PRIOR)
-    unseen = total - seen.total
-
-    def inside(difference: int) -> bool:
-        """Whether any composition with this many more lost than gained is not excluded."""
-        least = max(seen.gained, seen.lost - difference)
-        most = min(seen.gained + unseen, (total - neither - difference) // 2)
-        if least > most:
-            return False
-        found = _highest(
-            lambda gained: _likelihood(
-                counts, (gained + difference, gained, total - 2 * gained - difference)
-            ),
-            least,
-            most,
-        )
-        return found > threshold
-
-    here = seen.lost - seen.gained
-    middle = round(here * total / max(seen.total, 1))
-    middle = min(max(middle, here - unseen), here + unseen)
-    low = _edge(inside, middle, here - unseen)
-    high = _edge(inside, middle, here + unseen)
-    points = 100 * here / seen.total if seen.total else 0.0
-    return Drop(points, 100 * low / total, 100 * high / total)
 
 
 def _check(counts: tuple[int, ...], seen: int, total: int) -> None:
@@ -112,14 +72,3 @@ def _edge(inside: Callable[[int], bool], start: int, end: int) -> int:
         between = (start + end) // 2
         start, end = (between, end) if inside(between) else (start, between)
     return start
-
-
-def _highest(value: Callable[[int], float], low: int, high: int) -> float:
-    """Return the highest of log-concave values at the integers from `low` to `high`."""
-    while low < high:
-        middle = (low + high) // 2
-        if value(middle) < value(middle + 1):
-            low = middle + 1
-        else:
-            high = middle
-    return value(low)
