@@ -17,7 +17,7 @@ from models.export.packages import check_packages
 if TYPE_CHECKING:  # what is asked for what cannot be had imports no torch
     from bench.cells.cell import Cell
     from bench.export.cell import Model
-    from bench.measure.phases import Remade
+    from bench.measure.remake import Remade
 
 
 def export(options: Namespace) -> int:
@@ -64,7 +64,7 @@ class _Cell:
         from bench.export.cell import model_of
         from bench.measure.clock import Clock
         from bench.measure.integers import check_representable
-        from bench.measure.phases import remake
+        from bench.measure.remake import remake
         from bench.measure.resources import Resources
 
         self.resources: Resources = Resources()

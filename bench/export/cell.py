@@ -7,7 +7,7 @@ from typing import Any
 from bench.cells.result import Result
 from bench.machine.versions import versions
 from bench.measure.integers import integers_of
-from bench.measure.phases import Remade
+from bench.measure.remake import Remade
 from models.export.export import Exported
 from models.export.write import OPSET
 

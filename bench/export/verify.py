@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bench.data.feed import feed
-from bench.measure.phases import Remade
+from bench.measure.remake import Remade
 from bench.measure.resources import Resources
 from bench.statistics.significance import compare_cells
 from methods.base import Progress

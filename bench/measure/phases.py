@@ -1,65 +1,45 @@
 """The way of one cell: network, images, calibration, quantization, evaluation."""
 
-import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from bench.cells.cell import Cell
 from bench.cells.recipe import Observations
-from bench.cells.seeds import torch_generator
 from bench.config.schema import ONNXRUNTIME, TORCH
-from bench.data import ImageCache, ImageSet, Listing, decode, with_whole_images
+from bench.data import ImageSet, with_whole_images
 from bench.data.feed import feed
-from bench.files.entry import CacheEntry
-from bench.files.kinds import CALIBRATION, GRAM, SEARCH, SENSITIVITY, TRAINING, Kind
-from bench.machine.device import Device, prepare_device
-from bench.measure.calibration import calibrate
+from bench.machine.device import prepare_device
 from bench.measure.clipping import clipping_warnings
 from bench.measure.clock import Clock
 from bench.measure.evaluate import Evaluation, evaluate
 from bench.measure.examine import examined, examined_post_training, float_cost
-from bench.measure.grams import grams_key, kept_grams, uses_grams
 from bench.measure.integers import IntegerNetwork, grids_by_channel, integers_of
 from bench.measure.logits import logit_mse
+from bench.measure.making import Made, Making
 from bench.measure.mixed import (
     blank_image,
     budget_of,
-    choose,
     latency_table,
     learned,
-    measured_sensitivity,
-    sensitivity_key,
 )
 from bench.measure.part import Part, evaluate_part
 from bench.measure.resources import Resources
 from bench.measure.search import (
-    about_search,
-    problem_of,
-    search_key,
     search_prices,
-    searched,
 )
 from bench.measure.warnings import of_behaviour, of_coverage
-from bench.training.cache import TrainedNetwork, check_kept, trained, training_key
 from bench.training.run import TrainingTask
-from methods.search.base import SearchMethod
 from methods.training.base import TrainedMethod
 from models.detection import FoundBoxes
-from models.preprocessing import laid_out
 from models.qat.network import input_quantizers, layer_weights, weights_size_mb
 from models.qat.plain import as_quantized
-from models.quantize.bits import ChosenBits
 from models.quantize.cost import Cost
 from models.quantize.coverage import Coverage
 from models.quantize.fuse import fuse_relus
-from models.quantize.mixed import MIB_BITS, Budget, mean_bits, uniform_size_mb
+from models.quantize.mixed import MIB_BITS, mean_bits, uniform_size_mb
 from models.quantize.network import QuantizedNetwork
-from models.quantize.prices import Prices
-
-log = logging.getLogger(__name__)
 
 
 class Measurement(NamedTuple):
@@ -105,33 +85,6 @@ class _Quantized(NamedTuple):
     made: QuantizedNetwork | None = None
 
 
-class Remade(NamedTuple):
-    """The networks of a cell, made again; no number is measured.
-
-    network: the float one. made: the quantized one, as it is evaluated. images: of the evaluation.
-    by_channel: whether weights have a grid an output channel.
-    """
-
-    network: nn.Module
-    made: QuantizedNetwork
-    images: ImageSet
-    device: Device
-    by_channel: bool
-
-
-_Made = tuple[QuantizedNetwork, float, dict[str, Any] | None]
-"""A network, the size of its weights at their bits alone, and how they were chosen."""
-
-
-def remake(cell: Cell, resources: Resources, clock: Clock) -> Remade:
-    """Quantize the network of `cell` again, from what the caches have of it.
-
-    cell: not of a float network.
-    Raises BenchError where it was trained and the training is no longer kept.
-    """
-    return with_whole_images(_Phases(cell, resources, clock, fresh=False).remake)
-
-
 def measure(
     cell: Cell,
     resources: Resources,
@@ -148,13 +101,9 @@ def measure(
 
 
 @dataclass(frozen=True)
-class _Phases:
-    """The phases of one cell, each of them timed."""
+class _Phases(Making):
+    """The phases of one cell, from its network to its number."""
 
-    cell: Cell
-    resources: Resources
-    clock: Clock
-    fresh: bool
     part: Part | None = None
 
     def run(self) -> Measurement:
@@ -170,23 +119,15 @@ class _Phases:
             blank = blank_image(cell, network)
             size = 0.0 if cell.spec.is_mixed else uniform_size_mb(network, cell.spec, blank)
             price = float_cost(network, blank) if cell.spec.is_float else None
-        images, training_images = self.decode()
+        images, training = self.decode()
         quantized, source = _Quantized(network, size, price), None
         if not cell.spec.is_float:
-            with self.clock.phase("synthesise") as progress:
-                entry = self.entry(CALIBRATION, cell.calibration_key)
-                source = calibrate(cell, network, training_images, device, entry, progress)
-            batch = source.calibration.images.to(device.device)
-            batch = laid_out(batch, device.memory_format)
+            source, batch = self.synthesise(network, training, device)
             if isinstance(cell.method, TrainedMethod):
-                quantized = self.train(
-                    self.training_task(cell.method, network, batch, training_images)
-                )
-            elif prices is not None and training_images is not None:
-                made = self.search(network, batch, training_images, prices)
-                quantized = self.examine(*made, batch)
+                quantized = self.train(self.training_task(cell.method, network, batch, training))
             else:
-                quantized = self.examine(*self.quantize(network, batch, limit, size), batch)
+                made = self.post_training(network, batch, training, limit, prices, size)
+                quantized = self.examine(made, batch)
         if cell.engine == ONNXRUNTIME:
             quantized = self.in_integers(quantized, images)
         with self.clock.phase("evaluate") as progress:
@@ -215,7 +156,7 @@ class _Phases:
             weight_bits=quantized.mixed and quantized.mixed["bits"],
             input_bits=quantized.mixed and quantized.mixed.get("input_bits"),
             evaluated=images.listing,
-            calibrated=training_images.listing if training_images else None,
+            calibrated=training.listing if training else None,
         )
         warnings = [*of_behaviour(shown, evaluation.batch_size), *quantized.warnings]
         if quantized.coverage is not None:
@@ -235,104 +176,9 @@ class _Phases:
             generated=quantized.generated,
         )
 
-    def remake(self) -> Remade:
-        """Return the networks of the cell, as `run` evaluates them."""
-        cell = self.cell
-        device = prepare_device(cell.request.config.runtime, self.resources.gpus)
-        network = self.resources.networks.get(cell.entry.name, cell.weights, device).network
-        limit, prices = budget_of(cell, network), search_prices(cell, network)
-        if isinstance(cell.method, TrainedMethod):
-            check_kept(CacheEntry(self._caches, TRAINING, training_key(cell, cell.method)))
-        images, training_images = self.decode()
-        entry = self.entry(CALIBRATION, cell.calibration_key)
-        if entry is not None and cell.method.image_method.cached and not entry.is_whole:
-            log.warning("warning: the calibration images are no longer kept: they are made again")
-        with self.clock.phase("synthesise") as progress:
-            source = calibrate(cell, network, training_images, device, entry, progress)
-        batch = source.calibration.images.to(device.device)
-        batch = laid_out(batch, device.memory_format)
-        if isinstance(cell.method, TrainedMethod):
-            task = self.training_task(cell.method, network, batch, training_images)
-            made = as_quantized(self.trained(task, only_kept=True).network)
-        elif prices is not None and training_images is not None:
-            made, _, _ = self.search(network, batch, training_images, prices)
-        else:
-            made, _, _ = self.quantize(network, batch, limit, 0.0)
-        fuse_relus(made.network, batch[:1])
-        return Remade(network, made, images, device, grids_by_channel(cell))
-
-    def entry(self, kind: Kind, key: str) -> CacheEntry | None:
-        """Return where something is kept under `key`; None where nothing kept is to be used."""
-        return None if self.fresh else CacheEntry(self._caches, kind, key)
-
-    @property
-    def _caches(self) -> Path:
-        return self.cell.request.config.paths.outputs / "cache"
-
-    def decode(self) -> tuple[ImageSet, ImageSet | None]:
-        """Return the evaluation set, and the training side where the method needs it."""
-        cell, config = self.cell, self.cell.request.config
-        cache = ImageCache(self._caches, self.resources.checked)
-        with self.clock.phase("decode") as progress:
-
-            def decoded(listing: Listing) -> ImageSet:
-                how = cell.weights.preprocessing
-                return decode(listing, config.data, how, cache, progress, config.runtime.workers)
-
-            images = decoded(cell.listing)
-            return images, decoded(cell.calibration) if cell.calibration else None
-
-    def quantize(
-        self, network: nn.Module, batch: Tensor, limit: Budget | None, size_mb: float
-    ) -> _Made:
-        """Quantize `network` on the calibration images `batch`; within the limit, if there is one.
-
-        size_mb: of its weights where all layers have the bits of the cell.
-        """
-        cell, mixed, bits = self.cell, None, None
-        if limit is not None:
-            with self.clock.phase("sensitivity") as progress:
-                entry = self.entry(SENSITIVITY, sensitivity_key(cell))
-                sensitivities = measured_sensitivity(cell, network, batch, entry, progress)
-                assignment, mixed = choose(network, sensitivities, limit)
-                bits, size_mb = ChosenBits(assignment.bits), assignment.size_mb
-        return self.quantize_at(network, batch, bits), size_mb, mixed
-
-    def search(
-        self, network: nn.Module, batch: Tensor, training: ImageSet, prices: Prices
-    ) -> _Made:
-        """Quantize `network` at the bits that its method finds."""
-        cell, method = self.cell, self.cell.method
-        assert isinstance(method, SearchMethod)
-        with self.clock.phase("search") as progress:
-            problem = problem_of(cell, method, network, batch, training, prices)
-            found = searched(method, problem, self.entry(SEARCH, search_key(cell)), progress)
-        made = self.quantize_at(network, batch, found.bits)
-        with self.clock.phase("quantize"):
-            generator = torch_generator(cell.seed, "finetune")
-            method.finish(problem, made, found.bits, generator)
-        mixed = about_search(found, problem)
-        return made, mixed["size_mb"], mixed
-
-    def quantize_at(
-        self, network: nn.Module, batch: Tensor, bits: ChosenBits | None
-    ) -> QuantizedNetwork:
-        cell = self.cell
-        with self.clock.phase("quantize") as progress:
-            generator = torch_generator(cell.seed, "rounding")
-            entry = self.entry(GRAM, grams_key(cell, batch)) if uses_grams(cell) else None
-            quantize = cell.method.quantize
-            with kept_grams(entry, batch.device):
-                return quantize(network, cell.spec, batch, generator, progress, bits)
-
-    def examine(
-        self, made: QuantizedNetwork, size_mb: float, mixed: dict[str, Any] | None, batch: Tensor
-    ) -> _Quantized:
-        """Return what is evaluated, and what there is to say of it.
-
-        size_mb: of the weights at their bits alone.
-        """
-        cell = self.cell
+    def examine(self, quantized: Made, batch: Tensor) -> _Quantized:
+        """Return what is evaluated, and what there is to say of it."""
+        cell, (made, size_mb, mixed) = self.cell, quantized
         with self.clock.phase("quantize"):
             found = examined_post_training(made, batch[:1], latency_table(cell))
             warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
@@ -351,19 +197,6 @@ class _Phases:
             network = IntegerNetwork(exported.model.SerializeToString())
         warnings = (*quantized.warnings, *exported.lines)
         return quantized._replace(network=network, warnings=warnings)
-
-    def training_task(
-        self, method: TrainedMethod, network: nn.Module, batch: Tensor, training: ImageSet | None
-    ) -> TrainingTask:
-        trains_on = training if method.needs_real_images else None
-        return TrainingTask(
-            self.cell, method, network, batch, trains_on, self.cell.request.config.runtime
-        )
-
-    def trained(self, task: TrainingTask, only_kept: bool = False) -> TrainedNetwork:
-        with self.clock.phase("train") as progress:
-            entry = self.entry(TRAINING, training_key(task.cell, task.method))
-            return trained(task, entry, self.resources.hosting, progress, only_kept)
 
     def train(self, task: TrainingTask) -> _Quantized:
         """Return the network of a training, which other bit-widths may share."""

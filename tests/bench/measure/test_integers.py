@@ -15,7 +15,7 @@ from bench.cells.store import Store
 from bench.config.schema import Config
 from bench.measure.clock import Clock
 from bench.measure.integers import IntegerNetwork, check_engine, integers_of
-from bench.measure.phases import remake
+from bench.measure.remake import remake
 from bench.measure.resources import Resources
 from bench.tables.cell_rows import cell_rows
 from models.errors import NotApplicable

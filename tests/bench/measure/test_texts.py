@@ -40,6 +40,14 @@ def test_a_table_at_four_bits(bench_main: Bench, workplace: Path) -> None:
         (("data=mnist5k",), "mnist5k has images and the network takes texts"),
         (("model=resnet20",), "topics has texts and the network takes images"),
         (
+            ("method=haq", "quant=mixed", "quant.a_bits=32", "quant.mean_bits=4"),
+            "method haq knows no price of a table of embeddings",
+        ),
+        (
+            ("evaluate.engine=onnxruntime",),
+            "topics has texts, and a file of integers is compared image by image",
+        ),
+        (
             ("model=tests.bench.measure.test_texts:small_table", "model.weights=none"),
             "a table of fewer rows than the 51 ids",
         ),
