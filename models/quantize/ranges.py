@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.errors import NotApplicable
 from models.quantize.aciq import clipped
-from models.quantize.entropy import entropy_threshold
+from models.quantize.entropy import entropy_threshold as _entropy_threshold
 from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
 from models.quantize.least_error import Range, both_ends, largest_value, threshold
 from models.quantize.omse import MAX_BITS, exact_threshold, shrunk
@@ -117,7 +117,7 @@ def entropy(values: Tensor, target: Target) -> Range:
     # A symmetric grid has a sign in all rows as soon as one has a negative value.
     signed = below.any().expand_as(below) if target.scheme == "symmetric" else below & above
     thresholds = [
-        entropy_threshold(row, 2 ** (target.bits - int(has_sign)))
+        _entropy_threshold(row, 2 ** (target.bits - int(has_sign)))
         for row, has_sign in zip(values.cpu().numpy(), signed.tolist(), strict=True)
     ]
     high = torch.tensor(thresholds).to(values)
