@@ -20,7 +20,7 @@ from bench.statistics.coco import NUMBERS as COCO_NUMBERS
 from bench.tasks.base import Task
 from bench.tasks.registry import CLASSIFICATION, task_named
 from models.quantize.budget import limits_of
-from models.quantize.spec import bits_label
+from models.quantize.labels import bits_label
 
 Percent = float
 

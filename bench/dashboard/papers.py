@@ -6,7 +6,7 @@ from typing import Any
 from bench.cells.result import Result
 from bench.papers.protocol import IMAGES, protocol_differences
 from bench.papers.published import Published, printable
-from models.quantize.spec import bits_label
+from models.quantize.labels import bits_label
 
 _NEEDED = {"quantizer", "method", "calibration"}
 

@@ -16,8 +16,9 @@ from bench.statistics.coco import NUMBERS as COCO_NUMBERS
 from bench.tables.headline import TASK
 from bench.tasks.registry import CLASSIFICATION
 from models.quantize.budget import limits_of
+from models.quantize.labels import a_label, w_label
 from models.quantize.rounding.registry import OF_TABLES, is_of_tables
-from models.quantize.spec import MIXED, OF_BUDGET, a_label, w_label
+from models.quantize.spec import MIXED, OF_BUDGET
 
 _MEASURED = (
     *("id", "reason", "top1", "top5", "ci_low", "ci_high", "correct", "total", "classes"),

@@ -1,11 +1,14 @@
 """Whether a value of the quantizer is one that it can have."""
 
-from typing import Any
+from typing import Any, Literal
 
 from models.errors import BenchError
 
 FLOAT_BITS = 32
 """The bit-width that stands for "left in floating point"."""
+
+MIXED: Literal["mixed"] = "mixed"
+"""Stands for bits that are chosen layer by layer, most often under a budget."""
 
 _BITS = (2, 16)
 

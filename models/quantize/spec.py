@@ -7,16 +7,14 @@ from typing import Any, Literal
 from models.errors import BenchError
 from models.quantize.budget import (
     LATENCY,
-    OF_ACTIVATIONS,
-    OF_PRODUCTS,
     OF_WEIGHTS,
     Limits,
     budget_items,
-    budget_label,
     limits_of,
 )
 from models.quantize.checks import (
     FLOAT_BITS,
+    MIXED,
     check_bits,
     check_count,
     check_fraction,
@@ -27,6 +25,7 @@ from models.quantize.checks import (
     counts,
     whole,
 )
+from models.quantize.labels import bits_label, w_label
 from models.quantize.rounding.registry import (
     OF_TABLES,
     PREFIX,
@@ -38,9 +37,6 @@ from models.quantize.rounding.registry import (
     without_effect,
 )
 from models.registry import did_you_mean
-
-MIXED: Literal["mixed"] = "mixed"
-"""Stands for bits that are chosen layer by layer, most often under a budget."""
 
 OF_MIXED = ("w_candidates", "a_candidates", *OF_WEIGHTS, "budget")
 """Fields of `QuantSpec` that have a meaning with mixed precision only."""
@@ -347,31 +343,3 @@ def _effective(spec: QuantSpec) -> QuantSpec:
         idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
         idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX_OF_STEPS)}
     return replace(spec, **idle)
-
-
-def w_label(w_bits: int | str, limits: Limits) -> str:
-    """Return `W4`, or of mixed precision its budget: `MP4/` (mean bits), `MP2.5MiB/` (size).
-
-    Limits on products of weights and activations are among them, as in `MP1.5GBOPs/`.
-    """
-    if w_bits != MIXED:
-        return f"W{w_bits}"
-    return f"MP{budget_label(limits, (*OF_WEIGHTS, *OF_PRODUCTS))}/"
-
-
-def a_label(w_bits: int | str, a_bits: int | str, limits: Limits) -> str:
-    """Return `8`, or of mixed precision the budget: `MP4` (mean bits), `MP0.1MiB` (size).
-
-    Bits that are said may have a limit too, `8+0.1MiB`. What limits products is named here where
-    it is not by `w_label`.
-    """
-    names = OF_ACTIVATIONS if w_bits == MIXED else (*OF_ACTIVATIONS, *OF_PRODUCTS)
-    budget = budget_label(limits, names)
-    if a_bits == MIXED:
-        return f"MP{budget}"
-    return f"{a_bits}+{budget}" if budget else str(a_bits)
-
-
-def bits_label(w_bits: int | str, a_bits: int | str, limits: Limits) -> str:
-    """Return such as `W4A8`, `MP4/A8`, or `MP4/AMP4` where those of activations are chosen too."""
-    return f"{w_label(w_bits, limits)}A{a_label(w_bits, a_bits, limits)}"
