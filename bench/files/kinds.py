@@ -4,6 +4,7 @@ contents/<key>.npz        checksums of image files; lock: contents/<key>.lock
 data/<key>/               decoded images, memory-mapped by who evaluates; lock: data/<key>.lock
 calibration/<key>/        images, curve, preview; lock: inside
 grams/<key>/              Gram matrices of what enters the layers; lock: inside
+rounded/<key>/            weights that roundings have learned; lock: inside
 sensitivity/<key>.json    of each layer; lock: sensitivity/<key>.lock
 search/<key>/             chosen bits, state of the agents; lock: inside
 training/<key>/           trained weights, history, a picture of generated images; lock: inside
@@ -26,6 +27,8 @@ PREVIEW = "preview.png"
 
 GRAMS = "grams.safetensors"
 LAYERS = "layers.json"
+
+LEARNED = "learned.safetensors"
 
 WEIGHTS = "trained.safetensors"
 HISTORY = "history.json"
@@ -100,6 +103,15 @@ GRAM = Kind(
     files=(GRAMS, LAYERS),
     checked=(LAYERS,),
 )
+ROUNDED = Kind(
+    name="rounded",
+    path="{key}",
+    whole=f"{{key}}/{LEARNED}",
+    lock="{key}/lock",
+    damaged="the rounded weights in %s are damaged; learned again",
+    files=(LEARNED, ABOUT),
+    checked=(ABOUT,),
+)
 SENSITIVITY = Kind(
     name="sensitivity",
     path="{key}.json",
@@ -127,7 +139,7 @@ TRAINING = Kind(
     lasting=(IDENTITY, CHECKPOINT),
     copied="whole",
 )
-KINDS = (CONTENTS, DATA, CALIBRATION, GRAM, SENSITIVITY, SEARCH, TRAINING)
+KINDS = (CONTENTS, DATA, CALIBRATION, GRAM, ROUNDED, SENSITIVITY, SEARCH, TRAINING)
 
 
 def is_key(text: str) -> bool:

@@ -42,6 +42,12 @@ class Clock:
         self.current = "start"
         self.on_phase: Callable[[str], None] | None = None
         self._start = time.perf_counter()
+        self._found = 0.0
+
+    def add_found(self, seconds: float) -> None:
+        """Count seconds of the current phase that an earlier cell has spent for this one too."""
+        self.seconds[self.current] = self.seconds.get(self.current, 0.0) + seconds
+        self._found += seconds
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Progress]:
@@ -77,7 +83,7 @@ class Clock:
 
     def rounded(self) -> dict[str, float]:
         """Return the seconds of each phase and of the whole."""
-        total = time.perf_counter() - self._start
+        total = time.perf_counter() - self._start + self._found
         return {name: round(s, 4) for name, s in {**self.seconds, "total": total}.items()}
 
 

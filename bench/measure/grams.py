@@ -27,16 +27,19 @@ def grams_key(cell: Cell, images: Tensor) -> str:
 
     Whatever made the images, and whatever else there is in the cell's recipe.
     """
+    return digest({**on_images(cell, images), "version": _VERSION})
+
+
+def on_images(cell: Cell, images: Tensor) -> dict[str, Any]:
+    """Return what identifies the network of `cell`, as layers are looked at, and `images`."""
     content = images.cpu().contiguous().numpy().tobytes()
-    about: dict[str, Any] = {
+    return {
         "images": sha256(content).hexdigest(),
         "shape": list(images.shape),
         "network": cell.request.model_identity(),
         "fold": cell.spec.fold,
         "equalise": cell.spec.equalise,
-        "version": _VERSION,
     }
-    return digest(about)
 
 
 def uses_grams(cell: Cell) -> bool:

@@ -11,13 +11,14 @@ from bench.cells.cell import Cell
 from bench.cells.seeds import torch_generator
 from bench.data import ImageCache, ImageSet, Listing, decode
 from bench.files.entry import CacheEntry
-from bench.files.kinds import CALIBRATION, GRAM, SEARCH, SENSITIVITY, TRAINING, Kind
+from bench.files.kinds import CALIBRATION, GRAM, ROUNDED, SEARCH, SENSITIVITY, TRAINING, Kind
 from bench.machine.device import Device
 from bench.measure.calibration import Source, calibrate
 from bench.measure.clock import Clock
 from bench.measure.grams import grams_key, kept_grams, uses_grams
 from bench.measure.mixed import choose, measured_sensitivity, sensitivity_key
 from bench.measure.resources import Resources
+from bench.measure.rounded import keeps_weights, kept_weights, weights_key
 from bench.measure.search import about_search, problem_of, search_key, searched
 from bench.training.cache import TrainedNetwork, trained, training_key
 from bench.training.run import TrainingTask
@@ -138,9 +139,12 @@ class Making:
         cell = self.cell
         with self.clock.phase("quantize") as progress:
             generator = torch_generator(cell.seed, "rounding")
-            entry = self.entry(GRAM, grams_key(cell, batch)) if uses_grams(cell) else None
-            quantize = cell.method.quantize
-            with kept_grams(entry, batch.device):
+            grams = self.entry(GRAM, grams_key(cell, batch)) if uses_grams(cell) else None
+            weights = None
+            if keeps_weights(cell):
+                weights = self.entry(ROUNDED, weights_key(cell, batch, bits))
+            quantize, device = cell.method.quantize, batch.device
+            with kept_grams(grams, device), kept_weights(weights, device, self.clock):
                 return quantize(network, cell.spec, batch, generator, progress, bits)
 
     def training_task(

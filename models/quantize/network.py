@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from models.quantize.reach import out_of_reach
 from models.quantize.rounding.block import BlockRounding
 from models.quantize.rounding.by_block import BlockByBlock
 from models.quantize.rounding.corrected import Corrected
+from models.quantize.rounding.once import is_learned, learned_once
 from models.quantize.rounding.registry import make_rounding
 from models.quantize.rounding.weights import round_weights
 from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
@@ -126,9 +128,15 @@ def quantize(
         blocks = BlockByBlock(quantized, rounding, images, generator, progress)
         if rounding.joint:
             quantizers = calibrated(quantized, spec, special, images)
-        rounded = blocks.weights(formats, quantizers)
+        generators = blocks.generators
+        learn = partial(blocks.weights, formats, quantizers)
     else:
-        rounded = round_weights(quantized, formats, rounding, images, generator, progress)
+        generators = (generator,)
+        learn = partial(round_weights, quantized, formats, rounding, images, generator, progress)
+    if is_learned(rounding):
+        rounded = learned_once(learn, quantized, quantizers, generators)
+    else:
+        rounded = learn()
     if reference is not None:
         if means is None:
             correct_bias_on(images, quantized, reference)

@@ -42,6 +42,11 @@ class BlockByBlock:
         self.blocks = find_blocks(network, list(dict.fromkeys(names)), images[:1])
 
     @property
+    def generators(self) -> tuple[torch.Generator, ...]:
+        """What is drawn from: of the CPU, and where the images are elsewhere of their device."""
+        return tuple(dict.fromkeys((self._generator, self._draws)))
+
+    @property
     def warnings(self) -> list[str]:
         """What a reader of the network's numbers must know."""
         lines, name = [], f"quant.rounding={self._rounding.name}"

@@ -33,6 +33,7 @@ def test_what_there_is(bench_main: Bench, cache: Path, outputs: Path) -> None:
         "data             0 entries         0.0 MiB\n"
         "calibration      2 entries         3.0 MiB\n"
         "grams            0 entries         0.0 MiB\n"
+        "rounded          0 entries         0.0 MiB\n"
         "sensitivity      0 entries         0.0 MiB\n"
         "search           0 entries         0.0 MiB\n"
         "training         0 entries         0.0 MiB\n"

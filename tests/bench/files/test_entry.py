@@ -20,8 +20,10 @@ from bench.files.kinds import (
     IDENTITY,
     IMAGES,
     KINDS,
+    LEARNED,
     PIXELS,
     PREVIEW,
+    ROUNDED,
     SEARCH,
     SENSITIVITY,
     TRAINING,
@@ -32,7 +34,7 @@ from models.errors import BenchError
 from tests.bench.files.test_caches import DAY, A, B, C, elsewhere, files, filled, write
 
 KEYS = {CONTENTS: "e" * 16, DATA: "d" * 64, CALIBRATION: A, GRAM: C, SENSITIVITY: B}
-KEYS |= {SEARCH: A, TRAINING: C}
+KEYS |= {ROUNDED: B, SEARCH: A, TRAINING: C}
 
 
 def entry_of(cache: Path, kind: Kind) -> CacheEntry:
@@ -51,6 +53,7 @@ def entry_of(cache: Path, kind: Kind) -> CacheEntry:
         (DATA, f"data/{'d' * 64}", f"data/{'d' * 64}", f"data/{'d' * 64}.lock"),
         (CALIBRATION, f"calibration/{A}", f"calibration/{A}/{IMAGES}", f"calibration/{A}/lock"),
         (GRAM, f"grams/{C}", f"grams/{C}/{GRAMS}", f"grams/{C}/lock"),
+        (ROUNDED, f"rounded/{B}", f"rounded/{B}/{LEARNED}", f"rounded/{B}/lock"),
         (SENSITIVITY, f"sensitivity/{B}.json", f"sensitivity/{B}.json", f"sensitivity/{B}.lock"),
         (TRAINING, f"training/{C}", f"training/{C}/{WEIGHTS}", f"training/{C}/lock"),
     ],
