@@ -26,8 +26,8 @@ from methods.search.finetune import Labelled
 from models.errors import BenchError
 from models.preprocessing import laid_out
 from models.quantize.bits import ChosenBits, mean_of
+from models.quantize.layers import special_layers
 from models.quantize.mixed import size_mb
-from models.quantize.network import special_layers
 from models.quantize.prices import Prices, prices_of
 
 

@@ -11,7 +11,7 @@ from bench.speed.ratio import Ratio, Side
 from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace
 from models.quantize.calibration import calibrated
-from models.quantize.network import call_order, weight_formats
+from models.quantize.layers import call_order, weight_formats
 from models.quantize.rounding.block import Course, Examples, Task, learn
 from models.quantize.rounding.blocks import Block, find_blocks, function_of, inputs_and_outputs
 from models.quantize.rounding.qdrop import QDrop

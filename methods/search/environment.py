@@ -14,7 +14,7 @@ from models.quantize.bits import ChosenBits, LayerBits
 from models.quantize.calibration import calibrated
 from models.quantize.fold import fold_batchnorm
 from models.quantize.fuse import fuse_relus
-from models.quantize.network import special_layers, weight_formats
+from models.quantize.layers import special_layers, weight_formats
 from models.quantize.rounding.base import Layer, Rounded, Rounding
 from models.quantize.rounding.block import BlockRounding
 from models.quantize.rounding.registry import make_rounding

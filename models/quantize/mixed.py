@@ -19,7 +19,7 @@ from models.quantize.bits import LayerBits, mean_of
 from models.quantize.budget import OF_PRODUCTS, OF_WEIGHTS, spelled
 from models.quantize.fold import fold_batchnorm
 from models.quantize.latency import LatencyTable
-from models.quantize.network import (
+from models.quantize.layers import (
     bits_of_weights,
     layers_to_quantize,
     special_layers,

@@ -1,7 +1,7 @@
 """Quantize a whole network: weights once, activation ranges from one calibration pass."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -10,24 +10,30 @@ from torch import Tensor, nn
 
 from models.canonical import canonical_copy
 from models.errors import BenchError, NotApplicable
-from models.quantize.activation import ActivationQuantizer, Table, stored_layers, tables_of
+from models.quantize.activation import ActivationQuantizer, tables_of
 from models.quantize.batchnorm import check_batchnorm, reestimate_on
 from models.quantize.bias import correct_bias, correct_bias_on
 from models.quantize.bits import ChosenBits, LayerBits, mean_of
 from models.quantize.calibration import calibrated
 from models.quantize.factorise import check_equalise, factorise
 from models.quantize.fold import fold_batchnorm
+from models.quantize.layers import (
+    bits_of_weights,
+    call_order,
+    each_weight_once,
+    special_layers,
+    weight_formats,
+)
 from models.quantize.moments import mean_inputs
 from models.quantize.ranges import WeightFormat
-from models.quantize.reach import out_of_reach
+from models.quantize.rounding.base import Rounded, Rounding
 from models.quantize.rounding.block import BlockRounding
 from models.quantize.rounding.by_block import BlockByBlock
 from models.quantize.rounding.corrected import Corrected
 from models.quantize.rounding.once import is_learned, learned_once
 from models.quantize.rounding.registry import make_rounding
 from models.quantize.rounding.weights import round_weights
-from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
-from models.tracing import call_names
+from models.quantize.spec import FLOAT_BITS, QuantSpec
 
 
 class QuantizedNetwork(NamedTuple):
@@ -84,59 +90,27 @@ def quantize(
     means = None
     if spec.bias_correction == "data_free":
         means = mean_inputs(quantized, images, generator)
-    if spec.fold:
-        fold_batchnorm(quantized, images[:1])
-    if spec.equalise != "none":
-        check_equalise(spec)
-        factorise(quantized, images, two_step=spec.equalise == "two_step")
-    if spec.reestimate_batchnorm:
-        check_batchnorm(quantized)
+    _prepare(quantized, spec, images)
     reference = copy.deepcopy(quantized) if spec.bias_correction != "none" else None
     special = special_layers(quantized, spec, images[:1])
     chosen = chosen or ChosenBits({})
     of_weights = bits_of_weights(quantized, spec, special, chosen.weights)
     special = {**special, **chosen.inputs}
-    are_low = any(bits != FLOAT_BITS for bits in of_weights.values())
-    rounding = make_rounding(spec.rounding if are_low else "nearest", spec.as_dict())
-    if spec.weight_correction != "none":
-        if isinstance(rounding, BlockRounding):
-            raise NotApplicable(
-                f"quant.weight_correction={spec.weight_correction}: quant.rounding={rounding.name} "
-                "has learned what its weights come to; use none"
-            )
-        rounding = Corrected(rounding, spec.weight_correction)
-    looks = isinstance(rounding, BlockRounding) or rounding.inputs != "none"
-    names = call_order(quantized, images[:1]) if looks else list(of_weights)
-    formats = weight_formats({name: of_weights[name] for name in names}, spec)
-    formats = _each_weight_once(quantized, formats)
-    blocks = None
+    rounding = _rounding(spec, of_weights)
+    formats = _formats(quantized, of_weights, spec, rounding, images)
     quantizers: dict[str, ActivationQuantizer] = {}
     if isinstance(rounding, BlockRounding):
-        if any(each.channel_bits is not None for each in formats.values()):
-            raise NotApplicable(
-                "bits are chosen by output channel, and whole layers are learned by "
-                f"quant.rounding={rounding.name}; use nearest"
-            )
-        if tables := tables_of(quantized).keys() & formats.keys():
-            raise NotApplicable(
-                f"quant.rounding={rounding.name} learns from what enters a layer, and "
-                f"{min(tables)!r} is a table of embeddings, which ids enter; use nearest, or one "
-                "for tables such as dpq_sx"
-            )
-        if spec.a_bits != FLOAT_BITS:
-            rounding.check(spec.a_granularity)
+        _check_blocks(quantized, spec, rounding, formats)
         blocks = BlockByBlock(quantized, rounding, images, generator, progress)
         if rounding.joint:
             quantizers = calibrated(quantized, spec, special, images)
-        generators = blocks.generators
         learn = partial(blocks.weights, formats, quantizers)
+        rounded = learned_once(learn, quantized, quantizers, blocks.generators)
     else:
-        generators = (generator,)
+        blocks = None
         learn = partial(round_weights, quantized, formats, rounding, images, generator, progress)
-    if is_learned(rounding):
-        rounded = learned_once(learn, quantized, quantizers, generators)
-    else:
-        rounded = learn()
+        once = is_learned(rounding)
+        rounded = learned_once(learn, quantized, {}, (generator,)) if once else learn()
     if reference is not None:
         if means is None:
             correct_bias_on(images, quantized, reference)
@@ -147,105 +121,75 @@ def quantize(
     quantizers = quantizers or calibrated(quantized, spec, special, images)
     if blocks is not None:
         blocks.steps(quantizers)
-    more_bits = sum(
-        r.size_bits - round(r.weight.numel() * mean_of(of_weights[name]))
-        for name, r in rounded.items()
-        if r.size_bits is not None
-    )
     warnings = [f"{name}: {r.warning}" for name, r in rounded.items() if r.warning]
     warnings += [] if blocks is None else blocks.warnings
+    more_bits = _more_bits(rounded, of_weights)
     return QuantizedNetwork(quantized, quantizers, of_weights, more_bits, tuple(warnings))
 
 
-def _each_weight_once(
-    network: nn.Module, formats: Mapping[str, WeightFormat]
+def _prepare(network: nn.Module, spec: QuantSpec, images: Tensor) -> None:
+    """Change the float `network` in place as `spec` wants it before anything is quantized."""
+    if spec.fold:
+        fold_batchnorm(network, images[:1])
+    if spec.equalise != "none":
+        check_equalise(spec)
+        factorise(network, images, two_step=spec.equalise == "two_step")
+    if spec.reestimate_batchnorm:
+        check_batchnorm(network)
+
+
+def _rounding(spec: QuantSpec, bits: Mapping[str, LayerBits]) -> Rounding | BlockRounding:
+    """Return how weights of these bits are rounded."""
+    are_low = any(each != FLOAT_BITS for each in bits.values())
+    rounding = make_rounding(spec.rounding if are_low else "nearest", spec.as_dict())
+    if spec.weight_correction == "none":
+        return rounding
+    if isinstance(rounding, BlockRounding):
+        raise NotApplicable(
+            f"quant.weight_correction={spec.weight_correction}: quant.rounding={rounding.name} "
+            "has learned what its weights come to; use none"
+        )
+    return Corrected(rounding, spec.weight_correction)
+
+
+def _formats(
+    network: nn.Module,
+    bits: Mapping[str, LayerBits],
+    spec: QuantSpec,
+    rounding: Rounding | BlockRounding,
+    images: Tensor,
 ) -> dict[str, WeightFormat]:
-    """Return `formats` without the layers that share their weight with an earlier one."""
-    layers = stored_layers(network)
-    first: dict[Tensor, str] = {}
-    for name in formats:
-        first.setdefault(layers[name].weight, name)
-    return {name: formats[name] for name in first.values()}
+    """Return what each weight is quantized to, in the order that `rounding` takes the layers in."""
+    looks = isinstance(rounding, BlockRounding) or rounding.inputs != "none"
+    names = call_order(network, images[:1]) if looks else list(bits)
+    return each_weight_once(network, weight_formats({name: bits[name] for name in names}, spec))
 
 
-def weight_formats(bits: Mapping[str, LayerBits], spec: QuantSpec) -> dict[str, WeightFormat]:
-    """Return what each layer's weight is quantized to; layers left in float are not among them."""
-    how = spec.w_scheme, spec.w_granularity, spec.w_range
-    formats = {}
-    for name, b in bits.items():
-        if isinstance(b, Sequence):
-            formats[name] = WeightFormat(max(b), *how, tuple(b))
-        elif b != FLOAT_BITS:
-            formats[name] = WeightFormat(int(b), *how)
-    return formats
-
-
-def bits_of_weights(
+def _check_blocks(
     network: nn.Module,
     spec: QuantSpec,
-    special: Mapping[str, int],
-    chosen: Mapping[str, LayerBits],
-) -> dict[str, LayerBits]:
-    """Return the weight bits of every convolution, linear layer and table, by name.
-
-    special: of the first and last layer. chosen: of the layers that have bits of their own.
-    Raises BenchError where the spec leaves a layer's bits open and `chosen` does not say them, and
-    where layers that share a weight would have different ones. Raises NotApplicable when there is
-    no such layer and weights are to be quantized.
-    """
-    exceptions: dict[str, LayerBits] = {**special, **chosen}
-    bits_of: dict[str, LayerBits] = {}
-    layers = stored_layers(network) if spec.w_bits == FLOAT_BITS else layers_to_quantize(network)
-    of_weight: dict[Tensor, LayerBits] = {}
-    for name, layer in layers.items():
-        bits = exceptions.get(name, spec.w_bits)
-        if bits == MIXED or isinstance(bits, str):
-            raise BenchError(f"quant.w_bits={bits}: the bits of the layer {name!r} are not chosen")
-        if of_weight.setdefault(layer.weight, bits) != bits:
-            raise BenchError(
-                f"the layer {name!r} shares its weight with another, and they are to have "
-                f"{bits} and {of_weight[layer.weight]} bits; give both the same, or weights of "
-                "their own"
-            )
-        bits_of[name] = bits
-    return bits_of
-
-
-def layers_to_quantize(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear | Table]:
-    """Return the layers whose weights are quantized by name; raises NotApplicable without any."""
-    layers = stored_layers(network)
-    if layers:
-        return layers
-    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+    rounding: BlockRounding,
+    formats: Mapping[str, WeightFormat],
+) -> None:
+    """Raise NotApplicable for what cannot be learned block by block."""
+    if any(each.channel_bits is not None for each in formats.values()):
         raise NotApplicable(
-            "the network is TorchScript, whose layers cannot be seen: nothing would be quantized; "
-            "name the function that builds it in Python"
+            "bits are chosen by output channel, and whole layers are learned by "
+            f"quant.rounding={rounding.name}; use nearest"
         )
-    raise NotApplicable(
-        "the network has no nn.Conv2d or nn.Linear layer: nothing would be quantized"
+    if tables := tables_of(network).keys() & formats.keys():
+        raise NotApplicable(
+            f"quant.rounding={rounding.name} learns from what enters a layer, and "
+            f"{min(tables)!r} is a table of embeddings, which ids enter; use nearest, or one "
+            "for tables such as dpq_sx"
+        )
+    if spec.a_bits != FLOAT_BITS:
+        rounding.check(spec.a_granularity)
+
+
+def _more_bits(rounded: Mapping[str, Rounded], bits: Mapping[str, LayerBits]) -> int:
+    return sum(
+        each.size_bits - round(each.weight.numel() * mean_of(bits[name]))
+        for name, each in rounded.items()
+        if each.size_bits is not None
     )
-
-
-def special_layers(network: nn.Module, spec: QuantSpec, image: Tensor) -> dict[str, int]:
-    """Return the bits of the layers and sites that do not have those of the spec, by name.
-
-    They are the first and the last layer called, where the spec sets them, and what is out of its
-    reach. image: (1, 3, H, W) normalised input.
-    """
-    special: dict[str, int] = {}
-    if spec.first_bits is not None or spec.last_bits is not None:
-        layers_to_quantize(network)
-        names = call_order(network, image)
-        if names and spec.first_bits is not None:
-            special[names[0]] = spec.first_bits
-        if names and spec.last_bits is not None:
-            special[names[-1]] = spec.last_bits
-    return special | dict.fromkeys(out_of_reach(network, spec.reach), FLOAT_BITS)
-
-
-def call_order(network: nn.Module, image: Tensor) -> list[str]:
-    """Return the names of the layers with weights, tables too, in the order of their first call.
-
-    image: (1, 3, H, W) normalised input.
-    """
-    return list(dict.fromkeys(call_names(network, stored_layers(network), image)))

@@ -15,7 +15,7 @@ from models.quantize.cost import cost
 from models.quantize.counting import Factor, Product, count, weights_at
 from models.quantize.fold import fold_batchnorm
 from models.quantize.latency import LatencyTable
-from models.quantize.network import bits_of_weights, special_layers
+from models.quantize.layers import bits_of_weights, special_layers
 from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
 
 _MIB_BITS = 8 * 2**20

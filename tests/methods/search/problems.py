@@ -5,7 +5,7 @@ from torch import nn
 
 from methods.search.base import Problem
 from methods.search.finetune import Labelled
-from models.quantize.network import special_layers
+from models.quantize.layers import special_layers
 from models.quantize.prices import prices_of
 from models.quantize.spec import QuantSpec
 

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from models.errors import NotApplicable
 from models.quantize.fold import fold_batchnorm
-from models.quantize.network import call_order, quantize
+from models.quantize.layers import call_order
+from models.quantize.network import quantize
 from models.quantize.spec import QuantSpec
 from tests.models.frozen import frozen_network
 

@@ -12,8 +12,9 @@ from models.networks.word_bag import WordBag
 from models.quantize.activation import stored_layers, weighted_layers
 from models.quantize.counting import count, weights_at
 from models.quantize.coverage import check_coverage, coverage
+from models.quantize.layers import call_order
 from models.quantize.mixed import mean_bits, size_mb
-from models.quantize.network import QuantizedNetwork, call_order, quantize
+from models.quantize.network import QuantizedNetwork, quantize
 from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.rounding.reconstruction import GramMatrix, reconstruction
 from models.quantize.spec import FLOAT_BITS, QuantSpec

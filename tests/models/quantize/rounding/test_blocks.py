@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import NotApplicable
-from models.quantize.network import call_order
+from models.quantize.layers import call_order
 from models.quantize.rounding.blocks import (
     Block,
     find_blocks,
