@@ -1,6 +1,7 @@
 """The device that a cell runs on."""
 
 import ctypes
+import logging
 import os
 import platform
 import sys
@@ -13,6 +14,8 @@ import torch
 from bench.config.schema import RuntimeConfig
 from bench.machine.share import GpuClaim, cpu_threads
 from models.errors import BenchError, first_line
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ def prepare_device(runtime: RuntimeConfig, gpus: GpuClaim) -> Device:
             f"runtime.precision=tf32: {device_name(device)} has none; give a GPU of compute "
             "capability 8.0 or above, or fp32"
         )
+    if runtime.precision == "bf16" and device.type == "cpu" and not _has_bf16():
+        _say_that_bf16_is_slow()
     if device.type == "cuda":  # CPU kernels are deterministic, and this imports for two seconds
         torch.use_deterministic_algorithms(True, warn_only=True)
         if device.index is not None:  # streams and events belong to the current device
@@ -105,6 +110,23 @@ def _best_device(runtime: RuntimeConfig, gpus: GpuClaim) -> str:
 
 def _has_tf32(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _has_bf16() -> bool:
+    """Return whether the processor has instructions of 512 bits, if it is one of x86.
+
+    Without them PyTorch emulates bfloat16, one number after the other.
+    """
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return not is_x86 or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+@cache
+def _say_that_bf16_is_slow() -> None:
+    log.warning(
+        "warning: runtime.precision=bf16: this processor has no bfloat16, and PyTorch emulates it, "
+        "many times as slow as fp32; leave it out"
+    )
 
 
 # Parameters of glibc's mallopt(3).

@@ -73,24 +73,36 @@ def table(ratios: Sequence[Ratio]) -> str:
     return "\n".join(lines)
 
 
+_SHOWN = 4  # bars of more, or of less than its inverse, are cut
+
+
 def plot(ratios: Sequence[Ratio], path: Path) -> None:
-    """Write a PNG with a bar a ratio and a mark at its goal."""
+    """Write a PNG with a bar a ratio, from 1 to the ratio, and a mark at its goal.
+
+    The scale is logarithmic; what is beyond a factor of 4 is cut there.
+    """
     draw(lambda figure: _paint(figure, ratios), path, (9, 1.2 + _BAR * len(ratios)), dpi=120)
 
 
 def _paint(figure: "Figure", ratios: Sequence[Ratio]) -> None:
     axes = figure.add_subplot()
     for row, ratio in enumerate(ratios):
-        axes.barh(row, ratio.value, height=0.6, color=_COLOURS[ratio.verdict])
+        width = min(ratio.value, _SHOWN) - 1
+        axes.barh(row, width, left=1, height=0.6, color=_COLOURS[ratio.verdict])
         text = f"{ratio.value:.4g}"
         if ratio.goal is not None:
             axes.plot([ratio.goal] * 2, [row - 0.4, row + 0.4], color="black", linewidth=2)
             text += f"  (goal {ratio.target})"
-        end = max(ratio.value, ratio.goal or 0)
+        end = min(max(ratio.value, ratio.goal or 0, 1), _SHOWN)
         axes.annotate(text, (end, row), (5, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(ratios)), [ratio.name.replace(": ", "\n", 1) for ratio in ratios])
     axes.tick_params(axis="y", labelsize=8)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.4 * max(max(ratio.value, ratio.goal or 0) for ratio in ratios))
+    axes.set_ylim(len(ratios) - 0.4, -0.6)
+    axes.set_xscale("log")  # half and twice are as far from 1
+    axes.set_xlim(1 / _SHOWN, 4 * _SHOWN)  # with room for the words
+    ticks = [1 / _SHOWN, 0.5, 1, 2, _SHOWN]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("seconds / seconds; green: goal met, orange: not met, grey: no goal")
     axes.spines[["top", "right"]].set_visible(False)

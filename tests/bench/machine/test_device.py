@@ -1,6 +1,7 @@
 import mmap
 import platform
 import resource
+from typing import Literal
 
 import pytest
 import torch
@@ -32,6 +33,33 @@ def test_threads_are_set() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("processor", "capability", "precision", "warned"),
+    [
+        ("x86_64", "AVX2", "bf16", True),
+        ("AMD64", "DEFAULT", "bf16", True),
+        ("x86_64", "AVX512", "bf16", False),
+        ("aarch64", "DEFAULT", "bf16", False),
+        ("x86_64", "AVX2", "fp32", False),
+    ],
+)
+def test_bfloat16_that_is_emulated_is_said_once(
+    processor: str,
+    capability: str,
+    precision: Literal["fp32", "bf16"],
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    machine._say_that_bf16_is_slow.cache_clear()
+    monkeypatch.setattr(platform, "machine", lambda: processor)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    for _ in range(2):
+        machine.prepare_device(RuntimeConfig(device="cpu", precision=precision), GpuClaim())
+    said = [record for record in caplog.records if "this processor has no bfloat16" in record.msg]
+    assert len(said) == int(warned)
 
 
 @pytest.mark.parametrize("name", ["banana", "cuda:99", ""])
