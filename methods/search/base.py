@@ -16,7 +16,7 @@ from models.quantize.bits import ChosenBits, LayerBits
 from models.quantize.budget import spelled
 from models.quantize.network import QuantizedNetwork
 from models.quantize.prices import Prices
-from models.quantize.spec import MIXED, QuantSpec
+from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
 
 State = dict[str, Any]
 
@@ -117,6 +117,12 @@ class SearchMethod(Method):
             raise BenchError(
                 f"method {self.name} needs a budget: quant.size_mb=MIB, quant.mean_bits=BITS, or "
                 "another cost, as in quant.budget={bops: 1e9}"
+            )
+
+        if spec.a_bits == MIXED and FLOAT_BITS in spec.a_candidates:
+            raise BenchError(
+                f"quant.a_candidates={list(spec.a_candidates)}: method {self.name} chooses among "
+                f"bits of integers for activations; leave out {FLOAT_BITS}"
             )
 
     def calibrate(self, network: nn.Module, context: Context) -> Calibration:

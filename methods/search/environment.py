@@ -1,6 +1,7 @@
 """A network whose bits can be changed at once, and how good it is at them."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -110,9 +111,9 @@ class KeptWeights:
 class Environment:
     """A quantized copy of a network that takes any bits.
 
-    Ranges of activations are those of the network with float weights, found once for each
-    candidate; what the recipe does after rounding (corrections) is left out. Both come when the
-    bits are chosen.
+    Ranges of activations are those of the network with float weights, found once for each number
+    of bits; what the recipe does after rounding (corrections) is left out. Both come when the bits
+    are chosen.
 
     network: float. images: (N, C, H, W) calibration images. held_out: what accuracy is taken on.
     """
@@ -126,17 +127,20 @@ class Environment:
         if spec.fold:
             fold_batchnorm(self.network, images[:1])
         special = special_layers(self.network, spec, images[:1])
-        choices = spec.a_candidates if spec.a_bits == MIXED else (spec.a_bits,)
-        self._states: dict[int, dict[str, dict[str, Tensor]]] = {}
-        for bits in choices:
-            at_bits = canonical_copy(self.network, images[:1])
+        base, choices = canonical_copy(self.network, images[:1]), spec.a_candidates
+
+        @torch.no_grad()
+        def ranges(bits: int) -> dict[str, dict[str, Tensor]]:
+            at_bits = canonical_copy(base, images[:1])
             found = calibrated(at_bits, spec.with_inputs_at(bits), special, images)
-            self._states[bits] = {name: dict(q.state_dict()) for name, q in found.items()}
-        how = spec.with_inputs_at(choices[0])
+            return {name: dict(q.state_dict()) for name, q in found.items()}
+
+        self._ranges = cache(ranges)
+        how = spec.with_inputs_at(choices[0] if spec.a_bits == MIXED else spec.a_bits)
         self._quantizers: dict[str, ActivationQuantizer] = calibrated(
             self.network, how, special, images
         )
-        self._inputs = dict.fromkeys(self._quantizers, choices[0])
+        self._inputs = dict.fromkeys(self._quantizers, how.a_bits)
         self._layers = weighted_layers(self.network)
         self.kept = KeptWeights(self._layers, spec)
         fuse_relus(self.network, images[:1])
@@ -149,7 +153,7 @@ class Environment:
             self._layers[name].weight.data = self.kept.at(name, of_layer)
         for name, b in bits.inputs.items():
             if self._inputs[name] != b:
-                self._quantizers[name].load_state_dict(self._states[b][name])
+                self._quantizers[name].load_state_dict(self._ranges(b)[name])
                 self._inputs[name] = b
 
     def top1(self, bits: ChosenBits) -> float:

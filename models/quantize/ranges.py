@@ -4,7 +4,7 @@ Each takes values (C, samples * n), one row a grid, sample by sample, and what t
 to; it returns (low, high), each (C,). All of them clip; the range that does not is
 `grid.value_range`. `ema`, `percentile` and, of affine activations, `mse` are calibrators of the DSG
 release (quant_modules.py, QuantAct) with its constants; `entropy` is NVIDIA's, `alternating` of the
-Bit-Split release.
+Bit-Split release, `haq` of HAQ's.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.errors import NotApplicable
 from models.quantize.aciq import clipped
+from models.quantize.cumulative import haq_threshold
 from models.quantize.entropy import entropy_threshold as _entropy_threshold
 from models.quantize.grid import GRIDS, Grid, fake_quantize, value_range
 from models.quantize.least_error import Range, both_ends, largest_value, threshold
@@ -113,11 +114,28 @@ def entropy(values: Tensor, target: Target) -> Range:
 
     The range is [-T, T], or of values of one sign the half of it that they are in.
     """
+    return _by_size(
+        values, target, lambda row, sign: _entropy_threshold(row, 2 ** (target.bits - int(sign)))
+    )
+
+
+def haq(values: Tensor, target: Target) -> Range:
+    """The threshold of HAQ's release; see `models.quantize.cumulative`.
+
+    The range is [-T, T], or of values of one sign the half of it that they are in.
+    """
+    return _by_size(
+        values, target, lambda row, sign: haq_threshold(row, target.bits, sign, target.has_zero)
+    )
+
+
+def _by_size(values: Tensor, target: Target, of_row: Callable[[np.ndarray, bool], float]) -> Range:
+    """Return [-T, T], or its half, T of each row and of whether its grid has a sign."""
     below, above = ~(values.amin(1) >= 0), ~(values.amax(1) <= 0)  # of NaN, both
     # A symmetric grid has a sign in all rows as soon as one has a negative value.
     signed = below.any().expand_as(below) if target.scheme == "symmetric" else below & above
     thresholds = [
-        _entropy_threshold(row, 2 ** (target.bits - int(has_sign)))
+        of_row(row, has_sign)
         for row, has_sign in zip(values.cpu().numpy(), signed.tolist(), strict=True)
     ]
     high = torch.tensor(thresholds).to(values)
@@ -156,6 +174,7 @@ ESTIMATORS: dict[str, Callable[[Tensor, Target], Range]] = {
     "mse": mse,
     "alternating": alternating,
     "entropy": entropy,
+    "haq": haq,
     "omse": omse,
     "fq_vit": fq_vit,
     "aciq_laplace": aciq_laplace,

@@ -48,7 +48,7 @@ _RANGE_VERSIONS = {"mse": 2, "entropy": 2}
 """Raised when a change of a range estimator changes its numbers."""
 _OF_WEIGHTS = ("w_", "rounding", "weight_", "bias_")
 """What the fields begin with that have no effect on float weights."""
-_BASELINES = ("omse", "fq_vit", "aciq_laplace", "aciq_gauss")
+_BASELINES = ("haq", "omse", "fq_vit", "aciq_laplace", "aciq_gauss")
 """Range estimators that papers compare with."""
 _CHOICES = {
     "w_scheme": ("affine", "symmetric"),

@@ -118,6 +118,9 @@ def test_the_release_pins_both_ends_once_bits_are_lowered() -> None:
     of = problem(Small(), spec)
     found = HAQ(agent=AGENT, **QUICK).search(of)
     lowered = [e for e in found.episodes if e["bops"] <= 1.2e6]
+    # Ends that were not among the candidates are evaluated like any other.
+    ends = ChosenBits({"first": 8, "second": 2, "last": 8}, {"first": 8, "second": 2, "last": 8})
+    assert HAQ().environment(of).top1(ends) > 50
     assert len(lowered) == len(found.episodes)
     tight = replace(spec, budget={"bops": 4e5})
     with pytest.raises(BenchError, match="cannot be met with 8 bits in the first and the last lay"):
@@ -149,6 +152,10 @@ def test_rewards_after_a_fine_tuning() -> None:
     [
         (QuantSpec(4, 8), "method haq chooses bits, and W4A8 says them; add quant=mixed"),
         (QuantSpec("mixed", 8), "method haq needs a budget: quant.size_mb=MIB, quant.mean"),
+        (
+            QuantSpec("mixed", "mixed", mean_bits=3, a_candidates=(8, 32)),
+            "quant.a_candidates=[8, 32]: method haq chooses among bits of integers for act",
+        ),
     ],
 )
 def test_a_cell_without_bits_to_choose(spec: QuantSpec, said: str) -> None:
