@@ -44,6 +44,7 @@ def test_it_covers_the_tables_of_the_papers() -> None:
         "gdfq",
         "haq",
         "kill_the_bits",
+        "kill_the_bits_mask_rcnn",
         "mixed_step_range_imagenet_efficientnet_lite0",
         "mixed_step_range_imagenet_mobilenetv2",
         "mqbench_ptq",

@@ -9,7 +9,7 @@ from bench.data import Listing, check_training
 from bench.data.listings import Listings
 from bench.data.outputs import check_medium
 from bench.tasks.base import Task
-from bench.tasks.registry import task_named
+from bench.tasks.registry import CLASSIFICATION, task_named
 from methods.registry import make_method
 from models.errors import BenchError
 from models.quantize.spec import QuantSpec
@@ -161,11 +161,17 @@ def plan(request: Request, listings: Listings) -> Cell:
 
 
 def _check_task(cell: Cell) -> None:
-    """Raise BenchError for a method that has no meaning for what the network does."""
+    """Raise BenchError for a method, or a rounding, without meaning for what the network does."""
     if cell.task.name not in cell.method.tasks:
         raise BenchError(
             f"method {cell.method.name!r} is not for {cell.task.name}, which {cell.entry.name} is "
             "of; methods that distil or take images are, such as gaussian, zeroq, dsg and real"
+        )
+    tuned = cell.spec.rounding_layer_steps or cell.spec.rounding_network_steps
+    if tuned and cell.task.name != CLASSIFICATION:
+        raise BenchError(
+            "quant.rounding_layer_steps and quant.rounding_network_steps distil the probabilities "
+            f"of classes, and {cell.entry.name} detects; give 0 for both"
         )
 
 

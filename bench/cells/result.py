@@ -24,7 +24,7 @@ from models.quantize.labels import bits_label
 
 Percent = float
 
-LATER = ("task", *COCO_NUMBERS, "boxes", "objects", "fp32_map")
+LATER = ("task", *COCO_NUMBERS, "boxes", "objects", "masks", "fp32_map")
 """Fields that only the records of later tasks have."""
 
 OF_PARTS = ("part_of", "drop_low", "drop_high")
@@ -120,6 +120,11 @@ class Result(BaseModel):
     ar_large: Percent | None = Field(None, description="ar_100 of objects as in map_large.")
     boxes: int | None = Field(None, description="Boxes that were found, on all images.")
     objects: int | None = Field(None, description="Boxes that are there to be found.")
+    masks: dict[str, Percent | None] | None = Field(
+        None,
+        description="COCO's twelve numbers where masks and not boxes have to overlap, `map` to "
+        "`ar_large`; absent where the network or the objects have no masks.",
+    )
     ci_low: Percent | None = Field(
         None,
         description="95 % interval, lower end: Wilson's of top1, or of map the percentiles of a "
@@ -237,6 +242,8 @@ class Result(BaseModel):
         if self.task == CLASSIFICATION:
             for key in LATER:
                 values.pop(key, None)
+        if self.masks is None:
+            values.pop("masks", None)
         if self.part_of is None:
             for key in OF_PARTS:
                 values.pop(key, None)
@@ -259,6 +266,11 @@ class Result(BaseModel):
     def float_headline(self) -> Percent | None:
         """The same of the float network, on the same images."""
         return getattr(self, self.of_task.headline.of_float)
+
+    @property
+    def mask_map(self) -> Percent | None:
+        """mAP of masks; None where none are rated."""
+        return None if self.masks is None else self.masks["map"]
 
     @property
     def label(self) -> str:

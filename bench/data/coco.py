@@ -1,30 +1,22 @@
 """COCO-format folders: images, and their objects in a JSON file (Lin et al., ECCV 2014)."""
 
-import json
-import logging
-import math
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from bench.data.annotations import read_annotations
 from bench.data.class_folders import ClassFolders, FilesInClasses
 from bench.data.listing import Listing, Side, fingerprint_of
 from bench.data.options import Options
 from bench.data.truths import digest_of
-from bench.statistics.boxes import Truth
 from models.errors import BenchError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-log = logging.getLogger(__name__)
 
 FOLDERS: Mapping[Side, tuple[str, ...]] = {
     "train": ("train2017", "train2014", "train"),
@@ -51,14 +43,6 @@ class CocoFolder(ClassFolders):
         return fingerprint_of((images.st_ino, *times))
 
 
-class _Annotated(NamedTuple):
-    """The images of a file by id, in order: name, (width, height), and what is in each."""
-
-    names: tuple[str, ...]
-    sizes: np.ndarray
-    truths: tuple[Truth, ...]
-
-
 class Coco(FilesInClasses):
     """root/annotations/instances_val2017.json with root/val2017/*.jpg, and so for train2017.
 
@@ -68,7 +52,8 @@ class Coco(FilesInClasses):
     As COCO's own evaluation has it: images without annotations count, files that the annotations do
     not name do not, nor do annotations of images that are not listed; a crowd is neither to be
     found nor wrong to be found; category ids may have gaps; boxes that reach out of their image are
-    taken as they are.
+    taken as they are. Where all objects to evaluate on have a `segmentation`, those are their
+    masks, for a network that finds masks too.
     """
 
     task: ClassVar[str] = "detection"
@@ -98,7 +83,7 @@ class Coco(FilesInClasses):
         and for images that are not there.
         """
         where = self.class_folders(side)
-        names, sizes, truths = _annotated(where.file)
+        names, sizes, truths = read_annotations(where.file, side)
         stats = _stats(where, names)
         classes = np.unique(np.concatenate([truth.classes for truth in truths]))
         marks = [part for parts in zip(names, stats[:, 1].tolist(), strict=True) for part in parts]
@@ -151,98 +136,3 @@ def _stats(where: CocoFolder, names: tuple[str, ...]) -> np.ndarray:
             f"{more}; put them there, or take them out of the annotations"
         )
     return stats
-
-
-def _annotated(file: Path) -> _Annotated:
-    about = file.stat()
-    return _parsed(file, about.st_ino, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=2)
-def _parsed(file: Path, *about: int) -> _Annotated:
-    """Return what `file` says, which is a file of that inode, size and time."""
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise BenchError(f"cannot read annotations from {str(file)!r}: {reason}") from error
-    try:
-        return _read(content, str(file))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        lacks = isinstance(error, KeyError)
-        reason = f"something lacks {error}" if lacks else " ".join(str(error).split())
-        raise BenchError(
-            f"{str(file)!r} is no COCO file of objects: {reason}; it has lists `images` (id, "
-            "file_name, width, height), `annotations` (image_id, category_id, bbox) and "
-            "`categories` (id)"
-        ) from error
-
-
-def _read(content: Mapping[str, Any], file: str) -> _Annotated:
-    images = sorted(content["images"], key=lambda image: int(image["id"]))
-    known = {int(category["id"]) for category in content["categories"]}
-    ids = [int(image["id"]) for image in images]
-    if not images:
-        raise BenchError(f"{file!r} lists no images")
-    if len(set(ids)) < len(ids):
-        twice = next(one for one, other in pairwise(ids) if one == other)
-        raise BenchError(f"{file!r} has two images with the id {twice}; give each its own")
-    of_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        of_image[int(annotation["image_id"])].append(_checked(annotation, known, file))
-    if strangers := len(of_image.keys() - set(ids)):
-        log.warning(
-            "warning: %s has annotations of %d images that it does not list; as in COCO's own "
-            "evaluation they do not count",
-            *(file, strangers),
-        )
-    return _Annotated(
-        names=tuple(_name(image, file) for image in images),
-        sizes=np.array([_size(image, file) for image in images], dtype=np.int64),
-        truths=tuple(_truth(of_image.get(number, [])) for number in ids),
-    )
-
-
-def _checked(annotation: Mapping[str, Any], known: set[int], file: str) -> Mapping[str, Any]:
-    which = f"annotation {annotation.get('id', '?')} of {file!r}"
-    if int(annotation["category_id"]) not in known:
-        raise BenchError(
-            f"{which} has the category {annotation['category_id']}, which is not among the "
-            "categories of the file; add it there"
-        )
-    box = annotation["bbox"]
-    if len(box) != 4 or not all(math.isfinite(value) for value in box) or min(box[2:]) < 0:
-        raise BenchError(
-            f"{which} has the box {box}, and left, top, width and height in pixels are wanted; "
-            "correct it"
-        )
-    return annotation
-
-
-def _name(image: Mapping[str, Any], file: str) -> str:
-    name = str(image["file_name"])
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise BenchError(f"{file!r} names the image {name!r}, which is not inside its folder")
-    return name
-
-
-def _size(image: Mapping[str, Any], file: str) -> tuple[int, int]:
-    width, height = int(image["width"]), int(image["height"])
-    if width < 1 or height < 1:
-        raise BenchError(
-            f"the image {image['file_name']!r} of {file!r} is {width} x {height} pixels large; "
-            "correct it, or take it out"
-        )
-    return width, height
-
-
-def _truth(annotations: list[Mapping[str, Any]]) -> Truth:
-    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
-    areas = [a.get("area", a["bbox"][2] * a["bbox"][3]) for a in annotations]
-    return Truth(
-        boxes=boxes,
-        classes=np.array([int(a["category_id"]) for a in annotations], dtype=np.int64),
-        crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
-        areas=np.array(areas, dtype=np.float64),
-    )

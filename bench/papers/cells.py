@@ -16,6 +16,12 @@ from bench.statistics.sequences import accuracy_sequence
 from bench.tables.parts import part_text
 
 _MIB = 2**20
+_NUMBERS = {key: key for key in ("top1", "top5", "map", "bops_percent")} | {
+    "box_ap": "map",
+    "mask_ap": "mask_map",
+}
+"""Metrics of published numbers, with the column of `cell_rows` that measures them."""
+
 _KEYS = ("model", "weights", "data", "method", "w_bits", "a_bits")
 
 
@@ -49,7 +55,8 @@ def table_cells(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
     """Return one row a cell, whatever its seeds; `rows` as of `cell_rows`.
 
     Columns: what it is, as of `cell_rows`; `cell`, its number; `seeds` and `done` of them; `top1`,
-    `top5`, `map` and `bops_percent`, mappings of those done to percent, `total_mb`, to the 10^6
+    `top5`, `map`, `box_ap`, `mask_ap` and `bops_percent`, mappings of those done to percent,
+    `total_mb`, to the 10^6
     bytes that weights and activations take, `flips`, to `Flips` where a result says them, and
     `parts`, to the `Drop` of those of a part of the images; `part`, what these are in words;
     `status` ("done" when one is); `result` of one that is done; `command`, which measures its first
@@ -83,7 +90,7 @@ def _over_seeds(seeds: Sequence[Mapping[Any, Any]], by_id: Mapping[str, Result])
     return {
         "seeds": len(seeds),
         "done": len(done),
-        **{key: _by_seed(done, key) for key in ("top1", "top5", "map", "bops_percent")},
+        **{key: _by_seed(done, column) for key, column in _NUMBERS.items()},
         "total_mb": {
             row["seed"]: _total_mb(row) for row in done if pd.notna(row["activations_mb"])
         },

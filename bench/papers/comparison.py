@@ -24,15 +24,17 @@ from models.quantize.spec import MIXED
 FLOAT = "float"
 TOP1, TOP5, TOTAL_MB, DELTA_B = "top1", "top5", "total_mb", "delta_b"
 BOPS, MAP = "bops_percent", "map"
+BOX_AP, MASK_AP = "box_ap", "mask_ap"
 NO_METHOD = "no method here"
 
 DROP = ("drop_published", "drop", "drop_low", "drop_high")
 """Columns of `compare_with_published`."""
 
-_MEASURED = (TOP1, TOP5, MAP, TOTAL_MB, BOPS)
+_MEASURED = (TOP1, TOP5, MAP, BOX_AP, MASK_AP, TOTAL_MB, BOPS)
 """What a cell says of itself."""
 
-OF_IMAGES = (TOP1, TOP5, MAP)
+OF_IMAGES = (TOP1, TOP5, MAP, BOX_AP)
+"""Those with an interval over images; of masks no resamples are drawn."""
 
 _NEAR = 0.05
 """The share of published bit operations that measured ones may be off by and are reproduced."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.papers.comparison import MAP, NO_METHOD, selected
+from bench.papers.comparison import BOX_AP, MAP, NO_METHOD, selected
 from bench.papers.definition import Definition
 from bench.papers.published import Published, printable
 from bench.papers.records import records
@@ -34,7 +34,8 @@ def meaning(definition: Definition, compared: pd.DataFrame) -> list[str]:
 
 
 def _of_fewer(compared: pd.DataFrame) -> str:
-    detects = any(isinstance(p, Published) and p.metric == MAP for p in compared["published"])
+    numbers = [p for p in compared["published"] if isinstance(p, Published)]
+    detects = any(p.metric in (MAP, BOX_AP) for p in numbers)
     return "a bootstrap's" if detects else "Wilson's"
 
 

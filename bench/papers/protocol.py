@@ -54,7 +54,7 @@ def protocol_differences(
     scratch = result.recipe.method.get("init") == "scratch"
     unknown = ["weights"] if published.weights == UNKNOWN and not scratch else []
     for key, there in published.recipe.items():
-        if key in _NO_RECIPE:
+        if key in _NO_RECIPE or _is_float(result):  # the recipe of a file is of its other rows
             continue
         is_stated, here = stated(result, key)
         if there == UNKNOWN or not is_stated:

@@ -28,9 +28,10 @@ _MEASURED = (
 _OF_PARTS = (*OF_PARTS, "lost", "gained")
 _SECONDS = "quantize_seconds"
 _REACH = "quant.reach"
+_MASKS = "mask_map"
 OF_DETECTION = (
     *COCO_NUMBERS,
-    *("boxes", "objects", "fp32_map"),
+    *("boxes", "objects", _MASKS, "fp32_map"),
     *("quantized_weights", "quantized_multiplications", "quantized_inputs"),
 )
 _BUDGET = tuple(f"quant.{key}" for key in OF_BUDGET)
@@ -110,6 +111,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
         idle += [f"quant.{key}" for key in OF_TABLES]
     if all(row.get("part_of") is None for row in rows):
         idle += _OF_PARTS
+    if all(row.get(_MASKS) is None for row in rows):
+        idle.append(_MASKS)
     return pd.DataFrame(rows).drop(columns=idle, errors="ignore")
 
 

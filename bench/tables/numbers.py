@@ -37,6 +37,7 @@ NUMBERS = {
     "ar_small": Number("AR small", "average recall of objects below 32 x 32 pixels, in %", ".2f"),
     "ar_medium": Number("AR medium", "average recall of objects up to 96 x 96, in %", ".2f"),
     "ar_large": Number("AR large", "average recall of objects above 96 x 96, in %", ".2f"),
+    "mask_map": Number("mask mAP", "mAP of masks, in %", ".2f"),
     "quantized_weights": Number("weights, %", "weights that are quantized, in %", ".1f"),
     "quantized_multiplications": Number(
         "MACs, %", "multiplications by a quantized weight, in %", ".1f"

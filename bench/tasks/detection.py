@@ -1,4 +1,4 @@
-"""Objects in an image, by boxes: which are found, and how well, as COCO rates it."""
+"""Objects in an image, by boxes and masks: which are found, and how well, as COCO rates it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ SEED = 0
 """Of the draws of images, the same for all cells: differences are paired."""
 
 _RESAMPLES = f"resamples_{RESAMPLES}_{SEED}"  # those of other draws are not taken for these
+_KINDS = ("truth", "found")
 _TRUTH = ("boxes", "classes", "crowd", "areas")
 _FOUND = ("boxes", "scores", "classes")
 
@@ -33,7 +34,9 @@ class Detected:
     """What is to be found in each image, and what was, in evaluation order.
 
     With the truths, so that cells can be compared where their images are not. What takes a second
-    or two to be found is kept with the boxes, so that comparing a hundred cells takes none:
+    or two to be found is kept with the boxes, so that comparing a hundred cells takes none.
+    Where masks are rated too, all objects and all that is found have theirs.
+
     kept_map, kept_resamples: `map` and `resampled`, None where they are to be found yet.
     """
 
@@ -48,6 +51,17 @@ class Detected:
         from bench.statistics.average_precision import coco_numbers
 
         return coco_numbers(self.truths, self.found)
+
+    @cached_property
+    def masks(self) -> dict[str, float | None] | None:
+        """The same twelve of masks; None where something has none."""
+        from bench.statistics.average_precision import coco_numbers
+
+        return coco_numbers(self.truths, self.found, "mask") if self.has_masks else None
+
+    @property
+    def has_masks(self) -> bool:
+        return all(each.masks is not None for each in (*self.truths, *self.found))
 
     @cached_property
     def resampled(self) -> "np.ndarray":
@@ -104,7 +118,10 @@ class Detection(Task):
         from bench.statistics.resamples import percentile_interval
 
         low, high = percentile_interval(items.map, items.resampled)
-        return items.coco | {
+        numbers: dict[str, Any] = {**items.coco}
+        if items.has_masks:
+            numbers["masks"] = items.masks
+        return numbers | {
             "boxes": sum(len(found.scores) for found in items.found),
             "objects": sum(len(truth.classes) for truth in items.truths),
             "total": len(items.truths),
@@ -123,21 +140,31 @@ class Detection(Task):
     def save(self, folder: Path, items: Detected) -> None:
         import numpy as np
 
+        from bench.statistics.masks import joined_masks
+
         arrays: dict[str, Any] = _joined("truth", items.truths, _TRUTH)
         arrays |= _joined("found", items.found, _FOUND)
         arrays |= {"map": items.map, _RESAMPLES: items.resampled}
+        if items.has_masks:
+            for kind, images in zip(_KINDS, (items.truths, items.found), strict=True):
+                arrays |= joined_masks(kind, [list(image.masks or ()) for image in images])
         np.savez_compressed(folder / self.file, **arrays)
 
     def read(self, folder: Path) -> Detected:
         import numpy as np
 
         from bench.statistics.average_precision import Detections, Truth
+        from bench.statistics.masks import parted_masks
 
         with np.load(folder / self.file) as kept:
             truths = [Truth(*parts) for parts in _parts("truth", kept, _TRUTH)]
             found = [Detections(*parts) for parts in _parts("found", kept, _FOUND)]
+            masks = [parted_masks(kind, kept, kept[f"{kind}_counts"]) for kind in _KINDS]
             resamples = kept.get(_RESAMPLES)
             value = float(kept["map"]) if "map" in kept else None
+        if masks[0] is not None and masks[1] is not None:
+            truths = [t._replace(masks=of) for t, of in zip(truths, masks[0], strict=True)]
+            found = [f._replace(masks=of) for f, of in zip(found, masks[1], strict=True)]
         return Detected(tuple(truths), tuple(found), value, resamples)
 
     def misfit(self, items: Detected, recorded: Mapping[str, Any]) -> str | None:
@@ -154,7 +181,10 @@ class Detection(Task):
         return _counted(recorded)
 
     def in_words(self, recorded: Mapping[str, Any]) -> str:
-        return f"mAP {recorded['map']:.2f} %"
+        masks = recorded.get("masks")
+        return f"mAP {recorded['map']:.2f} %" + (
+            f", of masks {masks['map']:.2f} %" if masks and masks["map"] is not None else ""
+        )
 
     def changed(self, first: Detected, second: Detected) -> int:
         pairs = zip(first.found, second.found, strict=True)
@@ -205,7 +235,10 @@ def _parts(kind: str, kept: Mapping[str, "np.ndarray"], names: Sequence[str]) ->
 def _equal(one: "Detections", other: "Detections") -> bool:
     import numpy as np
 
-    return all(np.array_equal(getattr(one, n), getattr(other, n)) for n in _FOUND)
+    from bench.statistics.masks import same_masks
+
+    same = all(np.array_equal(getattr(one, n), getattr(other, n)) for n in _FOUND)
+    return same and same_masks(one.masks, other.masks)
 
 
 def _counted(numbers: Mapping[str, Any]) -> str:

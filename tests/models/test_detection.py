@@ -92,3 +92,43 @@ def test_what_is_no_detector_is_one_line(found: object, said: str) -> None:
         f"the network returns {said} for 2 images, and a detector returns a list of one mapping an "
         "image with boxes, scores and labels; name a network that detects"
     )
+
+
+class WithMasks(TwoStages):
+    """The same, with masks of 2 x 2 whose values are in the order of the boxes."""
+
+    mask_side = 2
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        found = super().forward(images)
+        for each in found:
+            count = len(each["scores"])
+            values = torch.arange(4.0 * count) / 100
+            each["masks"] = values.view(count, 1, 2, 2)
+        return found
+
+
+def test_masks_lie_behind_their_boxes() -> None:
+    network = rows_of(WithMasks(), 8)
+    outputs = network(torch.stack([image(0), image(3)]))
+    assert outputs.shape == (2, 100 * (6 + 4))
+    none, three = detections_of(network, outputs)
+    assert none["masks"].shape == (0, 2, 2)
+    assert three["labels"].tolist() == [7, 6, 5]
+    expected = torch.tensor([[8, 9, 10, 11], [4, 5, 6, 7], [0, 1, 2, 3]]) / 100
+    assert torch.equal(three["masks"].flatten(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [(None, "no masks"), ((1, 8, 8), "masks (1, 8, 8)")], ids=str
+)
+def test_masks_of_another_size_are_one_line(shape: tuple[int, ...] | None, said: str) -> None:
+    found = {"boxes": torch.zeros(1, 4), "scores": torch.ones(1), "labels": torch.ones(1)}
+    if shape is not None:
+        found["masks"] = torch.zeros(shape)
+    with pytest.raises(BenchError) as error:
+        checked_detections([found], 1, mask_side=28)
+    assert str(error.value) == (
+        f"the network says mask_side=28 and returns {said} of 1 boxes; return (1, 1, 28, 28), one "
+        "of what each box shows, or take mask_side away"
+    )

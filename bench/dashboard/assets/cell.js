@@ -117,6 +117,8 @@ const COCO = [["map_50", "AP50"], ["map_75", "AP75"], ["map_small", "AP small"],
 const foundIn = (cell) => [
   ["boxes found", `${cell.boxes.toLocaleString("en")}, of ${cell.objects.toLocaleString("en")} objects on ${count(cell.total, "image")}`],
   ...COCO.map(([key, title]) => [title, cell[key] !== null && `${fixed(cell[key])} %`]),
+  ...(cell.masks ? [["map", "mAP"], ...COCO] : []).map(([key, title]) =>
+    [`${title} of masks`, cell.masks[key] !== null && `${fixed(cell.masks[key])} %`]),
 ];
 
 function verdict(cell) {

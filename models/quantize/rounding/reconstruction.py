@@ -1,5 +1,6 @@
 """The error of a layer's output as a function of its weight, from the inputs it is shown."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -69,11 +70,16 @@ class GramMatrix:
         """Return the problem to leave the output as it is, on what was added.
 
         mean: the mean of x x', where it is known and nothing was added.
+        Raises NotApplicable where there was not one patch.
         """
         if mean is None and self._is_table:
             return _of_table(self._layer)
         if mean is None:
-            assert self._sum is not None
+            if self._sum is None or not self._patches:
+                raise NotApplicable(
+                    "a layer sees nothing of the calibration images, as the heads of a detector do "
+                    "where it finds no box; give other images, or more (method.images)"
+                )
             mean = self._sum / self._patches
         return Reconstruction(mean, mean.new_zeros(self._shape))
 
@@ -83,14 +89,22 @@ def reconstruction(layer: nn.Module, inputs: Tensor, target: Tensor) -> Reconstr
 
     inputs: (N, ...) what enters the layer; target: (N, ...) what should leave it.
     """
+    return reconstruction_of_calls(layer, [(inputs, target)])
+
+
+def reconstruction_of_calls(
+    layer: nn.Module, calls: Iterable[tuple[Tensor, Tensor]]
+) -> Reconstruction:
+    """Return the same of `calls`, each with inputs and target; those of one may be larger maps."""
     if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
         return _of_table(layer)
     gram, cross, count = torch.zeros(()), torch.zeros(()), 0
-    for x, output in zip(inputs.split(_FEW), target.split(_FEW), strict=True):
-        patches, error = patches_of(layer, x), _by_group(layer, layer(x) - output)
-        gram = gram.to(x) + patches @ patches.mT
-        cross = cross.to(x) + error @ patches.mT
-        count += patches.shape[2]
+    for inputs, target in calls:
+        for x, output in zip(inputs.split(_FEW), target.split(_FEW), strict=True):
+            patches, error = patches_of(layer, x), _by_group(layer, layer(x) - output)
+            gram = gram.to(x) + patches @ patches.mT
+            cross = cross.to(x) + error @ patches.mT
+            count += patches.shape[2]
     return Reconstruction(gram / count, cross / count)
 
 

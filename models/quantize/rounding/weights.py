@@ -10,12 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.detection import FoundBoxes
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.by_channel import by_channel
 from models.quantize.rounding.finetune import Student
 from models.quantize.rounding.known import known_now
-from models.quantize.rounding.reconstruction import GramMatrix, Reconstruction, reconstruction
+from models.quantize.rounding.reconstruction import (
+    GramMatrix,
+    Reconstruction,
+    reconstruction_of_calls,
+)
 from models.tracing import Enough, call_names, traced
 
 _BATCH = 32  # images at a time through the network
@@ -79,14 +84,29 @@ def _no_inputs(network: nn.Module, names: Sequence[str], images: Tensor) -> Prob
 
 @torch.no_grad()
 def _quantized_inputs(network: nn.Module, names: Sequence[str], images: Tensor) -> Problems:
-    """Yield problems whose inputs are what `network` gives by then, their targets those of now."""
+    """Yield problems whose inputs are what `network` gives by then, their targets those of now.
+
+    Of a detector of several stages, whose later layers see other boxes by then, the targets are
+    what the layers make of these inputs now.
+    """
+    if isinstance(network, FoundBoxes):
+        yield from _as_they_are(network, names, images)
+        return
     reference = copy.deepcopy(network)
     modules = {name: network.get_submodule(name) for name in names}
     calls = Counter(call_names(network, modules, images[:1]))
     for name, layer in modules.items():
-        inputs, _ = _input_and_output(network, name, images, calls[name])
-        _, target = _input_and_output(reference, name, images, calls[name])
-        yield reconstruction(layer, inputs, target)
+        inputs = [x for x, _ in _inputs_and_outputs(network, name, images, calls[name])]
+        targets = [y for _, y in _inputs_and_outputs(reference, name, images, calls[name])]
+        yield reconstruction_of_calls(layer, zip(inputs, targets, strict=True))
+
+
+def _as_they_are(network: nn.Module, names: Sequence[str], images: Tensor) -> Problems:
+    modules = {name: network.get_submodule(name) for name in names}
+    for name, layer in modules.items():
+        gram = GramMatrix(copy.deepcopy(layer))  # the other is watched while it runs
+        _look(network, {name: layer}, {name: gram}, images)
+        yield gram.problem()
 
 
 @torch.no_grad()
@@ -146,17 +166,20 @@ def _fitting(network: nn.Module, names: Sequence[str]) -> Iterator[list[str]]:
         yield group
 
 
-def _input_and_output(
+def _inputs_and_outputs(
     network: nn.Module, name: str, images: Tensor, calls: int
-) -> tuple[Tensor, Tensor]:
+) -> list[tuple[Tensor, Tensor]]:
     """Return what enters and what leaves the layer called `name`, for all images.
 
-    calls: how often a forward pass calls it; one that is called several times gives all its
-        calls, one after the other. What lies behind the last is not computed.
+    Of all batches and calls together, or, where maps of several sizes enter, of each alone.
+
+    calls: how often a forward pass calls it. What lies behind the last is not computed.
     """
     pairs = [c for batch in images.split(_BATCH) for c in _calls(network, name, batch, calls)]
+    if len({x.shape[1:] for x, _ in pairs}) > 1:
+        return pairs
     inputs, outputs = zip(*pairs, strict=True)
-    return torch.cat(inputs), torch.cat(outputs)
+    return [(torch.cat(inputs), torch.cat(outputs))]
 
 
 def _calls(

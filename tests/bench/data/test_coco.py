@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faster_coco_eval.core import mask as coco_masks
 from PIL import Image
 
 from bench.data import ImageCache, decode, scan
@@ -142,7 +143,7 @@ def test_annotations_of_images_that_are_not_listed(
 ) -> None:
     content = annotations()
     content["images"] = content["images"][1:]
-    with caplog.at_level(logging.WARNING, "bench.data.coco"):
+    with caplog.at_level(logging.WARNING, "bench.data.annotations"):
         listing = scan(config(write(tmp_path, content)), "eval")
     assert listing.files == ("a.png", "b.png"), "and files that are not named do not count"
     assert "annotations of 1 images that it does not list" in caplog.text
@@ -207,3 +208,60 @@ def test_an_image_of_another_size_than_its_annotations_say(tmp_path: Path) -> No
     images = decode(listing, skipping, SQUARE, cache)
     assert images.listing.files == ("a.png", "b.png") and images.listing.left_out == ("c.png",)
     assert images.listing.truths is not None and len(images.listing.truths) == 2
+
+
+def with_shapes() -> Content:
+    """The same, each object with a mask: a polygon, run lengths of the crowd, nothing inside."""
+    content = annotations()
+    runs = {"size": [48, 64], "counts": [60 * 48, 4 * 48]}
+    for annotation, shape in zip(
+        content["annotations"], ([[1, 2, 11, 2, 11, 22, 1, 22]], runs, [[0, 0, 0, 5]]), strict=True
+    ):
+        annotation["segmentation"] = shape
+    return content
+
+
+def test_masks_are_known_where_they_are_rated(tmp_path: Path) -> None:
+    root = write(tmp_path, with_shapes())
+    write(tmp_path, with_shapes(), "train2017")
+    listing, training = (scan(config(root), side) for side in ("eval", "train"))
+    assert listing.truths is not None and training.truths is not None
+    assert [truth.masks for truth in training.truths] == [None] * 3
+    a, b, c = (truth.masks for truth in listing.truths)
+    assert a is not None and b is not None and c is not None
+    assert (len(a), len(b)) == (1, 0)
+    assert [(mask["size"], int(coco_masks.area(dict(mask)))) for mask in c] == [
+        ([48, 64], 10 * 20),
+        ([48, 64], 4 * 48),
+    ]
+
+
+def test_masks_are_a_part_of_the_set(tmp_path: Path) -> None:
+    first = scan(config(write(tmp_path / "one")), "eval")
+    second = scan(config(write(tmp_path / "two", with_shapes())), "eval")
+    content = with_shapes()
+    content["annotations"][0]["segmentation"][0][2] = 12
+    third = scan(config(write(tmp_path / "three", content)), "eval")
+    assert len({first.fingerprint, second.fingerprint, third.fingerprint}) == 3
+
+
+def test_where_only_some_objects_have_masks_none_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = with_shapes()
+    del content["annotations"][1]["segmentation"]
+    with caplog.at_level(logging.WARNING, "bench.data.annotations"):
+        listing = scan(config(write(tmp_path, content)), "eval")
+    assert listing.truths is not None
+    assert [truth.masks for truth in listing.truths] == [None] * 3
+    assert "1 of 3 annotations of" in caplog.text and "the first of them 2, have" in caplog.text
+
+
+def test_a_mask_that_is_none_is_one_line_that_names_the_annotation(tmp_path: Path) -> None:
+    content = with_shapes()
+    content["annotations"][1]["segmentation"]["size"] = [64, 48]
+    with pytest.raises(
+        BenchError,
+        match=r"^annotation 2 of '.*val2017.json' has run lengths of the size \[64, 48\]",
+    ):
+        scan(config(write(tmp_path, content)), "eval")

@@ -55,7 +55,7 @@ def test_a_float_cell(squares: Make, outputs: Path) -> None:
     items = Store(outputs).items(result.id)
     assert isinstance(items, Detected) and len(items.truths) == 20
     record = json.loads((outputs / "cells" / result.id / "result.json").read_bytes())
-    assert {*LATER} <= record.keys()
+    assert {*LATER} - record.keys() == {"masks"}
     assert not (outputs / "cells" / result.id / "correct.npz").exists()
 
 
@@ -139,6 +139,16 @@ def test_a_method_of_another_task_is_one_line(squares: Make) -> None:
     assert str(error.value) == (
         "method 'dfq' is not for detection, which tests.bench.tasks.squares:finder is of; methods "
         "that distil or take images are, such as gaussian, zeroq, dsg and real"
+    )
+
+
+def test_what_distils_probabilities_of_classes_is_one_line(squares: Make) -> None:
+    rounding = {"quant.rounding": "product", "quant.rounding_layer_steps": 5}
+    with pytest.raises(BenchError) as error:
+        plan(squares(rounding))
+    assert str(error.value) == (
+        "quant.rounding_layer_steps and quant.rounding_network_steps distil the probabilities of "
+        "classes, and tests.bench.tasks.squares:finder detects; give 0 for both"
     )
 
 

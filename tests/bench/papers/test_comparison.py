@@ -276,6 +276,34 @@ def test_a_table_of_detectors_compares_map() -> None:
     assert "a bootstrap's over the images" in meaning(definition, pd.DataFrame(rows))[0]
 
 
+def test_masks_have_a_published_number_beside_theirs() -> None:
+    name = "kill_the_bits_mask_rcnn"
+    definition = load_definition(name)
+    jobs = table_requests(name, [])
+    no_counts = {"task": "detection", "correct": None, "top1": None, "top5": None}
+    no_counts |= {"weights": "coco_v1"}
+    boxes, masks = [37.8, 33.7, 33.8, 33.9], [34.6, 29.9, 30.1, 30.0]
+    results = [
+        record(job, 0, 5_000).model_copy(
+            update=no_counts
+            | {"map": box, "ci_low": box - 0.4, "ci_high": box + 0.4, "masks": {"map": mask}}
+        )
+        for job, box, mask in zip(jobs, boxes, masks, strict=True)
+    ]
+    rows = compared(printable_numbers(definition, load_published()), results, definition, name)
+    assert [row["published"].metric for row in rows] == ["box_ap", "mask_ap"] * 2
+    assert [row["mean"] for row in rows] == pytest.approx([37.8, 34.6, 33.8, 30.0])
+    assert [row["interval"] for row in rows if pd.notna(row["interval"])] == ["bootstrap", "t", "t"]
+    assert pd.isna(rows[1]["low"]), "no resamples are drawn of masks"
+    assert [row["difference"] for row in rows] == pytest.approx([-0.1, 0.0, -0.1, -0.8])
+    assert [row["verdict"] for row in rows] == ["reproduced"] * 2 + ["not comparable"] * 2
+    assert "not fine-tuned here, there it is" in rows[2]["why"]
+    without = [result.model_copy(update={"masks": None}) for result in results]
+    rows = compared(printable_numbers(definition, load_published()), without, definition, name)
+    assert [row["text"] for row in rows[:2]] == ["reproduced", "not recorded"]
+    assert rows[1]["why"] == "a result has no mask_ap"
+
+
 def test_of_a_part_of_the_evaluation_set_the_drop_decides() -> None:
     jobs = find(table_requests(LONG, []), "zeroq", 4)
     numbers = [published(method="float", w_bits=32, a_bits=32, value=71.47), published(value=70.0)]

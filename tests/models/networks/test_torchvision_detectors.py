@@ -1,22 +1,35 @@
 """torchvision's detectors as they are with their COCO weights: frozen, exact, in two halves."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from faster_coco_eval.core.mask import decode
 from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection import retinanet_resnet50_fpn as of_torchvision
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import FrozenBatchNorm2d
 
+from bench.statistics.masks import pasted
+from models.detection import FoundBoxes, rows_of
 from models.errors import BenchError
 from models.networks import torchvision_detectors
 from models.networks.torchvision_detectors import (
+    SquareMaskRCNN,
     convert_maskrcnn,
     convert_retinanet,
     fasterrcnn_resnet50_fpn,
     maskrcnn_resnet50_fpn,
     retinanet_resnet50_fpn,
 )
+from models.quantize.network import quantize
+from models.quantize.spec import QuantSpec
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +115,63 @@ def test_images_pass_a_detector_of_two_stages_as_they_are() -> None:
     assert torch.equal(batch.tensors, torch.stack(images))
     with torch.no_grad():
         assert [set(found) for found in network(images)] == [{"boxes", "scores", "labels"}] * 2
+
+
+class _Backbone(nn.Sequential):
+    out_channels = 8
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 8, 3, stride=8, padding=1), nn.ReLU())
+
+
+def _tiny(build: Callable[..., MaskRCNN], **options: Any) -> MaskRCNN:
+    """Return a Mask R-CNN of 40,000 parameters that finds a lot with random weights."""
+    torch.manual_seed(0)
+    heads = {
+        "rpn_anchor_generator": AnchorGenerator(((16, 32),), ((1.0, 2.0),)),
+        "box_head": TwoMLPHead(8 * 7**2, 16),
+        "box_predictor": FastRCNNPredictor(16, 4),
+        "mask_head": MaskRCNNHeads(8, (8,), 1),
+        "mask_predictor": MaskRCNNPredictor(8, 8, 4),
+        "box_score_thresh": 0.26,
+        "box_detections_per_img": 20,
+    }
+    return build(_Backbone(), None, **heads, **options).eval()
+
+
+@torch.no_grad()
+def test_masks_are_those_that_torchvision_pastes() -> None:
+    ours = _tiny(SquareMaskRCNN, size=64)
+    square = {"fixed_size": (64, 64), "image_mean": [0.0] * 3, "image_std": [1.0] * 3}
+    theirs = _tiny(MaskRCNN, **square)
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    network = rows_of(ours, 64)
+    assert isinstance(network, FoundBoxes)
+    outputs = network(images)
+    assert outputs.shape == (2, 100 * (6 + 28**2))
+    for found, expected in zip(network.detections(outputs), theirs(list(images)), strict=True):
+        assert len(found["boxes"]) == len(expected["boxes"]) > 5
+        assert torch.equal(found["boxes"], expected["boxes"])
+        pairs = zip(found["masks"], found["boxes"], strict=True)
+        masks = [decode(pasted(mask.numpy(), box.numpy(), 64, 64)) for mask, box in pairs]
+        assert np.array_equal(np.stack(masks), (expected["masks"][:, 0] > 0.5).numpy())
+
+
+@torch.no_grad()
+def test_a_mask_rcnn_becomes_one_of_few_centroids() -> None:
+    network = rows_of(_tiny(SquareMaskRCNN, size=64), 64)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    spec = QuantSpec(2, 32, first_bits=32, rounding="product", rounding_centroids=4)
+    quantized = quantize(network, spec, images).network
+    weights = {
+        name: module.weight
+        for name, module in quantized.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    mask = next(weight for name, weight in weights.items() if "mask_head" in name)
+    assert len(mask.flatten(2).flatten(0, 1).unique(dim=0)) <= 4
+    assert not torch.equal(quantized(images), network(images))
 
 
 def _drawn(network: nn.Module) -> dict[str, Tensor]:

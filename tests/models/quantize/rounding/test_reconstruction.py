@@ -6,7 +6,12 @@ from torch import nn
 from torch.func import functional_call
 
 from models.errors import NotApplicable
-from models.quantize.rounding.reconstruction import GramMatrix, patches_of, reconstruction
+from models.quantize.rounding.reconstruction import (
+    GramMatrix,
+    patches_of,
+    reconstruction,
+    reconstruction_of_calls,
+)
 
 LAYERS = [
     nn.Conv2d(6, 4, 3, padding=1, stride=2),
@@ -47,6 +52,29 @@ def test_gram_matrix_is_the_problem_of_the_layers_own_output(layer: nn.Module) -
     assert torch.allclose(problem.gram, wanted.gram, rtol=1e-5, atol=1e-6)
     assert torch.allclose(problem.cross, wanted.cross, atol=1e-5)
     assert problem.cross.shape == wanted.cross.shape
+
+
+def test_calls_on_maps_of_several_sizes_count_by_their_patches() -> None:
+    layer, generator = LAYERS[0], torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        calls = []
+        for side in (4, 8):
+            x = torch.randn(5, 6, side, side, generator=generator)
+            calls.append((x, layer(x) + 0.1))
+        problem = reconstruction_of_calls(layer, calls)
+        small, large = (reconstruction(layer, *call) for call in calls)
+    for name in ("gram", "cross"):  # of 2 x 2 and 4 x 4 patches an image
+        wanted = (getattr(small, name) + 4 * getattr(large, name)) / 5
+        assert torch.allclose(getattr(problem, name), wanted, atol=1e-5)
+
+
+def test_a_layer_that_sees_nothing_has_no_problem() -> None:
+    matrix = GramMatrix(LAYERS[0])
+    for batch in ([], [torch.zeros(0, 6, 8, 8)]):
+        for x in batch:
+            matrix.add(x)
+        with pytest.raises(NotApplicable, match="as the heads of a detector do where it finds no"):
+            matrix.problem()
 
 
 @pytest.mark.parametrize("layer", LAYERS[:-1])
