@@ -3,11 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 OUT ?= outputs/speed
+PEERS_OUT ?= outputs/peers
 
 # Processes of `make test`: auto is as many as there are cores for it; each takes 1.5 GB of memory.
 WORKERS ?= auto
 
-.PHONY: demo bench bench-gpu test test-thorough test-faults test-slow test-browser test-compiler test-slurm \
+.PHONY: demo bench bench-gpu bench-peers test test-thorough test-faults test-slow test-browser test-compiler test-slurm \
 	test-ray lint clean quick-lint
 
 demo: .venv/installed
@@ -20,6 +21,11 @@ bench: .venv/installed
 # Half an hour of an NVIDIA GPU at most; random weights, no images.
 bench-gpu: .venv/installed
 	$(BIN)/bench speed --gpu --out $(OUT)/gpu
+
+# Other quantization tools beside this one; DATA='model=efficientnet_lite0 data=imagenet data.root=FOLDER' on photos.
+DATA ?= model=resnet20 data=mnist5k
+bench-peers: .venv-peers/installed
+	.venv-peers/bin/python -m bench peers --out $(PEERS_OUT) $(DATA)
 
 # Where Python writes no bytecode, each of the processes that tests start compiles all of the modules.
 test test-thorough test-faults test-slow: export PYTHONDONTWRITEBYTECODE :=
@@ -79,6 +85,14 @@ test-ray: .venv-ray/installed
 	.venv-ray/bin/python -m pip install --quiet --constraint constraints-ray.txt --editable '.[ray]'
 	touch $@
 
+# So it is with the tools of `make bench-peers`.
+.venv-peers/installed: .venv/installed constraints-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	$(BIN)/python -c 'import sysconfig as s; print("import site; site.addsitedir(%r)" % s.get_path("purelib"))' \
+		> $$(.venv-peers/bin/python -c 'import sysconfig as s; print(s.get_path("purelib"))')/shared.pth
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints-peers.txt --editable '.[peers]'
+	touch $@
+
 lint: .venv/installed quick-lint
 	$(BIN)/mypy
 
@@ -94,4 +108,4 @@ quick-lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-ray outputs dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-ray .venv-peers outputs dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -252,6 +252,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     speed.set_defaults(action=_lazy("bench.commands.speed", "speed"))
 
+    peers = commands.add_parser("peers", help="other quantization tools beside this one")
+    peers.add_argument("--only", metavar="TOOLS", help="of ours,brevitas,mct,nncf; all if not")
+    peers.add_argument("--bits", metavar="BITS", default="w8a8,w4a8,w4a32")
+    peers.add_argument("--out", type=Path, metavar="DIR", default=Path("outputs/peers"))
+    peers.set_defaults(action=_lazy("bench.commands.peers", "peers"))
+
     for reader in (validate, ls, status, table, recipe, compare, explain, ledger, dashboard, cite):
         reader.add_argument("--config-dir", type=Path, metavar="DIR", help="your own configs")
     return parser
