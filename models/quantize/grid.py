@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.quantize.pieces import pieces, worth_pieces
+
 _MIN_WIDTH = 1e-8  # of a range; the ZeroQ release's guard against a constant tensor
 
 
@@ -60,6 +62,8 @@ GRIDS = {"affine": affine_grid, "symmetric": symmetric_grid}
 
 def fake_quantize(x: Tensor, grid: Grid) -> Tensor:
     """Return `x` rounded (ties to even) and clamped to `grid`; same shape and dtype."""
+    if grid.inverse_scale.dim() == 0 and worth_pieces(x):
+        return _by_pieces(x, grid)
     q = (grid.inverse_scale * x).sub_(grid.zero_point).round_()
     if torch.compiler.is_compiling():
         # The same integers by other means: a ReLU is one instruction, a maximum with its care for
@@ -70,6 +74,18 @@ def fake_quantize(x: Tensor, grid: Grid) -> Tensor:
     # On a CPU torch.clamp with tensors as bounds takes several times as long.
     q = torch.minimum(torch.maximum(q, grid.q_min), grid.q_max)
     return q.add_(grid.zero_point).div_(grid.inverse_scale)
+
+
+def _by_pieces(x: Tensor, grid: Grid) -> Tensor:
+    """Return the same, to the last bit; seven passes over memory become one."""
+    # Bounds alone are numbers: for the rest a number is dearer than a tensor of one.
+    bounds = grid.q_min.item(), grid.q_max.item()
+    quantized = torch.empty_like(x)
+    for values, q in pieces(x, quantized):
+        torch.mul(values, grid.inverse_scale, out=q)
+        q.sub_(grid.zero_point).round_().clamp_(*bounds)
+        q.add_(grid.zero_point).div_(grid.inverse_scale)
+    return quantized
 
 
 def value_range(x: Tensor, channel_dim: int | None) -> tuple[Tensor, Tensor]:
