@@ -63,15 +63,17 @@ class Gaps(NamedTuple):
     output: Tensor | None
 
 
-def targets_of(network: nn.Module, image: Tensor, epsilon: float) -> Targets:
+def targets_of(network: nn.Module, image: Tensor, epsilon: float, trained: bool = True) -> Targets:
     """Return what the statistics of images are to match; `image` (1, C, H, W) is run once.
 
     epsilon: added to every variance before the root, in place of the layer's own.
+    trained: whether statistics as before any training are refused.
 
     Raises BenchError for running statistics that cannot be of any data, NotApplicable where there
     is nothing to match.
     """
-    check_statistics(network)
+    if trained:
+        check_statistics(network)
     zero = image.new_zeros(image.shape[1])
     parts = [(zero, zero + 1, zero + image[0, 0].numel())]
     calls = calls_in_order(network, image)

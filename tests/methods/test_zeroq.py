@@ -1,5 +1,6 @@
 """ZeroQ: its loss by hand, its start, and the release's own figures."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
@@ -13,7 +14,7 @@ from torch.optim import Adam
 
 from methods.base import Context
 from methods.distillation.matching import gaps_to, targets_of
-from methods.zeroq import ZeroQ, statistics_loss
+from methods.zeroq import ZeroQ, shares_of_layers, statistics_loss
 
 Golden = Callable[[str], dict[str, np.ndarray]]
 MakeContext = Callable[..., Context]
@@ -218,3 +219,65 @@ def test_losses_of_the_release(
     deviation = np.abs(np.array(found.curve) / arrays["losses"] - 1)
     assert deviation[:10].max() <= 1e-3
     assert deviation.max() <= 1e-2
+
+
+def test_for_detectors_a_layer_counts_by_its_channels() -> None:
+    network = nn.Sequential(batchnorm([1.0, 1.0], [4.0, 4.0]))
+    network[0].eps = 0.0
+    image = STEPS.expand(1, 2, 2, 2)
+    targets = targets_of(network, image, 0.0)
+    shares = shares_of_layers(targets)
+    assert shares.tolist() == [1, 1, 0.5, 0.5]
+    found = statistics_loss(gaps_to(targets, network, image), shares)
+    of_the_layer = (3 - 1) ** 2 + (sqrt(20 / 3) - 2) ** 2
+    assert float(found) == pytest.approx(2 * OF_THE_IMAGE + of_the_layer, rel=1e-6)
+
+
+def test_for_detectors_it_starts_from_integers_around_128() -> None:
+    start = ZeroQ(variant="detection").start((20, 3, 16, 16), torch.Generator().manual_seed(0))
+    integers = (start.double() * 5418.75 + 128).round()
+    assert (integers.min(), integers.max()) == (0, 254)
+
+
+def test_for_detectors_the_learning_rate_stays(
+    tiny_network: nn.Module, make_context: MakeContext
+) -> None:
+    images, context = torch.zeros(1, 3, 8, 8), make_context()
+    found = {}
+    for variant in ("release", "detection"):
+        method = ZeroQ(images=1, iterations=8, patience=0, variant=variant)  # type: ignore[arg-type]
+        found[variant] = method.distill(tiny_network, images, replace(context))
+    targets = targets_of(tiny_network, images, 1e-6)
+    pixels = images.clone().requires_grad_(True)
+    steps, shares = Adam([pixels], lr=0.5), shares_of_layers(targets)
+    for _ in range(8):
+        steps.zero_grad()
+        statistics_loss(gaps_to(targets, tiny_network, pixels), shares).backward()
+        steps.step()
+    assert torch.allclose(found["detection"].images, pixels.detach(), atol=1e-5)
+    assert not torch.allclose(found["release"].images, pixels.detach(), atol=1e-2)
+
+
+def test_the_release_forgets_the_checkpoint_of_a_detector(
+    tiny_network: nn.Module, make_context: MakeContext
+) -> None:
+    other = copy.deepcopy(tiny_network)
+    for layer in other.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean += 0.5  # type: ignore[operator]
+    found = {
+        (variant, name): ZeroQ(images=1, iterations=3, variant=variant)  # type: ignore[arg-type]
+        .calibrate(network, make_context())
+        .images
+        for variant in ("detection", "detection_untrained")
+        for name, network in (("one", tiny_network), ("other", other))
+    }
+    untrained = found["detection_untrained", "one"]
+    assert torch.equal(untrained, found["detection_untrained", "other"])
+    loaded = found["detection", "one"]
+    assert not torch.equal(loaded, found["detection", "other"])
+    assert not torch.equal(loaded, untrained)
+    names = {
+        str(ZeroQ(variant=v).identity()) for v in ("release", "detection", "detection_untrained")
+    }  # type: ignore[arg-type]
+    assert len(names) == 3
