@@ -109,6 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("experiment", nargs="*", help="only these")
     validate.set_defaults(action=_lazy("bench.commands.validate", "validate"))
 
+    latency = commands.add_parser("latency", help="what each layer takes here, as a table")
+    latency.add_argument("--out", type=Path, required=True, metavar="FILE", help="ends in .csv")
+    latency.add_argument(
+        "--images", type=int, default=16, metavar="N", help="so many at once, 16 if not"
+    )
+    latency.add_argument(
+        "--seconds", type=float, default=0.5, metavar="S", help="for each layer, 0.5 if not"
+    )
+    latency.set_defaults(action=_lazy("bench.commands.latency", "latency"))
+
     ls = commands.add_parser("ls", help="list what can be named")
     ls.add_argument("what", type=_plural, choices=_LISTABLE)
     ls.set_defaults(action=_lazy("bench.commands.ls", "ls"))

@@ -16,7 +16,7 @@ from models.quantize.activation import ActivationQuantizer
 
 OPSET = 21
 """The first with types of 4 bits."""
-_IR = 10
+IR_VERSION = 10
 _MOVES = ("Reshape", "Transpose", "MaxPool", "Slice")
 _LAYERS = ("Conv", "Gemm")
 _TYPES = {torch.float32: TensorProto.FLOAT, torch.int64: TensorProto.INT64}
@@ -67,7 +67,7 @@ class Writer:
                 list(self._initializers.values()),
             ),
             opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=_IR,
+            ir_version=IR_VERSION,
             producer_name="quantization-bench",
         )
 

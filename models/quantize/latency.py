@@ -10,15 +10,27 @@ convolutions and linear layers, bits from 1 up along both axes.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from models.errors import BenchError
 
-_COLUMNS = ("layer", "w_bits", "a_bits", "ms")
+
+class Entry(NamedTuple):
+    """A line of the CSV file."""
+
+    layer: str
+    w_bits: int
+    a_bits: int
+    ms: float
+
+
+_COLUMNS = Entry._fields
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,15 @@ def read_latency_table(path: Path) -> LatencyTable:
             f"quant.latency_table={path} cannot be read: {reason}; give a CSV file with the "
             f"columns {','.join(_COLUMNS)}, or a .npy array (layers, w_bits, a_bits)"
         ) from error
+
+
+def csv_text(entries: Iterable[Entry]) -> str:
+    """Return the CSV file of `entries`, milliseconds to four digits."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(_COLUMNS)
+    lines.writerows((*entry[:3], f"{entry.ms:.4g}") for entry in entries)
+    return text.getvalue()
 
 
 def _of_csv(path: Path) -> dict[str, dict[tuple[int, int], float]]:

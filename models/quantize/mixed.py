@@ -144,10 +144,13 @@ def budget(
 
 def _check_choice(budget: Budget, spec: QuantSpec, value: float, weights: int) -> None:
     fewest, most = min(spec.w_candidates), max(spec.w_candidates)
-    least, greatest = (
+    of_fewest, of_most = (
         budget.fixed_price + sum(prices[bits] for prices in budget.free.values())
         for bits in (fewest, most)
     )
+    # By a table of latencies a layer may be slower at fewer bits.
+    least = budget.fixed_price + sum(min(prices.values()) for prices in budget.free.values())
+    cheapest = f"{fewest} bits" if least == of_fewest else "the fastest bits of each layer"
 
     def take(price: float) -> str:
         if budget.name in OF_WEIGHTS:
@@ -156,13 +159,13 @@ def _check_choice(budget: Budget, spec: QuantSpec, value: float, weights: int) -
 
     if least > budget.limit:
         raise BenchError(
-            f"quant.{spelled(budget.name, value)} is below the smallest possible: {fewest} bits "
+            f"quant.{spelled(budget.name, value)} is below the smallest possible: {cheapest} "
             f"everywhere they are free {take(least)}"
         )
-    if greatest <= budget.limit:
+    if of_most <= budget.limit:
         raise BenchError(
             f"quant.{spelled(budget.name, value)} leaves nothing to choose: {most} bits "
-            f"everywhere they are free {take(greatest)}"
+            f"everywhere they are free {take(of_most)}"
         )
 
 

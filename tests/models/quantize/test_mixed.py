@@ -11,7 +11,9 @@ from models.quantize.activation import weighted_layers
 from models.quantize.bits import ChosenBits
 from models.quantize.cost import cost
 from models.quantize.counting import count, weights_at
+from models.quantize.latency import LatencyTable
 from models.quantize.mixed import (
+    Budget,
     assign,
     budget,
     check_search,
@@ -136,6 +138,30 @@ def test_a_budget_that_everything_meets(
 ) -> None:
     with pytest.raises(BenchError, match=r"leaves nothing to choose: 8 bits .* 8\.00 bits a"):
         budget(tiny_network, mixed(**how), images[:1])
+
+
+def test_a_layer_may_be_slower_at_fewer_bits(tiny_network: nn.Module, images: Tensor) -> None:
+    """As a first convolution is in integers: a table of latencies says so."""
+    names = list(weighted_layers(tiny_network))
+    times = {
+        name: {(w, a): ms for w, ms in ((8, 1.0), (32, 2.0)) for a in (8, 32)} for name in names
+    }
+    times[names[0]] = {(8, 8): 5.0, (32, 8): 3.0}
+    table, rest = LatencyTable("here", times), len(names) - 1
+
+    def within(ms: float) -> Budget:
+        spec = mixed(mean_bits=None, budget={"latency_ms": ms}, latency_table="here",
+                     w_candidates=(8, 32))  # fmt: skip
+        return budget(tiny_network, spec, images[:1], table)
+
+    costs = {name: {8: 0.1, 32: 0.0} for name in names}
+    chosen = assign(tiny_network, costs, within(3.0 + rest))
+    assert (chosen.bits[names[0]], chosen.price) == (32, 3.0 + rest)
+    assert {chosen.bits[name] for name in names[1:]} == {8}
+    with pytest.raises(BenchError, match="smallest possible: the fastest bits of each layer every"):
+        within(2.9 + rest)
+    with pytest.raises(BenchError, match="leaves nothing to choose: 32 bits everywhere"):
+        within(3.0 + 2 * rest)
 
 
 COSTS = ("mac_bits", "bops", "bops_percent", "bops_with_additions")
