@@ -44,7 +44,7 @@ def peers(arguments: Namespace) -> int:
         log.info("%s %s: %d to measure", found.name, version_of(found), len(jobs))
         printed = arguments.out / _LOGS / f"{path.stem}_{name}.txt"
         for row in rows_of(name, jobs, arguments.overrides, printed):
-            rows = with_row(rows, row)
+            rows = with_row(read(path), row)  # another command may have added its own
             write(text(rows), path)
             log.info("  %s %s: %s", row.bits.label, row.method, _in_words(row))
     page = markdown(_in_order(rows), ours.TOOL.name, _notes(rows))

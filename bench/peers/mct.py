@@ -14,11 +14,25 @@ from bench.peers.base import BATCH, FLOAT_BITS, Tool, Way
 _EPOCHS = 50
 
 
+class _Inside(nn.Module):
+    """A network under a name: MCT takes a layer called `output`, as pytorchcv has it, for the end
+    of the graph.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits
+
+
 def _ptq(network: nn.Module, images: Tensor, w_bits: int, a_bits: int) -> nn.Module:
     import model_compression_toolkit as mct
 
     made, _ = mct.ptq.pytorch_post_training_quantization(
-        network, _batches(images), target_platform_capabilities=_platform(w_bits, a_bits)
+        _Inside(network), _batches(images), target_platform_capabilities=_platform(w_bits, a_bits)
     )
     return _evaluated(made)
 
@@ -27,7 +41,7 @@ def _gptq(network: nn.Module, images: Tensor, w_bits: int, a_bits: int) -> nn.Mo
     import model_compression_toolkit as mct
 
     made, _ = mct.gptq.pytorch_gradient_post_training_quantization(
-        network,
+        _Inside(network),
         _batches(images),
         gptq_config=mct.gptq.get_pytorch_gptq_config(n_epochs=_EPOCHS),
         target_platform_capabilities=_platform(w_bits, a_bits),
@@ -63,7 +77,7 @@ def _platform(w_bits: int, a_bits: int) -> Any:
     activations = {
         "enable_activation_quantization": low,
         "activation_n_bits": bits,
-        "supported_input_activation_n_bits": bits,
+        "supported_input_activation_n_bits": (bits,),
     }
     layers = layers.clone_and_edit(
         attr_to_edit={KERNEL_ATTR: {WEIGHTS_N_BITS: w_bits}}, **activations

@@ -17,7 +17,7 @@ from bench.tasks.classification import Correctness
 from models.errors import NotApplicable, first_line
 from models.preprocessing import laid_out
 
-_SECONDS = 6.0
+_SECONDS = 3.0
 _IMAGES_TO_LOOK_AT = 4
 
 

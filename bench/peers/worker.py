@@ -36,7 +36,7 @@ def main(name: str, orders: TextIO, answers: TextIO) -> None:
 
 
 if __name__ == "__main__":
-    # NNCF waits without an end for another process that may have compiled its extension.
+    # NNCF compiles its extension when it is first used: a minute, and more on a busy machine.
     os.environ.setdefault("NNCF_EXTENSION_LOAD_TIMEOUT", "0")
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as kept:
         os.dup2(2, 1)
