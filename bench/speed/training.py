@@ -1,5 +1,8 @@
-"""What a training step at several bit-widths costs over single ones, and the choice of teachers."""
+"""What a training step at several bit-widths costs over single ones, and over those of the float
+network; and the choice of teachers.
+"""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -11,6 +14,7 @@ from bench.speed.timing import alternate
 from bench.speed.workplace import Measure, Workplace
 from methods.adabits import AdaBits
 from methods.coquant import Collaborative, CoQuant
+from methods.individual import Individual
 from methods.training.schedule import optimiser
 from methods.training.strategy import Moment, Strategy
 from models.qat.layers import quantized_weights
@@ -24,6 +28,7 @@ _SECONDS = 40.0
 _NETWORKS = ("resnet20",)
 _MULTI_AT_MOST = 1.1
 _CHOICE_AT_MOST = 1.03
+_FLOAT_AT_MOST = 1.15
 
 
 class _ToldTeachers(Collaborative):
@@ -102,4 +107,60 @@ def of_network(name: str, place: Workplace) -> list[Ratio]:
     ]
 
 
-MEASURES = [Measure(f"training steps of {n}", partial(of_network, n)) for n in _NETWORKS]
+def float_step(network: nn.Module, images: Tensor, targets: Tensor) -> Callable[[], None]:
+    """Return a whole training step of `network`, as `stepping` does, with nothing quantized."""
+    trained = copy.deepcopy(network).requires_grad_().train()
+    loss, update = nn.CrossEntropyLoss(), optimiser(trained, AdaBits().schedule)
+    for group in update.param_groups:
+        group["lr"] = 1e-9
+
+    def step() -> None:
+        update.zero_grad(set_to_none=True)
+        loss(trained(images), targets).backward()
+        update.step()
+
+    return step
+
+
+def beside_float(name: str, place: Workplace) -> list[Ratio]:
+    """Return the ratios of a step at W4A4 to one of the float network, and of four to four."""
+    size = entry(name).preprocessing.size
+    images, network = place.noise(_IMAGES, size), place.network(name)
+    targets = torch.arange(_IMAGES, device=images.device) % 10
+    alone, together = Individual(), AdaBits(bits=_BITS)
+    at_4, at_8 = QuantSpec(4, 4), QuantSpec(8, 8)
+    made = [
+        method.trainable(network, quant, images, torch.Generator())
+        for method, quant in ((alone, at_4), (together, at_8))
+    ]
+    sides = {
+        "float": float_step(network, images, targets),
+        "one": stepping(alone.strategy(made[0], at_4, network), images, targets),
+        "several": stepping(together.strategy_class(made[1], _BITS, 0.0), images, targets),
+    }
+    seconds = alternate(sides, _SECONDS, place.device.device)
+    what = f"{name}, {_IMAGES} images of {size} px"
+    details = {"images": _IMAGES, "pixels": size}
+    bits = ", ".join(map(str, _BITS))
+    return [
+        Ratio(
+            f"training step at W4A4 / float training step: {what}",
+            Side("individual step at 4 bits", seconds["one"]),
+            Side("step of the float network", seconds["float"]),
+            goal=_FLOAT_AT_MOST,
+            details=details,
+        ),
+        Ratio(
+            f"multi-bit training step / as many float steps: {what}, bits {bits}",
+            Side("AdaBits step", seconds["several"]),
+            Side(f"{len(_BITS)} steps of the float network", len(_BITS) * seconds["float"]),
+            goal=_FLOAT_AT_MOST,
+            details=details | {"bits": list(_BITS)},
+        ),
+    ]
+
+
+MEASURES = [
+    *(Measure(f"training steps of {n}", partial(of_network, n)) for n in _NETWORKS),
+    *(Measure(f"training steps of {n} beside float", partial(beside_float, n)) for n in _NETWORKS),
+]

@@ -133,8 +133,9 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, step: Tensor, q_min: int, q_max: int, surrogate: Surrogate
     ) -> Tensor:
-        u = x / step
-        q = u.clamp(q_min, q_max).round_()
+        # What is beyond the grid is at one of its ends, where the gradient is 0 all the same.
+        u = (x / step).clamp_(q_min, q_max)
+        q = u.round()
         ctx.save_for_backward(u, q, step)
         ctx.grid = (q_min, q_max, surrogate)
         return q * step
@@ -147,8 +148,7 @@ class _FakeQuantize(torch.autograd.Function):
         # The gradient where q_min < u < q_max, else 0, in one pass.
         of_x = torch.ops.aten.hardtanh_backward(gradient, u, q_min, q_max)
         if surrogate.name != "ste":
-            # Beyond the grid t has no meaning, and arctanh no value; the gradient is 0 there.
-            of_x = of_x * surrogate.scale((u - q).clamp_(-0.5, 0.5), gradient.sign())
+            of_x = of_x * surrogate.scale(u - q, gradient.sign())
         of_step = None
         if ctx.needs_input_grad[1]:
             if step.numel() == 1:

@@ -112,6 +112,17 @@ def test_training(place: Workplace) -> None:
     assert all(side.seconds > 0 for r in (several, choice) for side in (r.above, r.below))
 
 
+@pytest.mark.thorough
+@pytest.mark.usefixtures("_in_no_time")
+def test_training_beside_float(place: Workplace) -> None:
+    one, several = training.beside_float("resnet20", place)
+    assert (one.target, several.target) == ("<= 1.15", "<= 1.15")
+    assert one.details == {"images": 2, "pixels": 32}
+    assert several.details == one.details | {"bits": [8, 6, 4, 2]}
+    assert several.below.seconds == 4 * one.below.seconds > 0
+    assert min(one.above.seconds, several.above.seconds) > 0
+
+
 @pytest.mark.usefixtures("_in_no_time")
 def test_steps_that_learn_bits(place: Workplace) -> None:
     tensor, channel = mixed.of_network("resnet20", place)
