@@ -44,6 +44,18 @@ def test_a_step_of_no_size_or_of_the_wrong_sign_is_harmless() -> None:
         assert got.tolist() == pytest.approx(expected, abs=1e-7)
 
 
+@pytest.mark.parametrize("name", SURROGATES)
+def test_beyond_the_grid_a_value_counts_as_its_end(name: str) -> None:
+    x = torch.tensor([float("inf"), 1e30, -3.0, 0.6], requires_grad=True)
+    step = torch.tensor(0.5, requires_grad=True)
+    got = fake_quantize_learnable(x, step, -2, 1, Surrogate(name))
+    assert got.tolist() == [0.5, 0.5, -1.0, 0.5]
+    of_x, of_step = torch.autograd.grad(got, (x, step), torch.tensor([1.0, 10.0, 100.0, 1000.0]))
+    # 0.6 / 0.5 is above the grid too: the ends are 1, 1, -2, 1.
+    assert of_x.tolist() == [0.0] * 4
+    assert of_step.item() == 1 + 10 - 200 + 1000
+
+
 def test_integers() -> None:
     assert integers(4, signed=True) == (-8, 7)
     assert integers(4, signed=False) == (0, 15)
