@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -71,6 +71,10 @@ def _read(content: Mapping[str, Any], file: str, with_masks: bool) -> Annotated:
     if len(set(ids)) < len(ids):
         twice = next(one for one, other in pairwise(ids) if one == other)
         raise BenchError(f"{file!r} has two images with the id {twice}; give each its own")
+    names = [_name(image, file) for image in images]
+    if len(set(names)) < len(names):
+        again = next(name for name, times in Counter(names).items() if times > 1)
+        raise BenchError(f"{file!r} has two images with the name {again!r}; list each once")
     of_image: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         of_image[int(annotation["image_id"])].append(_checked(annotation, known, file))
@@ -89,7 +93,7 @@ def _read(content: Mapping[str, Any], file: str, with_masks: bool) -> Annotated:
             masks.append(Segmentations(shapes, *size))
         truths = [truth._replace(masks=of) for truth, of in zip(truths, masks, strict=True)]
     return Annotated(
-        names=tuple(_name(image, file) for image in images),
+        names=tuple(names),
         sizes=np.array(sizes, dtype=np.int64),
         truths=tuple(truths),
     )
@@ -120,6 +124,9 @@ def _checked(annotation: Mapping[str, Any], known: set[int], file: str) -> Mappi
             f"{which} has the box {box}, and left, top, width and height in pixels are wanted; "
             "correct it"
         )
+    area = float(annotation.get("area", 0))
+    if not (math.isfinite(area) and area >= 0):
+        raise BenchError(f"{which} has the area {area:g}, and square pixels are wanted; correct it")
     return annotation
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.statistics.boxes import Detections, Truth
+from bench.statistics.coco import LARGEST
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Overlaps (intersection over union) from which on a detection is right."""
@@ -19,7 +20,6 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 MOST = 100
 """Detections of an image that count in each category."""
 
-_LARGEST = 1e10  # square pixels; COCO's range of "all" sizes ends there
 _VALUES = 2**22  # of the largest array
 
 
@@ -125,7 +125,7 @@ def _objects(truths: Sequence[Truth], known: np.ndarray) -> _Boxes:
     crowd = np.concatenate([truth.crowd for truth in truths]).astype(bool)
     areas = np.concatenate([truth.areas for truth in truths]).astype(np.float64)
     boxes = np.concatenate([truth.boxes for truth in truths]).astype(np.float64).reshape(-1, 4)
-    ignored = crowd | (areas < 0) | (areas > _LARGEST)
+    ignored = crowd | (areas < 0) | (areas > LARGEST)
     groups = np.searchsorted(known, classes) * len(truths) + images
     order = np.lexsort((ignored, groups))
     return _Boxes(groups[order], boxes[order], ignored[order], crowd[order])
@@ -228,5 +228,5 @@ def _overlaps(found: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.n
 
 def _is_out_of_range(boxes: np.ndarray) -> np.ndarray:
     area = boxes[:, 2] * boxes[:, 3]
-    out: np.ndarray = (area < 0) | (area > _LARGEST)
+    out: np.ndarray = (area < 0) | (area > LARGEST)
     return out

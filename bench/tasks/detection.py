@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.statistics.coco import LARGEST
 from bench.tasks.base import Metric, Task
 from models.errors import BenchError
 
@@ -101,7 +102,8 @@ class Detection(Task):
                 f"{listing.name} has labels and no boxes, and the network detects; choose a data "
                 "set of boxes, or a network that classifies"
             )
-        if not any(len(truth.boxes) for truth in truths):
+        # A crowd is none, and what is larger than any size that COCO rates is not either.
+        if not any((~truth.crowd & (truth.areas <= LARGEST)).any() for truth in truths):
             raise BenchError(
                 f"no image of the {listing.side} side of {listing.name} has an object to be found; "
                 "look at the annotations, or raise data.limit"
@@ -112,6 +114,7 @@ class Detection(Task):
     ) -> "Boxes":
         from bench.tasks.boxes import Boxes
 
+        self.check(listing, None)  # once more: images may have been left out since
         return Boxes(listing, network)
 
     def measured(self, items: Detected) -> dict[str, Any]:

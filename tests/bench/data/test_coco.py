@@ -152,6 +152,13 @@ def test_annotations_of_images_that_are_not_listed(
 MISTAKES: dict[str, tuple[str, Any, str]] = {
     "a box of nothing": ("annotations", {"bbox": [1, 2, -3, 4]}, r"annotation 1 of '.*' has the b"),
     "a box of three": ("annotations", {"bbox": [1, 2, 3]}, r"has the box \[1, 2, 3\], and left"),
+    "area": (
+        "annotations",
+        {"area": -5},
+        r"annotation 1 of '.*' has the area -5, and square pixels",
+    ),
+    "no area": ("annotations", {"area": float("nan")}, r"has the area nan, and square pixels are"),
+    "same name": ("images", {"file_name": "b.png"}, r"has two images with the name 'b.png'; list"),
     "NaN": ("annotations", {"bbox": [1, float("nan"), 3, 4]}, r"has the box \[1, nan, 3, 4\]"),
     "category": ("annotations", {"category_id": 7}, r"has the category 7, which is not among"),
     "empty": ("images", {"width": 0}, r"the image 'c.png' of '.*' is 0 x 48 pixels large"),

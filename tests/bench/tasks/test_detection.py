@@ -144,13 +144,23 @@ def test_labels_alone_are_nothing_to_detect() -> None:
     )
 
 
-def test_nothing_to_be_found_is_one_line() -> None:
+@pytest.mark.parametrize("change", [{}, {"crowd": np.array([True])}, {"areas": np.array([1e11])}])
+def test_nothing_to_be_found_is_one_line(change: dict[str, np.ndarray]) -> None:
+    only = truth((1, 2, 3, 4))._replace(**change) if change else truth()
     with pytest.raises(BenchError) as error:
-        TASK.check(listing(2, [truth(), truth()]), None)
+        TASK.check(listing(2, [truth(), only]), None)
     assert str(error.value) == (
         "no image of the eval side of canvases has an object to be found; look at the annotations, "
         "or raise data.limit"
     )
+
+
+def test_nothing_is_left_to_be_found_where_images_are_left_out() -> None:
+    whole = listing(2, [truth((1, 2, 3, 4)), truth()])
+    network, device = rows_of(Told(), 4), torch.device("cpu")
+    assert isinstance(TASK.collector(whole, network, device), Boxes)
+    with pytest.raises(BenchError, match=r"^no image of the eval side of canvases has an object"):
+        TASK.collector(without(whole, ["000.png"]), network, device)
 
 
 def test_truths_go_with_their_images() -> None:
