@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.papers.comparison import DELTA_B, DROP, FLOAT
+from bench.papers.comparison import BOX_AP, DELTA_B, DROP, FLOAT, MAP, MASK_AP
 from bench.papers.definition import Definition
 from bench.papers.published import Published
 from bench.papers.records import records
@@ -119,7 +119,7 @@ def _long(rows: Sequence[_Row], texts: Sequence[_Row], definition: Definition) -
     table = [
         {
             **{head: _cell(row, field) for head, field in definition.columns.items()},
-            "Top-1": text["published"],
+            _published_head(rows): text["published"],
             "measured": text["measured"],
             "95 % interval": text["interval"],
             "difference": text["difference"],
@@ -130,6 +130,12 @@ def _long(rows: Sequence[_Row], texts: Sequence[_Row], definition: Definition) -
     ]
     shown = pd.DataFrame(table)
     return shown if any(text["drop"] for text in texts) else shown.drop(columns="drop")
+
+
+def _published_head(rows: Sequence[_Row]) -> str:
+    numbers = [row["published"] for row in rows if isinstance(row["published"], Published)]
+    precisions = (MAP, BOX_AP, MASK_AP)
+    return "mAP" if numbers and all(p.metric in precisions for p in numbers) else "Top-1"
 
 
 def _wide(rows: Sequence[_Row], texts: Sequence[_Row], definition: Definition) -> pd.DataFrame:

@@ -62,7 +62,8 @@ class Detected:
 
     @property
     def has_masks(self) -> bool:
-        return all(each.masks is not None for each in (*self.truths, *self.found))
+        masks = [*(truth.masks for truth in self.truths), *(found.masks for found in self.found)]
+        return all(of_image is not None for of_image in masks)
 
     @cached_property
     def resampled(self) -> "np.ndarray":
@@ -149,8 +150,8 @@ class Detection(Task):
         arrays |= _joined("found", items.found, _FOUND)
         arrays |= {"map": items.map, _RESAMPLES: items.resampled}
         if items.has_masks:
-            for kind, images in zip(_KINDS, (items.truths, items.found), strict=True):
-                arrays |= joined_masks(kind, [list(image.masks or ()) for image in images])
+            arrays |= joined_masks("truth", [list(truth.masks or ()) for truth in items.truths])
+            arrays |= joined_masks("found", [list(found.masks or ()) for found in items.found])
         np.savez_compressed(folder / self.file, **arrays)
 
     def read(self, folder: Path) -> Detected:

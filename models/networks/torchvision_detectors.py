@@ -36,12 +36,8 @@ class SquareMaskRCNN(MaskRCNN):
 
     def __init__(self, backbone: nn.Module, classes: int, size: int, **options: Any) -> None:
         super().__init__(backbone, classes, fixed_size=(size, size), **CLEAR, **options)
-        self.transform = _NothingBack(
-            self.transform.min_size,
-            self.transform.max_size,
-            *CLEAR.values(),
-            fixed_size=(size,) * 2,
-        )
+        sizes = {"min_size": size, "max_size": size, "fixed_size": (size, size)}
+        self.transform = _NothingBack(**sizes, **CLEAR)
 
 
 class _NothingBack(GeneralizedRCNNTransform):

@@ -274,6 +274,8 @@ def test_a_table_of_detectors_compares_map() -> None:
     assert [row["verdict"] for row in rows] == ["not comparable", "not comparable"]
     assert all("weights" in row["why"] for row in rows)
     assert "a bootstrap's over the images" in meaning(definition, pd.DataFrame(rows))[0]
+    shown, _ = layout(pd.DataFrame(rows), definition)
+    assert list(shown)[3:5] == ["mAP", "measured"]
 
 
 def test_masks_have_a_published_number_beside_theirs() -> None:
