@@ -19,7 +19,12 @@ class ChosenBits(NamedTuple):
 
 
 def mean_of(bits: int | float | Sequence[float]) -> int | float:
-    """Return the mean over the output channels, an integer where it is one."""
+    """Return the mean over the output channels, an integer where all of them have it.
+
+    A mean of several is a float, also where it is whole: a layer at it need not be possible.
+    """
     if isinstance(bits, Sequence):
-        bits = sum(bits) / len(bits)
+        if len(set(bits)) > 1:
+            return sum(bits) / len(bits)
+        bits = bits[0]
     return int(bits) if float(bits).is_integer() else bits

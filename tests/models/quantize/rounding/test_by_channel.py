@@ -43,6 +43,7 @@ def test_a_grid_that_channels_share_cannot(tiny_network: nn.Module, how: dict[st
 
 
 def test_means() -> None:
-    assert mean_of((2, 4)) == 3 and isinstance(mean_of((2, 4)), int)
+    assert mean_of((3, 3)) == 3 and isinstance(mean_of((3, 3)), int)
+    assert mean_of((2, 4)) == 3 and isinstance(mean_of((2, 4)), float)  # no layer at 3 bits
     assert mean_of([2, 3]) == 2.5
     assert mean_of(7) == 7
