@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from bench.console import say, show_log, write
 from bench.measure.resources import Resources
-from bench.peers import floating, ours
+from bench.peers import floating
 from bench.peers.base import Bits, Tool
+from bench.peers.page import page
 from bench.peers.place import conditions_of, configuration, planned
 from bench.peers.registry import NAMES, check_installed, tool, version_of
 from bench.peers.rows import Job, Row, check_conditions, read, text, with_row
 from bench.peers.run import rows_of
-from bench.peers.table import markdown
 from models.errors import BenchError
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ def peers(arguments: Namespace) -> int:
             rows = with_row(read(path), row)  # another command may have added its own
             write(text(rows), path)
             log.info("  %s %s: %s", row.bits.label, row.method, _in_words(row))
-    page = markdown(_in_order(rows), ours.TOOL.name, _notes(rows))
-    write(page, path.with_suffix(".md"))
-    say(page.rstrip("\n"))
+    shown = page(rows)
+    write(shown, path.with_suffix(".md"))
+    say(shown.rstrip("\n"))
     say(f"wrote {path} and {path.with_suffix('.md').name}")
     return 0
 
@@ -76,18 +76,6 @@ def _left(found: Tool, bits: Sequence[Bits], rows: Sequence[Row]) -> list[Job]:
     }
     jobs = [Job(found.name, way.name, each) for each in bits for way in found.ways]
     return [job for job in jobs if job not in there]
-
-
-def _in_order(rows: Sequence[Row]) -> list[Row]:
-    tools = [floating.TOOL, *map(tool, NAMES)]
-    order = [(each.name, way.name) for each in tools for way in each.ways]
-    known = [row for row in rows if (row.tool, row.method) in order]
-    return sorted(known, key=lambda row: order.index((row.tool, row.method)))
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
-    there = {row.tool for row in rows}
-    return [f"{each.name}: {each.note}" for each in map(tool, NAMES) if each.name in there]
 
 
 def _in_words(row: Row) -> str:

@@ -27,6 +27,7 @@ class Tool(NamedTuple):
 
     packages: of a registry, which must be installed; of the first the version is recorded.
     modules: which these are imported as.
+    imports: what its ways import, to be imported before they are timed.
     note: what it does in all its ways that others do otherwise, for readers of the table.
     """
 
@@ -35,6 +36,7 @@ class Tool(NamedTuple):
     modules: Sequence[str]
     ways: Sequence[Way]
     note: str
+    imports: Sequence[str] = ()
 
 
 class Bits(NamedTuple):

@@ -72,4 +72,8 @@ TOOL = Tool(
     note="BatchNorm folded; weights symmetric by output channel, their scale the largest value or "
     "the least squared error; activations affine by tensor, their range between percentiles "
     "of 0.001 and 99.999: inputs of every layer, not of additions; first and last as the others",
+    imports=(
+        "brevitas.graph.quantize",
+        "brevitas_examples.imagenet_classification.ptq.ptq_common",
+    ),
 )

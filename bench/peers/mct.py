@@ -94,4 +94,5 @@ TOOL = Tool(
     note="its defaults: platform IMX500 v1.0, at these bits; BatchNorm folded; weights symmetric "
     "by output channel, MSE thresholds, biases corrected; thresholds of activations are powers of "
     f"two; GPTQ: {_EPOCHS} epochs of batches of {BATCH}",
+    imports=("model_compression_toolkit",),
 )

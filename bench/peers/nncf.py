@@ -8,7 +8,7 @@ from models.errors import NotApplicable
 
 def _ptq(network: nn.Module, images: Tensor, w_bits: int, a_bits: int) -> nn.Module:
     if (w_bits, a_bits) != (8, 8):
-        raise NotApplicable("nncf.quantize has integers of 8 bits only")
+        raise NotApplicable("nncf.quantize is for integers of 8 bits; others are not tried")
     import nncf
 
     # One image at a time, as its documentation has it; ranges are means over images.
@@ -24,4 +24,5 @@ TOOL = Tool(
     ways=(Way("PTQ, fast bias correction", _ptq),),
     note="its defaults: preset PERFORMANCE, weights symmetric by output channel, activations "
     "symmetric by tensor, biases corrected",
+    imports=("nncf", "nncf.torch"),
 )

@@ -8,6 +8,7 @@ output: a line of JSON for each row; what the tool itself prints goes to standar
 import json
 import os
 import sys
+from importlib import import_module
 from typing import TextIO
 
 from bench.measure.resources import Resources
@@ -28,6 +29,8 @@ def main(name: str, orders: TextIO, answers: TextIO) -> None:
         said = first_line(error) if known else f"{type(error).__name__}: {first_line(error)}"
         answers.write(json.dumps({"error": said}) + "\n")
         return
+    for module in found.imports:
+        import_module(module)
     ways = {way.name: way for way in found.ways}
     for method, bits in asked["jobs"]:
         row = measured(found, ways[method], Bits(*bits), place)
