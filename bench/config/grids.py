@@ -22,6 +22,7 @@ _NUMBER = r"(?:0|[1-9]\d*)(?:\.\d+)?"
 _NUMBERS = re.compile(rf"\[\d+(?:,\d+)*\]|\{{[a-z_]+:{_NUMBER}(?:,[a-z_]+:{_NUMBER})*\}}")
 _BOOLEANS = {"true": "True", "false": "False"}
 _NUMBER_WORDS = ("null", "nan", "inf")
+_FLOAT = "quant=fp32"
 
 
 def jobs_of(
@@ -71,15 +72,22 @@ def jobs_of_sweep(
 ) -> list[list[str]]:
     """Return the jobs of `grids`, or without any of the lists in `params`; see above.
 
-    overrides: as typed; `shard=I/N` among them leaves the jobs of that shard.
+    overrides: as typed; `shard=I/N` among them leaves the jobs of that shard. With `quant=fp32`
+        the lists for values of the quantizer, a budget for instance, have no part in them.
     """
     lines, shard = without_shard(overrides)
+    if _FLOAT in lines:
+        grids, params = [_without_quantizer(grid) for grid in grids], _without_quantizer(params)
     if grids:
         lines = [*_lines(params), *lines]
         jobs = jobs_of_grids(grids, lines, user_configs)
     else:
         jobs = jobs_of(lines, params, user_configs)
     return jobs if shard is None else jobs_of_shard(jobs, shard)
+
+
+def _without_quantizer(lists: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: values for key, values in lists.items() if not key.startswith("quant.")}
 
 
 def with_choices(args: Sequence[str], user_configs: Path | None = None) -> list[str]:

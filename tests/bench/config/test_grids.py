@@ -135,3 +135,22 @@ def test_values_of_a_swept_group_come_to_each_of_its_options() -> None:
     one = ["-m", "method=coquant", "method.schedule.epochs=5"]
     assert with_choices(one) == one
     assert with_choices(typed[1:]) == typed[1:]  # no multirun: Hydra says what is wrong
+
+
+def test_a_float_cell_has_no_part_in_lists_of_values_of_the_quantizer() -> None:
+    """Its command is printed where a table has a float row: fp32 knows no budget."""
+    grids = [
+        {"model": "resnet50", "quant.size_mb": 9.73},
+        {"model": "mobilenetv2", "quant.size_mb": "0.95,1.38"},
+    ]
+    typed = ["model=resnet50", "quant=fp32"]
+    assert jobs_of_sweep(grids, {}, typed) == [typed]
+    assert jobs_of_sweep(grids, {}, ["quant=fp32"]) == [
+        ["model=resnet50", "quant=fp32"],
+        ["model=mobilenetv2", "quant=fp32"],
+    ]
+    params = {"quant.mean_bits": "2,3", "seed": "0,1"}
+    assert jobs_of_sweep([], params, ["quant=fp32"]) == [
+        ["seed=0", "quant=fp32"],
+        ["seed=1", "quant=fp32"],
+    ]
