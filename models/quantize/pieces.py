@@ -17,13 +17,13 @@ def worth_pieces(x: Tensor) -> bool:
     it is recorded for a gradient. A compiler makes one pass of all operations by itself.
     """
     return (
-        type(x) is Tensor
+        not torch.compiler.is_compiling()  # which could not go on behind what follows
+        and type(x) is Tensor
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and x.numel() > _size()
         and not (torch.is_grad_enabled() and x.requires_grad)
         and (x.is_contiguous() or _is_channels_last(x))
-        and not torch.compiler.is_compiling()
     )
 
 

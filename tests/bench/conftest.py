@@ -44,6 +44,15 @@ def _no_account(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """No test leaves the log on the terminal of the next one."""
+    logger = logging.getLogger("bench")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    yield
+    logger.handlers, logger.level, logger.propagate = before
+
+
 @pytest.fixture(scope="session")
 def _digits_read_once() -> Iterator[None]:
     """Parse the packaged digits once, not for every cell."""
@@ -167,8 +176,6 @@ def bench_main(
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Callable[..., Finished]]:
     """Call the command line in this process; what it changes in the process is put back."""
-    logger = logging.getLogger("bench")
-    before = (list(logger.handlers), logger.level, logger.propagate)
     monkeypatch.setattr(sys, "argv", list(sys.argv))
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -187,7 +194,6 @@ def bench_main(
     Journal.forget()
     os.environ.pop("HYDRA_FULL_ERROR", None)
     GlobalHydra.instance().clear()
-    logger.handlers, logger.level, logger.propagate = before
 
 
 def start_bench(*args: str | Path, cwd: Path, **env: str) -> Process:

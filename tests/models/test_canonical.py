@@ -247,8 +247,9 @@ def test_a_plain_network_depends_on_nothing_else(images: Tensor) -> None:
 
 
 def test_dropout_that_does_not_stop_is_found_and_draws_nothing(images: Tensor) -> None:
+    network = Around(lambda x: dropout(x, 0.5)).eval()
     before = torch.get_rng_state()
-    shown = behaviour(Around(lambda x: dropout(x, 0.5)).eval(), images[:2])
+    shown = behaviour(network, images[:2])
     assert (shown.chance, shown.batch, shown.changed) == (True, False, [])
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -11,6 +11,12 @@ from bench.tracking.surroundings import effective_mode, of_account, of_upload, o
 KEY = "0123456789abcdef" * 2 + "deadbeef"
 
 
+@pytest.fixture(autouse=True)
+def _new_client() -> None:
+    """W&B reads the environment once a process; what an earlier test has set up would be kept."""
+    wandb.teardown()
+
+
 @pytest.mark.parametrize(
     ("wanted", "environment", "effective"),
     [
