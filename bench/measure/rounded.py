@@ -106,6 +106,9 @@ def _load(entry: CacheEntry, device: torch.device) -> tuple[Learned, float]:
 def _write(entry: CacheEntry, learned: Learned, seconds: float) -> None:
     about = {"seconds": round(seconds, 4), "layers": learned.layers}
     entry.write(ABOUT, json.dumps(about, indent=1) + "\n")
-    tensors = {name: value.cpu().contiguous() for name, value in learned.tensors.items()}
     # Safetensors refuses two names for one memory, as layers have that share a weight.
-    entry.complete(lambda path: save_file({k: v.clone() for k, v in tensors.items()}, path))
+    own = {
+        name: value.cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in learned.tensors.items()
+    }
+    entry.complete(lambda path: save_file(own, path))

@@ -10,7 +10,6 @@ Quantize = Callable[[nn.Module, Tensor, int, int], nn.Module]
 normalised, the bits of weights and of activations (32: float), to a network that is evaluated.
 Raises NotApplicable for bits that the tool does not have."""
 
-FLOAT_BITS = 32
 BATCH = 16
 """Calibration images that a tool is given at once, where it takes several batches."""
 

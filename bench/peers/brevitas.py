@@ -8,7 +8,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from bench.peers.base import BATCH, FLOAT_BITS, Tool, Way
+from bench.peers.base import BATCH, Tool, Way
+from models.quantize.spec import FLOAT_BITS
 
 _PERCENTILE = 99.999  # the example's own for activations
 

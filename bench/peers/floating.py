@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from bench.peers.base import FLOAT_BITS, Bits, Tool, Way
+from bench.peers.base import Bits, Tool, Way
+from models.quantize.spec import FLOAT_BITS
 
 BITS = Bits(FLOAT_BITS, FLOAT_BITS)
 

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bench.peers.base import FLOAT_BITS, Bits
+from bench.peers.base import Bits
+from models.quantize.spec import FLOAT_BITS
 from models.tracing import watched
 
 _CLOSE = 0.02  # steps; float32 is off by a thousandth, and other values by half of one

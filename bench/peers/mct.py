@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bench.peers.base import BATCH, FLOAT_BITS, Tool, Way
+from bench.peers.base import BATCH, Tool, Way
+from models.quantize.spec import FLOAT_BITS
 
 _EPOCHS = 50
 

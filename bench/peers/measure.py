@@ -14,6 +14,7 @@ from bench.peers.registry import version_of
 from bench.peers.rows import Row, packed
 from bench.speed.timing import alternate
 from bench.tasks.classification import Correctness
+from methods.base import no_progress
 from models.errors import NotApplicable, first_line
 from models.preprocessing import laid_out
 
@@ -47,7 +48,7 @@ def _outcome(way: Way, bits: Bits, place: Place) -> dict[str, object]:
     quantize_s = clock() - start
     fed = feed(place.images, place.device.device, place.resources.resident)
     run = evaluate(
-        network, fed, place.preprocessing, place.device, _quiet, place.cell.task, compile=False
+        network, fed, place.preprocessing, place.device, no_progress, place.cell.task, compile=False
     )
     assert isinstance(run.items, Correctness)
     right = run.items.top1
@@ -80,7 +81,3 @@ def _clock(device: torch.device) -> Callable[[], float]:
         return time.perf_counter()
 
     return synchronised
-
-
-def _quiet(done: int, total: int, loss: float | None = None) -> None:
-    """Nobody looks."""
