@@ -65,6 +65,7 @@ def test_the_place_has_real_images_and_a_network_that_can_be_traced(place: Place
     torch.fx.symbolic_trace(place.network)
 
 
+@pytest.mark.thorough
 def test_a_way_that_changes_nothing_has_the_bits_of_the_float_network(place: Place) -> None:
     row = measured(OTHER, OTHER.ways[0], Bits(8, 8), place)
     images = place.preprocessing.normalise(

@@ -59,6 +59,7 @@ def test_a_float_cell(squares: Make, outputs: Path) -> None:
     assert not (outputs / "cells" / result.id / "correct.npz").exists()
 
 
+@pytest.mark.thorough
 def test_every_method_that_has_a_meaning(squares: Make, outputs: Path) -> None:
     resources = Resources()
     results = [

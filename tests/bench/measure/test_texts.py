@@ -23,6 +23,7 @@ def small_table() -> nn.Module:
 small_table.preprocessing = Words(size=20, vocabulary=51)  # type: ignore[attr-defined]
 
 
+@pytest.mark.thorough
 def test_a_table_at_four_bits(bench_main: Bench, workplace: Path) -> None:
     typed = ("method=real", "method.images=8", "quant=fp32", "quant.first_bits=4")
     done = bench_main(*TEXTS, *typed)
@@ -85,6 +86,7 @@ def test_what_cannot_be_trained(
     assert done.status != 0 and said in done.out + done.err
 
 
+@pytest.mark.thorough
 def test_a_table_trained_as_codes(bench_main: Bench, workplace: Path) -> None:
     few = ("data.subset=128", "method.images=8", "method.schedule.epochs=1")
     coded = ("method=dpq", "method.centroids=16", "method.columns=16", "quant=fp32")

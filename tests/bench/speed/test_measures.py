@@ -123,6 +123,7 @@ def test_training_beside_float(place: Workplace) -> None:
     assert min(one.above.seconds, several.above.seconds) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_in_no_time")
 def test_steps_that_learn_bits(place: Workplace) -> None:
     tensor, channel = mixed.of_network("resnet20", place)
@@ -132,6 +133,7 @@ def test_steps_that_learn_bits(place: Workplace) -> None:
     assert min(side.seconds for side in (tensor.above, channel.above, tensor.below)) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_in_no_time")
 def test_episodes(place: Workplace) -> None:
     haq, autoq = search.of_episodes(place)
@@ -140,6 +142,7 @@ def test_episodes(place: Workplace) -> None:
     assert haq.value > 1 and autoq.value > 1
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_in_no_time")
 def test_steps_behind_gates(place: Workplace) -> None:
     start, worst = gates.of_network("resnet20", place)
@@ -149,6 +152,7 @@ def test_steps_behind_gates(place: Workplace) -> None:
     assert min(side.seconds for side in (start.above, worst.above, start.below)) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_in_no_time")
 def test_steps_on_generated_images(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     learning = calls_of(monkeypatch, Generative, "_teach_generator")
@@ -175,6 +179,7 @@ def test_reconstruction(place: Workplace) -> None:
     assert all(side.seconds > 0 for r in (brecq, qdrop) for side in (r.above, r.below))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_in_no_time")
 def test_rounding(place: Workplace) -> None:
     (codebooks,) = rounding.of_codebooks(place)
@@ -237,6 +242,7 @@ def test_loading(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(place.outputs.iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_in_no_time")
 def test_bit_widths_distil_once_and_bfloat16_once_more(
     place: Workplace, monkeypatch: pytest.MonkeyPatch

@@ -108,6 +108,7 @@ def test_other_files_are_refused_in_a_line() -> None:
         convert_retinanet({"fc.weight": torch.zeros(3)})
 
 
+@pytest.mark.thorough
 def test_images_pass_a_detector_of_two_stages_as_they_are() -> None:
     network = fasterrcnn_resnet50_fpn().eval()
     images = list(torch.randn(2, 3, 96, 96))
