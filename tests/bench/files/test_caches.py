@@ -199,11 +199,13 @@ def test_cells_lock_what_is_counted_here_and_make_it_again(
     haq = {"name": "haq", "images": 4, "episodes": 2, "random_episodes": 1, "held_out": 8}
     short = (*SMALL, "method.schedule.epochs=1", "data.subset=20")
     sums = {"w_bits": 4, "a_bits": 32, "w_scheme": "symmetric", "rounding": "bit_split"}
+    learned = sums | {"rounding": "adaround", "rounding_iterations": 2}
     training = (*short, "method=individual", "quant=w4a4", f"paths.outputs={outputs}")
     wanted = [
         make_fast({"method": zeroq, "quant": mixed, "data.limit": 20}),
         make_fast({"method": haq, "quant": mixed, "data.limit": 20}),
         make_fast({"method": zeroq, "quant": sums, "data.limit": 20}),
+        make_fast({"method": zeroq, "quant": learned, "data.limit": 20}),
         read_config(compose(training)),
     ]
     before = [run_cell(config).result for config in wanted]
