@@ -1,6 +1,8 @@
 """COCO's numbers of a detector, and resamples of its mAP."""
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -38,20 +40,21 @@ def coco_numbers(
     known = np.unique(np.concatenate([truth.classes for truth in truths]))
     if not len(known):
         return dict.fromkeys(NUMBERS)
-    header = {
-        "images": [{"id": place, **_size(truth)} for place, truth in enumerate(truths, 1)],
-        "categories": [{"id": int(number), "name": str(number)} for number in known],
-    }
-    sides = []
-    for annotations in (_objects(truths, kind), _found(detections, kind)):
-        side = COCO()
-        side.dataset = {**header, "annotations": annotations}
-        side.createIndex()
-        sides.append(side)
-    evaluator = COCOeval_faster(*sides, _KINDS[kind], print_function=_say_nothing)
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
+    with _without_collections():
+        header = {
+            "images": [{"id": place, **_size(truth)} for place, truth in enumerate(truths, 1)],
+            "categories": [{"id": int(number), "name": str(number)} for number in known],
+        }
+        sides = []
+        for annotations in (_objects(truths, kind), _found(detections, kind)):
+            side = COCO()
+            side.dataset = {**header, "annotations": annotations}
+            side.createIndex()
+            sides.append(side)
+        evaluator = COCOeval_faster(*sides, _KINDS[kind], print_function=_say_nothing)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
     values = [float(value) for value in evaluator.stats[: len(NUMBERS)]]
     return {
         name: 100 * value if value >= 0 else None  # -1 says that there is nothing
@@ -80,55 +83,46 @@ def bootstrap(
 
 
 def _objects(truths: Sequence[Truth], kind: str) -> list[dict[str, Any]]:
-    objects: list[dict[str, Any]] = []
-    for image, truth in enumerate(truths, 1):
-        boxes, areas = truth.boxes.tolist(), truth.areas.tolist()
-        for place, (box, area) in enumerate(zip(boxes, areas, strict=True)):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": image,
-                    "category_id": int(truth.classes[place]),
-                    "bbox": box,
-                    "area": area,
-                    "iscrowd": int(truth.crowd[place]),
-                    **_mask(truth.masks, place, kind),
-                }
-            )
+    areas = np.concatenate([truth.areas for truth in truths]).tolist()
+    crowd = np.concatenate([truth.crowd for truth in truths]).astype(int).tolist()
+    objects = _annotations(truths)
+    for annotation, area, several in zip(objects, areas, crowd, strict=True):
+        annotation["area"], annotation["iscrowd"] = area, several
+    if kind == "mask":
+        for annotation, mask in zip(objects, _masks(truths), strict=True):
+            annotation["segmentation"] = mask
     return objects
 
 
 def _found(detections: Sequence[Detections], kind: str) -> list[dict[str, Any]]:
-    objects: list[dict[str, Any]] = []
-    for image, found in enumerate(detections, 1):
-        areas = found.boxes[:, 2].astype(np.float64) * found.boxes[:, 3]
-        columns = (column.tolist() for column in (found.boxes, areas, found.scores, found.classes))
-        first = len(objects)
-        for box, area, score, category in zip(*columns, strict=True):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": image,
-                    "category_id": category,
-                    "bbox": box,
-                    "area": area,
-                    "iscrowd": 0,
-                    "score": score,
-                }
-            )
-        if kind == "mask":
-            for place, annotation in enumerate(objects[first:]):
-                annotation |= _mask(found.masks, place, kind)
-                annotation["area"] = _area(annotation["segmentation"])
+    scores = np.concatenate([found.scores for found in detections]).tolist()
+    objects = _annotations(detections)
+    for annotation, score in zip(objects, scores, strict=True):
+        _, _, width, height = annotation["bbox"]
+        annotation["area"], annotation["iscrowd"] = width * height, 0
+        annotation["score"] = score
+    if kind == "mask":
+        for annotation, mask in zip(objects, _masks(detections), strict=True):
+            annotation["segmentation"], annotation["area"] = mask, _area(mask)
     return objects
 
 
-def _mask(masks: Sequence[Mask] | None, place: int, kind: str) -> dict[str, Any]:
-    if kind != "mask":
-        return {}
-    if masks is None:
+def _annotations(images: Sequence[Truth] | Sequence[Detections]) -> list[dict[str, Any]]:
+    """Return where all boxes of all images are, and what: numbers of Python, made all at once."""
+    counts = [len(image.classes) for image in images]
+    places = np.repeat(np.arange(1, len(images) + 1), counts).tolist()
+    classes = np.concatenate([image.classes for image in images]).tolist()
+    boxes = np.concatenate([image.boxes.reshape(-1, 4) for image in images]).tolist()
+    return [
+        {"id": number, "image_id": place, "category_id": category, "bbox": box}
+        for number, (place, category, box) in enumerate(zip(places, classes, boxes, strict=True), 1)
+    ]
+
+
+def _masks(images: Sequence[Truth] | Sequence[Detections]) -> list[dict[str, Any]]:
+    if any(image.masks is None for image in images):
         raise ValueError("numbers of masks need the masks of all objects and detections")
-    return {"segmentation": dict(masks[place])}
+    return [dict(mask) for image in images for mask in image.masks or ()]
 
 
 def _area(mask: Mask) -> float:
@@ -143,6 +137,18 @@ def _size(truth: Truth) -> dict[str, int]:
         return {"height": 0, "width": 0}
     height, width = truth.masks[0]["size"]
     return {"height": int(height), "width": int(width)}
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no garbage meanwhile: half a million dictionaries come, none in a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _say_nothing(*_: object) -> None:

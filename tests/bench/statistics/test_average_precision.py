@@ -1,8 +1,11 @@
 """COCO's numbers against recorded ones, and mAP of resamples against the evaluator itself."""
 
+import gc
+
 import numpy as np
 import pytest
 
+from bench.statistics import average_precision
 from bench.statistics.average_precision import (
     NUMBERS,
     Detections,
@@ -127,3 +130,25 @@ def test_what_cannot_be_paired_is_refused() -> None:
         bootstrap([], [], 0)
     with pytest.raises(ValueError, match="a detection in image 1 has NaN"):
         bootstrap([truth, truth], [NOTHING, found([0, np.nan, 20, 20])], 0)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_looked_for_afterwards_as_before(
+    enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile: list[bool] = []
+
+    def look(truths: object, kind: str) -> list[dict[str, object]]:
+        meanwhile.append(gc.isenabled())
+        raise RuntimeError("looked at")
+
+    monkeypatch.setattr(average_precision, "_objects", look)
+    was = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        with pytest.raises(RuntimeError, match="looked at"):
+            coco_numbers([one([0, 0, 20, 20])], [NOTHING])
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable() if was else gc.disable()
+    assert meanwhile == [False]
