@@ -16,6 +16,7 @@ from models.registry import did_you_mean
 if TYPE_CHECKING:  # tables of plain configs do not import Hydra
     from omegaconf import DictConfig
 
+_LOST = re.compile(r"Interpolation key '([^']+)' not found\s+full_key: (\S+)")
 _OF_SWEEPS = re.compile(r"[+~]*(experiment=|hydra[/.])")
 
 
@@ -108,6 +109,8 @@ def explain(error: Exception) -> str:
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown and "is not in struct" in str(error.__cause__):
         return _unknown_key(unknown.group(1))
+    if lost := _LOST.match(str(error)):
+        return _lost_reference(lost[2], lost[1])
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     lines = [line.strip() for e in (error, cause) if e for line in str(e).splitlines()]
     kept = [line for line in lines if line and not line.startswith(("To append", "object_type"))]
@@ -123,6 +126,14 @@ def _unknown_key(key: str) -> str:
     if last in composed[group] or not close:
         return f"the chosen {group} has no value {key!r}; leave it out or choose another {group}"
     return f"unknown config value {key!r}; did you mean '{group}.{close[0]}'?"
+
+
+def _lost_reference(key: str, named: str) -> str:
+    """Return what to say of the value `key`, which is to be that of `named`, which is not there."""
+    group = named.partition(".")[0]
+    if group not in compose([]):
+        return f"{key} is set to that of {named!r}, which there is not"
+    return f"{key} is set to that of {named}, which the chosen {group} has not; choose another"
 
 
 def _by_hydra(

@@ -22,14 +22,19 @@ _TEXTS = (
 _PLAIN_TEXT = re.compile(r"(?!(true|false|nan|inf)$)[\w/.-]*[A-Za-z_/][\w/.:-]*", re.ASCII | re.I)
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?")
 _NESTED = re.compile(r"([\w/:]+)\.(\w[\w.]*=.*)", re.DOTALL)
+# Of a mapping that is null, to which Hydra adds nothing unasked.
+_LIMIT = re.compile(r"quant\.budget\.\w+=", re.ASCII)
 
 
 def as_hydra_reads(word: str) -> str:
     """Return `key=value` with quotes around a text that Hydra would take for something else.
 
     Such as a folder with `=`, `#`, brackets or an apostrophe in its name, or one called `2024`.
-    What is quoted already stays, and a list of texts is quoted one by one.
+    What is quoted already stays, and a list of texts is quoted one by one. One limit of the budget
+    is set whether there are others or none.
     """
+    if _LIMIT.match(word):
+        return f"++{word}"
     key, _, value = word.partition("=")
     if key.lstrip("+") not in _TEXTS or value in ("", "null") or _is_text(value):
         return word

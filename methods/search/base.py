@@ -13,7 +13,7 @@ from methods.search.environment import Environment
 from methods.search.finetune import FineTuning, Labelled
 from models.errors import BenchError
 from models.quantize.bits import ChosenBits, LayerBits
-from models.quantize.budget import spelled
+from models.quantize.budget import decided_by, spelled
 from models.quantize.network import QuantizedNetwork
 from models.quantize.prices import Prices
 from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
@@ -142,20 +142,21 @@ class SearchMethod(Method):
         special: bits of the first and the last layer.
         """
         names = list(spec.limits)
-        fewest, most = (
-            prices.totals(names, *self._uniform(spec, prices, special, pick)) for pick in (min, max)
-        )
+        lowest, highest = (self._uniform(spec, prices, special, pick) for pick in (min, max))
+        fewest, most = (prices.totals(names, *bits) for bits in (lowest, highest))
         for name, limit in spec.limits.items():
             if fewest[name] > limit:
+                where = decided_by(name, prices.parts(name, *lowest), special)
                 raise BenchError(
                     f"quant.{spelled(name, limit)} is below the smallest possible: the fewest bits "
-                    f"everywhere come to {fewest[name]:.6g}"
+                    f"everywhere come to {fewest[name]:.6g}{where}"
                 )
         if all(most[name] <= limit for name, limit in spec.limits.items()):
             name, limit = next(iter(spec.limits.items()))
+            where = decided_by(name, prices.parts(name, *highest), special)
             raise BenchError(
                 f"quant.{spelled(name, limit)} leaves nothing to choose: the most bits everywhere "
-                f"come to {most[name]:.6g}"
+                f"come to {most[name]:.6g}{where}"
             )
 
     def weight_candidates(self, spec: QuantSpec) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Targets for the size of a network whose bits are learned, and a loss that leads there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import floor
 from typing import NamedTuple
 
@@ -8,20 +8,19 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.qat.sizes import Part, Sizes, input_sizes, weight_sizes
+from models.quantize.budget import LARGEST, OF_WEIGHTS, decided_by
 from models.quantize.spec import MIXED, QuantSpec
 
-OF_WEIGHTS = ("size_mb", "mean_bits")
-OF_INPUTS = ("activations_mb", "mean_activation_bits", "largest_activation_mb")
+OF_INPUTS = ("activations_mb", "mean_activation_bits", LARGEST)
 MIB_BITS = 8 * 2**20
 KB_BITS = 8000
 """A kilobyte of the release."""
 
 _MOST_BITS = 16
-_LARGEST = "largest_activation_mb"
 _SHOWN = {
     **dict.fromkeys(OF_WEIGHTS, "weights, MiB"),
     **dict.fromkeys(OF_INPUTS, "activations, MiB"),
-    _LARGEST: "largest activation, MiB",
+    LARGEST: "largest activation, MiB",
 }
 
 
@@ -45,19 +44,27 @@ class Target(NamedTuple):
     def start_bits(self) -> int:
         """Where the bits of its parts start: two more than the whole part of what they may have."""
         sizes = self.sizes
-        if self.limit == _LARGEST:
+        if self.limit == LARGEST:
             return floor(self.size_bits / max(part.values for part in sizes.parts)) + 2
         free = sum(part.values for part in sizes.parts)
         return floor((self.size_bits - sizes.fixed) / free) + 2
 
     def size(self) -> Tensor:
         """Return the size now in bits, (), with a gradient."""
-        return self.sizes.largest() if self.limit == _LARGEST else self.sizes.total()
+        return self.sizes.largest() if self.limit == LARGEST else self.sizes.total()
 
     def least(self) -> int:
         """Return the size in bits with the fewest bits that each grid can have."""
-        at = self.sizes.largest_at if self.limit == _LARGEST else self.sizes.total_at
-        return at(lambda part: part.quantizer.lowest_bits)
+        return self._size_at(_fewest_bits)
+
+    def _size_at(self, bits: Callable[[Part], int]) -> int:
+        at = self.sizes.largest_at if self.limit == LARGEST else self.sizes.total_at
+        return at(bits)
+
+    def decided_by(self, bits: Callable[[Part], int]) -> str:
+        """Return which layer decides the size with `bits` for each part, to stand behind that."""
+        fixed = {each.layer: each.bits for each in self.sizes.others}
+        return decided_by(self.limit, self.sizes.of_layers(bits), fixed)
 
     def excess(self, size: Tensor, unit: str) -> Tensor:
         """Return how much `size` is above the target, 0 where it is not.
@@ -136,8 +143,9 @@ def begin(targets: Sequence[Target], bits: int | None) -> None:
         if size <= target.size_bits:
             raise BenchError(
                 f"quant.{target.typed()} is met before anything is learned, with "
-                f"{size / MIB_BITS:.4g} MiB of {target.size_bits / MIB_BITS:.4g}; lower the budget "
-                "or raise method.bits"
+                f"{size / MIB_BITS:.4g} MiB of {target.size_bits / MIB_BITS:.4g}"
+                f"{target.decided_by(lambda part: started[part.quantizer])}; lower the budget or "
+                "raise method.bits"
             )
 
 
@@ -146,7 +154,8 @@ def _check_reachable(target: Target) -> None:
     if least > target.size_bits:
         raise BenchError(
             f"quant.{target.typed()} is below the smallest possible: {_fewest(parts)} take "
-            f"{least / MIB_BITS:.4g} MiB, {target.size_bits / MIB_BITS:.4g} are allowed"
+            f"{least / MIB_BITS:.4g} MiB{target.decided_by(_fewest_bits)}; "
+            f"{target.size_bits / MIB_BITS:.4g} are allowed"
         )
     if len(parts) == 1 and parts[0].step.numel() == 1:
         bits = (target.size_bits - target.sizes.fixed) / parts[0].values
@@ -158,7 +167,11 @@ def _check_reachable(target: Target) -> None:
             )
 
 
+def _fewest_bits(part: Part) -> int:
+    return part.quantizer.lowest_bits
+
+
 def _fewest(parts: list[Part]) -> str:
-    fewest = sorted({part.quantizer.lowest_bits for part in parts})
+    fewest = sorted(set(map(_fewest_bits, parts)))
     counts = " or ".join(map(str, fewest))
     return f"{counts} bit{'' if fewest == [1] else 's'} everywhere they are learned"

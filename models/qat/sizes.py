@@ -37,17 +37,24 @@ class Part(NamedTuple):
         return self.quantizer.xmax[str(self.bits)]
 
 
+class Fixed(NamedTuple):
+    """The weight or the input of a layer, whose bits are not learned."""
+
+    layer: str
+    values: int
+    bits: int
+
+
 class Sizes:
     """The size in bits of some parts of a network, and of what else there is beside them.
 
-    parts: one or more. others: of each tensor whose bits are fixed, how many values it has, and
-        the bits of one.
+    parts: one or more.
     """
 
-    def __init__(self, parts: Sequence[Part], others: Sequence[tuple[int, int]]) -> None:
-        self.parts = list(parts)
-        self.values = sum(part.values for part in parts) + sum(values for values, _ in others)
-        fixed = [values * bits for values, bits in others]
+    def __init__(self, parts: Sequence[Part], others: Sequence[Fixed]) -> None:
+        self.parts, self.others = list(parts), list(others)
+        self.values = sum(each.values for each in (*parts, *others))
+        fixed = [each.values * each.bits for each in others]
         self.fixed, self.largest_fixed = sum(fixed), max(fixed, default=0)
         device = parts[0].step.device
         counts = [part.step.numel() for part in parts]
@@ -56,6 +63,11 @@ class Sizes:
         repeats = torch.tensor(counts, device=device)
         self.signed = torch.tensor(signs, device=device).repeat_interleave(repeats)
         self.share = torch.tensor(shares, device=device).repeat_interleave(repeats)
+
+    def of_layers(self, bits: Callable[[Part], int]) -> dict[str, int]:
+        """Return the size of each tensor with `bits` for each part, by the layer's name."""
+        learned = {part.layer: part.values * bits(part) for part in self.parts}
+        return {each.layer: each.values * each.bits for each in self.others} | learned
 
     def total_at(self, bits: Callable[[Part], int]) -> int:
         """Return the size of all with `bits` for each part."""
@@ -95,25 +107,26 @@ class Sizes:
 
 def weight_sizes(network: nn.Module) -> Sizes | None:
     """Return the sizes of the weights of a quantizable `network`; None where none is learned."""
-    parts, others = list[Part](), list[tuple[int, int]]()
+    parts, others = list[Part](), list[Fixed]()
     for name, layer in quantized_layers(network).items():
         quantizer, count = layer.weight_quantizer, layer.weight.numel()
         if isinstance(quantizer, MixedStepRange) and layer.fixed_bits is None:
             parts.append(Part(name, quantizer, layer.bits, count))
         else:
-            others.append((count, layer.bits))
+            others.append(Fixed(name, count, layer.bits))
     return Sizes(parts, others) if parts else None
 
 
 def input_sizes(network: nn.Module) -> Sizes | None:
     """Return the sizes of what the layers of `network` read for an image; None as above."""
-    parts, others = list[Part](), list[tuple[int, int]]()
+    parts, others = list[Part](), list[Fixed]()
     for name, layer in quantized_layers(network).items():
         quantizer, count = layer.input_quantizer, layer.input_values
         if isinstance(quantizer, MixedStepRange) and layer.fixed_input_bits is None:
             parts.append(Part(name, quantizer, layer.input_bits, count))
         else:
-            others.append((count, FLOAT_BITS if quantizer is None else layer.input_bits))
+            bits = FLOAT_BITS if quantizer is None else layer.input_bits
+            others.append(Fixed(name, count, bits))
     return Sizes(parts, others) if parts else None
 
 

@@ -10,7 +10,10 @@ from models.registry import did_you_mean
 OF_WEIGHTS = ("size_mb", "mean_bits")
 """Costs of which a quantizer has a field of its own, older than `budget`."""
 
-OF_ACTIVATIONS = ("activations_mb", "largest_activation_mb", "mean_activation_bits")
+LARGEST = "largest_activation_mb"
+"""The cost of one tensor; all others are sums over layers, or means."""
+
+OF_ACTIVATIONS = ("activations_mb", LARGEST, "mean_activation_bits")
 
 LATENCY = "latency_ms"
 """By a table of the user's, `quant.latency_table`."""
@@ -77,3 +80,16 @@ def _amount(value: float) -> str:
 def spelled(name: str, value: float) -> str:
     """Return a limit as it is typed after `quant.`."""
     return f"{name if name in OF_WEIGHTS else f'budget.{name}'}={value:g}"
+
+
+def decided_by(name: str, parts: Mapping[str, float], fixed: Mapping[str, int]) -> str:
+    """Return which layer decides what a network costs, to stand behind that: the one with the most.
+
+    name: of the cost. parts: what each layer has of it, in any unit. fixed: bits of those that have
+    bits of their own.
+    """
+    layer = max(parts, key=parts.__getitem__)
+    total = sum(parts.values())
+    share = f", {100 * parts[layer] / total:.0f} % of it" if name != LARGEST and total else ""
+    own = f", whose bits are fixed ({fixed[layer]})" if layer in fixed else ""
+    return f"{share} in layer {layer!r}{own}"

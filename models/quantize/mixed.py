@@ -16,7 +16,7 @@ from models.canonical import canonical_copy
 from models.errors import BenchError
 from models.quantize.activation import stored_layers
 from models.quantize.bits import LayerBits, mean_of
-from models.quantize.budget import OF_PRODUCTS, OF_WEIGHTS, spelled
+from models.quantize.budget import OF_PRODUCTS, OF_WEIGHTS, decided_by, spelled
 from models.quantize.fold import fold_batchnorm
 from models.quantize.latency import LatencyTable
 from models.quantize.layers import (
@@ -131,18 +131,23 @@ def budget(
     if name in OF_WEIGHTS:
         unit = MIB_BITS if name == "size_mb" else sum(weights.values())
         free = {n: {b: float(weights[n] * b) for b in spec.w_candidates} for n in names}
-        fixed_price = float(sum(weights[n] * bits for n, bits in fixed.items()))
+        others = {n: float(weights[n] * bits) for n, bits in fixed.items()}
+        fixed_price = sum(others.values())
         limit = value * unit
     else:
         prices = prices_of(network, spec, image, table)
         free, fixed_price = prices_of_layers(prices, names, spec.w_candidates, name)
+        others = {n: part for n, part in prices.parts(name, {}, {}).items() if n not in free}
         limit = value
     found = Budget(name, free, fixed, fixed_price, limit)
-    _check_choice(found, spec, value, sum(weights.values()))
+    _check_choice(found, spec, value, sum(weights.values()), others)
     return found
 
 
-def _check_choice(budget: Budget, spec: QuantSpec, value: float, weights: int) -> None:
+def _check_choice(
+    budget: Budget, spec: QuantSpec, value: float, weights: int, others: Mapping[str, float]
+) -> None:
+    """others: what each layer that is not free has of the price."""
     fewest, most = min(spec.w_candidates), max(spec.w_candidates)
     of_fewest, of_most = (
         budget.fixed_price + sum(prices[bits] for prices in budget.free.values())
@@ -152,20 +157,23 @@ def _check_choice(budget: Budget, spec: QuantSpec, value: float, weights: int) -
     least = budget.fixed_price + sum(min(prices.values()) for prices in budget.free.values())
     cheapest = f"{fewest} bits" if least == of_fewest else "the fastest bits of each layer"
 
-    def take(price: float) -> str:
+    def take(price: float, pick: Callable[[Mapping[int, float]], float]) -> str:
+        parts = {**others, **{name: pick(prices) for name, prices in budget.free.items()}}
+        where = decided_by(budget.name, parts, budget.fixed)
         if budget.name in OF_WEIGHTS:
-            return f"take {price / MIB_BITS:.3f} MiB, {price / weights:.2f} bits a weight"
-        return f"come to {price:.6g}"
+            each = f"{price / weights:.2f} bits a weight"
+            return f"take {price / MIB_BITS:.3f} MiB, {each}{where}"
+        return f"come to {price:.6g}{where}"
 
     if least > budget.limit:
         raise BenchError(
             f"quant.{spelled(budget.name, value)} is below the smallest possible: {cheapest} "
-            f"everywhere they are free {take(least)}"
+            f"everywhere they are free {take(least, lambda of: min(of.values()))}"
         )
     if of_most <= budget.limit:
         raise BenchError(
             f"quant.{spelled(budget.name, value)} leaves nothing to choose: {most} bits "
-            f"everywhere they are free {take(of_most)}"
+            f"everywhere they are free {take(of_most, lambda of: of[most])}"
         )
 
 

@@ -1,6 +1,6 @@
 """What a network costs at bits that are not decided yet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.canonical import canonical_copy
 from models.quantize.activation import stored_layers
 from models.quantize.bits import LayerBits, mean_of
-from models.quantize.budget import OF_WEIGHTS, Limits
+from models.quantize.budget import LARGEST, OF_ACTIVATIONS, OF_WEIGHTS, Limits
 from models.quantize.calibration import calibrated
 from models.quantize.cost import cost
 from models.quantize.counting import Factor, Product, count, weights_at
@@ -53,6 +53,30 @@ class Prices:
             by_number = [inputs.get(name) for name in self.quantizers]
             totals |= cost([_at(p, means, by_number) for p in self.products], self.table)._asdict()
         return {name: totals[name] for name in names}
+
+    def parts(
+        self, name: str, weights: Mapping[str, LayerBits], inputs: Mapping[str, int]
+    ) -> dict[str, float]:
+        """Return what each layer has of the cost called `name`, by its name or else its place.
+
+        Sizes and means are in bits. A tensor that several layers read is that of the first.
+        Arguments as of `totals`.
+        """
+        means = {layer: mean_of(bits) for layer, bits in weights.items()}
+        if name in OF_WEIGHTS:
+            return {n: self.sizes[n] * bits for n, bits in means.items() if n in self.sizes}
+        by_number = [inputs.get(each) for each in self.quantizers]
+        products = [_at(product, means, by_number) for product in self.products]
+        if name in OF_ACTIVATIONS:
+            each = _maps(products)
+        else:
+            macs = sum(product.macs for product in products)
+            each = ((_reader(p), _of_products([p], macs, name, self.table)) for p in products)
+        found: dict[str, float] = {}
+        for layer, part in each:
+            known = found.get(layer, 0.0)
+            found[layer] = max(known, part) if name == LARGEST else known + part
+        return found
 
     def fit(
         self, limits: Limits, weights: Mapping[str, LayerBits], inputs: Mapping[str, int]
@@ -116,13 +140,38 @@ def prices_of_layers(
     macs = sum(product.macs for product in prices.products)
 
     def price(part: Sequence[Product], bits: Mapping[str, float]) -> float:
-        found = cost([_at(p, bits, ()) for p in part], prices.table)
-        # A share of all operations, where the cost is one.
-        return getattr(found, name) * (found.macs / macs if name == "bops_percent" else 1)
+        return _of_products([_at(p, bits, ()) for p in part], macs, name, prices.table)
 
     return {
         layer: {b: price(part, {layer: b}) for b in candidates} for layer, part in of_layer.items()
     }, price(rest, {})
+
+
+def _of_products(
+    part: Sequence[Product], macs: int, name: str, table: LatencyTable | None
+) -> float:
+    """Return what some products add to a cost that is a sum over all, of which there are `macs`."""
+    found = cost(part, table)
+    # A share of all operations, where the cost is one.
+    value: float = getattr(found, name) * (found.macs / macs if name == "bops_percent" else 1)
+    return value
+
+
+def _reader(product: Product) -> str:
+    return layer_of(product) or product.place
+
+
+def _maps(products: Sequence[Product]) -> Iterator[tuple[str, float]]:
+    """Yield the first reader and the size in bits of each tensor of activations."""
+    sizes: dict[int, float] = {}
+    readers: dict[int, str] = {}
+    for product in products:
+        for factor in product.factors:
+            if not factor.is_weight:
+                size = factor.values * factor.bits
+                sizes[factor.tensor] = max(size, sizes.get(factor.tensor, 0.0))
+                readers.setdefault(factor.tensor, _reader(product))
+    return ((readers[tensor], size) for tensor, size in sizes.items())
 
 
 def _at(product: Product, weights: Mapping[str, float], inputs: Sequence[int | None]) -> Product:

@@ -167,9 +167,31 @@ def test_a_cell_without_bits_to_choose(spec: QuantSpec, said: str) -> None:
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({"mean_bits": 1.9}, "quant.mean_bits=1.9 is below the smallest possible: the fewest bits"),
-        ({"mean_bits": 5}, "quant.mean_bits=5 leaves nothing to choose: the most bits everywhere"),
-        ({"bops": 10}, "quant.budget.bops=10 is below the smallest possible: the fewest bits"),
+        (
+            {"mean_bits": 1.9},
+            "quant.mean_bits=1.9 is below the smallest possible: the fewest bits everywhere come "
+            "to 2, 70 % of it in layer 'second'",
+        ),
+        (
+            {"mean_bits": 5},
+            "quant.mean_bits=5 leaves nothing to choose: the most bits everywhere come to 5, 70 % "
+            "of it in layer 'second'",
+        ),
+        (
+            {"bops": 10},
+            "quant.budget.bops=10 is below the smallest possible: the fewest bits everywhere come "
+            "to 3.24608e+06, 73 % of it in layer 'second'",
+        ),
+        (
+            {"largest_activation_mb": 1e-6},
+            "quant.budget.largest_activation_mb=1e-06 is below the smallest possible: the fewest "
+            "bits everywhere come to 0.00195312 in layer 'second'",
+        ),
+        (
+            {"mean_activation_bits": 2},
+            "quant.budget.mean_activation_bits=2 is below the smallest possible: the fewest bits "
+            "everywhere come to 32, 72 % of it in layer 'second'",
+        ),
     ],
 )
 def test_a_budget_that_nothing_or_everything_meets(limits: dict[str, float], said: str) -> None:
@@ -178,6 +200,15 @@ def test_a_budget_that_nothing_or_everything_meets(limits: dict[str, float], sai
     with pytest.raises(BenchError) as caught:
         HAQ().check_budget(spec, of.prices, of.special)
     assert str(caught.value).startswith(said)
+
+
+def test_a_layer_that_cannot_go_lower_is_named() -> None:
+    spec = replace(SPEC, mean_bits=3, first_bits=8)
+    of = problem(Small(), spec)
+    with pytest.raises(
+        BenchError, match=r"come to \S+, 59 % of it in layer 'first', whose .* \(8\)"
+    ):
+        HAQ().check_budget(spec, of.prices, of.special)
 
 
 def test_autoq_needs_grids_of_channels() -> None:

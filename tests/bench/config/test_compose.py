@@ -5,6 +5,10 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from bench.config.compose import Configs, compose, compose_training, compose_with_hydra
+from bench.config.experiments import typed_jobs
+from bench.config.files import options
+from bench.config.schema import read_config
+from bench.config.words import as_hydra_reads
 from models.errors import BenchError
 
 
@@ -63,6 +67,11 @@ def test_what_only_hydra_can_read_composes_alike() -> None:
     assert composed["quant"].pop("w_candidates") == [2, 4]
 
 
+def test_limits_of_a_budget_may_be_given_one_by_one() -> None:
+    words = ["quant=mixed", "quant.budget.bops=1e9", "quant.budget.mean_bits=3"]
+    assert compose(map(as_hydra_reads, words))["quant"]["budget"] == {"bops": 1e9, "mean_bits": 3}
+
+
 def test_what_is_missing_or_refers_to_nothing_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "method").mkdir()
     for name, value in (("missing", "???"), ("lost", "${nowhere}")):
@@ -71,6 +80,22 @@ def test_what_is_missing_or_refers_to_nothing_is_said_in_a_line(tmp_path: Path) 
             compose([f"method={name}"], tmp_path)
         assert "\n" not in str(error.value)
         assert "images" in str(error.value)
+    assert str(error.value) == "method.images is set to that of 'nowhere', which there is not"
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_no_experiment_is_at_a_loss_for_words_in_float(name: str) -> None:
+    """Its method may have nothing to do there; what it says of bits may refer to none."""
+    try:
+        jobs = typed_jobs([f"experiment={name}", "quant=fp32"], multirun=False)
+    except BenchError as error:
+        assert str(error) == (
+            "quant.budget.mean_activation_bits is set to that of quant.mean_bits, which the chosen "
+            "quant has not; choose another"
+        )
+        assert name.startswith("mixed_step_range_")
+    else:
+        assert all(read_config(tree).quant.w_bits == 32 for _, tree in jobs)
 
 
 def test_a_training_has_a_config_of_its_own() -> None:

@@ -36,6 +36,8 @@ from bench.config.words import as_hydra_reads, text_of
         ("+data.root=42", '+data.root="42"'),
         ("seed=42", "seed=42"),  # no text
         ("method.bits=[8,4]", "method.bits=[8,4]"),
+        ("quant.budget.bops=1e9", "++quant.budget.bops=1e9"),
+        ("quant.budget={bops: 1e9}", "quant.budget={bops: 1e9}"),
     ],
 )
 def test_texts_get_quotes_where_they_need_them(typed: str, read: str) -> None:

@@ -11,7 +11,7 @@ from models.qat.conversion import make_quantizable
 from models.qat.learned import ACTIVATION_STEP_BOUNDS, STEP_BOUNDS
 from models.qat.mixed import MARGIN, MixedStepRange
 from models.qat.network import quantized_layers
-from models.qat.sizes import Part, Sizes, dead_layers, input_sizes, weight_sizes
+from models.qat.sizes import Fixed, Part, Sizes, dead_layers, input_sizes, weight_sizes
 from models.qat.spec import QatSpec
 from models.qat.surrogate import Surrogate
 
@@ -76,16 +76,17 @@ def test_each_of_the_largest_has_the_gradient_and_fixed_ones_count() -> None:
         quantizer = MixedStepRange([3], Surrogate(), False, torch.tensor(1.0), (0.0, 9.0))
         return Part(f"of {values}", quantizer, 3, values)
 
-    sizes = Sizes([made(10), made(10), made(4)], [(7, 2), (1, 8)])
+    sizes = Sizes([made(10), made(10), made(4)], [Fixed("a", 7, 2), Fixed("b", 1, 8)])
     assert (sizes.values, sizes.fixed) == (32, 22)
     assert float(sizes.total().detach()) == 24 * 3 + 22
     sizes.largest().backward()
     slopes = [each.xmax.grad for each in sizes.parts]
     assert float(slopes[0]) == float(slopes[1]) > 0  # type: ignore[arg-type]
     assert float(slopes[2]) == 0  # type: ignore[arg-type]
-    beside = Sizes([made(2)], [(100, 8)])
+    beside = Sizes([made(2)], [Fixed("c", 100, 8)])
     assert float(beside.largest().detach()) == 800
     assert beside.largest_at(lambda part: 2) == 800
+    assert beside.of_layers(lambda part: 2) == {"c": 800, "of 2": 4}
     assert sizes.total_at(lambda part: part.values) == 22 + 100 + 100 + 16
 
 

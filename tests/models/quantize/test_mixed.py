@@ -140,6 +140,29 @@ def test_a_budget_that_everything_meets(
         budget(tiny_network, mixed(**how), images[:1])
 
 
+@pytest.mark.parametrize(
+    ("limit", "first_bits", "named"),
+    [
+        ({"mean_bits": 1.5}, None, r"35 % of it in layer 'convs\.1'"),
+        ({"mean_bits": 1.5}, 16, r"74 % of it in layer 'convs\.0', whose bits are fixed \(16\)"),
+        ({"mean_bits": 9}, None, r"35 % of it in layer 'convs\.1'"),
+        ({"bops": 1.5}, None, r"60 % of it in layer 'convs\.0'"),
+        ({"bops": 1.5}, 16, r"92 % of it in layer 'convs\.0', whose bits are fixed \(16\)"),
+        ({"bops": 1e9}, None, r"60 % of it in layer 'convs\.0'"),
+    ],
+)
+def test_the_layer_that_decides_is_named(
+    tiny_network: nn.Module,
+    images: Tensor,
+    limit: dict[str, float],
+    first_bits: int | None,
+    named: str,
+) -> None:
+    spec = mixed(mean_bits=None, budget=limit, first_bits=first_bits)
+    with pytest.raises(BenchError, match=f", {named}$"):
+        budget(tiny_network, spec, images[:1])
+
+
 def test_a_layer_may_be_slower_at_fewer_bits(tiny_network: nn.Module, images: Tensor) -> None:
     """As a first convolution is in integers: a table of latencies says so."""
     names = list(weighted_layers(tiny_network))

@@ -8,12 +8,13 @@ from torch import nn
 
 from models.quantize.activation import weighted_layers
 from models.quantize.bits import ChosenBits, mean_of
+from models.quantize.budget import COSTS, LARGEST
 from models.quantize.cost import cost
 from models.quantize.counting import count, weights_at
 from models.quantize.latency import LatencyTable
 from models.quantize.mixed import size_mb
 from models.quantize.network import quantize
-from models.quantize.prices import prices_of
+from models.quantize.prices import layer_of, prices_of
 from models.quantize.spec import QuantSpec
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -47,6 +48,28 @@ def test_a_price_is_the_cost_of_the_network(tiny_network: nn.Module, sites: str)
     assert totals["mean_bits"] == pytest.approx(bits / sum(sizes.values()))
     assert prices.fit({"bops": totals["bops"], "mean_bits": 99}, weights, inputs)
     assert not prices.fit({"bops": totals["bops"] - 1, "mean_bits": 99}, weights, inputs)
+
+
+def test_parts_are_what_a_cost_consists_of(tiny_network: nn.Module) -> None:
+    spec = QuantSpec("mixed", "mixed", sites="all")
+    names = list(weighted_layers(tiny_network))
+    table = {name: {(b, a): b + a / 10 for b in range(1, 9) for a in (2, 8, 32)} for name in names}
+    prices = prices_of(tiny_network, spec, IMAGES[:1], LatencyTable("here", table))
+    at = dict.fromkeys(names, 3) | {names[0]: 2}, dict.fromkeys(prices.quantizers, 8)
+    totals = prices.totals(COSTS, *at)
+    weights = sum(prices.sizes.values())
+    for name in COSTS:
+        parts = prices.parts(name, *at)
+        assert set(parts) <= set(names)
+        found = max(parts.values()) if name == LARGEST else sum(parts.values())
+        unit = {"mean_bits": weights, "mean_activation_bits": found / totals[name]}.get(
+            name, 2**23 if name.endswith("_mb") else 1
+        )
+        assert found / unit == pytest.approx(totals[name]), name
+    macs = {layer_of(product): product.macs for product in prices.products}
+    bops = prices.parts("bops", *at)
+    assert bops[names[1]] == macs[names[1]] * 3 * 8
+    assert prices.parts("activations_mb", *at)[names[0]] == 3 * 64 * 8
 
 
 def test_two_layers_of_one_weight_have_one_size(tiny_network: nn.Module) -> None:
