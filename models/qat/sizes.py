@@ -53,7 +53,7 @@ class Sizes:
 
     def __init__(self, parts: Sequence[Part], others: Sequence[Fixed]) -> None:
         self.parts, self.others = list(parts), list(others)
-        self.values = sum(each.values for each in (*parts, *others))
+        self.values = sum(part.values for part in parts) + sum(other.values for other in others)
         fixed = [each.values * each.bits for each in others]
         self.fixed, self.largest_fixed = sum(fixed), max(fixed, default=0)
         device = parts[0].step.device
