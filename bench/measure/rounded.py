@@ -26,6 +26,11 @@ from models.quantize.spec import FLOAT_BITS
 _VERSION = 1  # raised when a change of the code, but for that of a rounding, changes the weights
 
 
+# Of a quantizer: what `quantize` does to a network whose weights are learned. Without data bias
+# correction draws before.
+_AFTERWARDS = (("bias_correction", "empirical"), ("reestimate_batchnorm", True))
+
+
 def keeps_weights(cell: Cell) -> bool:
     """Return whether the weights of `cell` take long to learn, and depend on what the key says.
 
@@ -40,7 +45,7 @@ def weights_key(cell: Cell, images: Tensor, bits: ChosenBits | None) -> str:
     """Return the key of the learned weights of `cell`, on the calibration `images`.
 
     bits: that are chosen layer by layer. What is done to activations is left out, unless the
-    rounding quantizes them while it learns.
+    rounding quantizes them while it learns, and so is what is done once weights are learned.
     """
     spec = cell.spec.effective()
     rounding = make_rounding(spec.rounding, spec.as_dict())
@@ -51,7 +56,7 @@ def weights_key(cell: Cell, images: Tensor, bits: ChosenBits | None) -> str:
         chosen |= {} if bits is None else {"inputs": dict(bits.inputs)}
     about = {
         **on_images(cell, images),
-        "quantizer": quantizer,
+        "quantizer": {k: v for k, v in quantizer.items() if (k, v) not in _AFTERWARDS},
         "chosen": chosen,
         "seed": cell.seed,
         "precision": cell.precision,

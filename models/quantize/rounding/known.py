@@ -1,10 +1,11 @@
 """Gram matrices of a float network's inputs, which no bit-width changes."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from torch import Tensor
+
+from models.quantize.rounding.surrounding import Surrounding
 
 LAYER = 2**24
 """Elements of a matrix that is remembered, at most: 64 MiB."""
@@ -41,22 +42,14 @@ class KnownGrams:
         self.grown = True
 
 
-_KNOWN: ContextVar[KnownGrams | None] = ContextVar("known Gram matrices", default=None)
+_KNOWN = Surrounding[KnownGrams]("known Gram matrices")
 
 
-@contextmanager
-def known_grams(known: KnownGrams) -> Iterator[None]:
-    """Inside, roundings that look at float inputs take the matrices of `known`, and add to it.
-
-    Not a parameter, because it would pass through `Method.quantize`, which users' methods have too.
-    """
-    token = _KNOWN.set(known)
-    try:
-        yield
-    finally:
-        _KNOWN.reset(token)
+def known_grams(known: KnownGrams) -> AbstractContextManager[None]:
+    """Inside, roundings that look at float inputs take the matrices of `known`, and add to it."""
+    return _KNOWN.holding(known)
 
 
 def known_now() -> KnownGrams | None:
     """Return what is known where this is called; None outside `known_grams`."""
-    return _KNOWN.get()
+    return _KNOWN.now()

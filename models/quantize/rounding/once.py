@@ -1,8 +1,7 @@
 """Learned weights of a network, which cells share that differ in what comes after them."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from models.quantize.rounding.base import Rounded, Rounding
 from models.quantize.rounding.block import BlockRounding
+from models.quantize.rounding.surrounding import Surrounding
 
 
 class Learned(NamedTuple):
@@ -26,20 +26,12 @@ class Learned(NamedTuple):
 Keeper = Callable[[Callable[[], Learned]], Learned]
 """Returns what was kept, or what its argument makes, which it keeps."""
 
-_KEEPER: ContextVar[Keeper | None] = ContextVar("keeper of learned weights", default=None)
+_KEEPER = Surrounding[Keeper]("keeper of learned weights")
 
 
-@contextmanager
-def learned_by(keeper: Keeper) -> Iterator[None]:
-    """Inside, weights that are learned are those of `keeper`.
-
-    Not a parameter, because it would pass through `Method.quantize`, which users' methods have too.
-    """
-    token = _KEEPER.set(keeper)
-    try:
-        yield
-    finally:
-        _KEEPER.reset(token)
+def learned_by(keeper: Keeper) -> AbstractContextManager[None]:
+    """Inside, weights that are learned are those of `keeper`."""
+    return _KEEPER.holding(keeper)
 
 
 def is_learned(rounding: Rounding | BlockRounding) -> bool:
@@ -60,7 +52,7 @@ def learned_once(
     network: whose weights are learned. quantizers: of its activations, where they are learned with
     them. generators: that are drawn from.
     """
-    keeper = _KEEPER.get()
+    keeper = _KEEPER.now()
     if keeper is None:
         return learn()
     just_learned: dict[str, Rounded] | None = None

@@ -66,6 +66,37 @@ def test_they_are_learned_once_for_all_activations(
     assert min(each.seconds["quantize"] for each in found) >= seconds > 0
 
 
+AFTERWARDS: list[dict[str, Any]] = [
+    {},
+    {"bias_correction": "empirical"},
+    {"reestimate_batchnorm": True},
+    {"bias_correction": "empirical", "reestimate_batchnorm": True},
+]
+
+
+@pytest.mark.parametrize(
+    ("rounding", "word"), [("adaround", "layers"), ("brecq", "blocks"), ("qdrop", "blocks")]
+)
+def test_what_comes_after_them_does_not_change_them(
+    measure: Measure, learned: list[str], outputs: Path, tmp_path: Path, rounding: str, word: str
+) -> None:
+    """Neither the weights that are kept nor any number, whoever has learned them."""
+    found = [measure(rounding, 8, quant=dict(quant)) for quant in AFTERWARDS]
+    assert learned == [word]
+    (file,) = kept(outputs)
+    of_all = load_file(file)
+    for number, quant in enumerate(AFTERWARDS):
+        alone = tmp_path / f"alone{number}"
+        result = measure(rounding, 8, quant=dict(quant), paths={"outputs": alone})
+        assert (result.top1, result.logit_mse) == (found[number].top1, found[number].logit_mse)
+        (own,) = kept(alone)
+        weights = load_file(own)
+        assert weights.keys() == of_all.keys()
+        assert all(bool((value == of_all[name]).all()) for name, value in weights.items())
+    assert learned == [word] * 5
+    assert len({each.logit_mse for each in found}) == len(AFTERWARDS)
+
+
 def test_what_is_learned_with_the_activations_is_of_their_bits(
     measure: Measure, learned: list[str], outputs: Path
 ) -> None:
@@ -87,6 +118,7 @@ def test_what_is_learned_with_the_activations_is_of_their_bits(
         {"quant": {"w_range": "mse"}},
         {"quant": {"first_bits": 8}},
         {"quant": {"fold": True}},
+        {"quant": {"bias_correction": "data_free"}},
         {"seed": 1},
         {"method": {"name": "gaussian", "images": 8}},
     ],
