@@ -51,6 +51,7 @@ def test_it_covers_the_tables_of_the_papers() -> None:
         "qdrop",
         "spread_resnet18_w4a4",
         "squant_baselines",
+        "surrogates_competitors",
         "surrogates_efficientnet_lite0",
         "zeroq_detection",
         "zeroq_images",

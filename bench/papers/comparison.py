@@ -9,7 +9,7 @@ import pandas as pd
 from bench.config.files import options
 from bench.papers.cells import interval
 from bench.papers.definition import Definition
-from bench.papers.protocol import protocol_differences
+from bench.papers.protocol import UNKNOWN, protocol_differences
 from bench.papers.published import Published, printable, select
 from bench.papers.records import records
 from bench.papers.verdict import Interval, Verdict, judge, judge_drop
@@ -241,6 +241,8 @@ def _not_done(status: str, reason: str) -> Verdict:
 
 def _what_is_missing(published: Published, definition: Definition) -> str:
     method = _cell_values(published, definition)["method"]
+    if published.model == UNKNOWN:
+        return "network not said"
     if published.model not in _options("model"):
         return "no network here"
     if published.data not in _options("data"):

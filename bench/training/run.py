@@ -30,6 +30,7 @@ from methods.training.loop import Training
 from methods.training.surroundings import Alone, Examples, InMemory, Workers
 from models.errors import BenchError
 from models.preprocessing import laid_out
+from models.qat.spec import NOISES
 from models.qat.surrogate import SIGNED
 from models.qat.sync import synced
 
@@ -124,7 +125,7 @@ def check_shareable(task: TrainingTask) -> None:
         for key, value, changes in (
             ("qat.weight_quantizer", spec.weight_quantizer, limited),
             ("qat.activation_quantizer", spec.activation_quantizer, limited),
-            ("qat.weight_surrogate", spec.weight_surrogate, SIGNED),
+            ("qat.weight_surrogate", spec.weight_surrogate, (*SIGNED, *NOISES)),
         )
         if value in changes
     ]

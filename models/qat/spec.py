@@ -10,6 +10,9 @@ from models.quantize.spec import FLOAT_BITS
 from models.registry import did_you_mean
 
 SURROGATES = ("ste", "pbgs", "ewgs", "acos", "tanh", "invtanh")
+"""Those that are functions of the distance to the grid point."""
+NOISES = ("gaussian_noise", "uniform_noise")
+"""Those that are drawn."""
 VARIANTS = ("release", "slides")
 DELTA_UNITS = ("step", "range")
 SCHEMES = ("modified", "original", "centered")
@@ -36,8 +39,8 @@ _CHOICES = {
         *("pact", "lsq", "step_range", "uniform_static", "dorefa", "mixed_step_range", "gated"),
         "affine_ema",
     ),
-    "weight_surrogate": SURROGATES,
-    "activation_surrogate": SURROGATES,
+    "weight_surrogate": (*SURROGATES, *NOISES),
+    "activation_surrogate": (*SURROGATES, *NOISES),
     "variant": VARIANTS,
     "delta_unit": DELTA_UNITS,
     "signed_inputs": ("observed", "never", "depthwise"),

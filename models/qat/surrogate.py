@@ -11,11 +11,17 @@ gradient g. With delta the strength:
     tanh      1 + delta f sign(g) tanh(4 t)
     invtanh   1 + delta f sign(g) arctanh(1.9 t)
 
+Two are noise, drawn for each value at each step, with which the others are compared:
+
+    gaussian_noise   1 + delta n, n of N(0, 1)
+    uniform_noise    1 + delta u, u of -0.5..0.5
+
 Source: Schaefer et al., "Edge Inference with Fully Differentiable Quantized Mixed Precision Neural
 Networks" (WACV 2024). Their released code (quant.py) has f = 0.5 for acos and tanh, and
 f = 0.5 / arctanh(0.95) for invtanh, which bounds the last three by delta / 2 like ewgs: variant
 `release`. The formulas as they are printed elsewhere (slides of a seminar on the paper) have f = 1
-and leave the slopes 4 and 1.9 open: variant `slides`, with the slopes of the code.
+and leave the slopes 4 and 1.9 open: variant `slides`, with the slopes of the code. The code draws
+the key of its noise where a step is traced: a compiled one has the same noise at every step.
 
 The form of pbgs is that code's as well, which says it is "like" the paper it names. The release of
 ewgs measures the distance as a fraction of the range (custom_modules.py, inputs in 0..1), so the
@@ -32,7 +38,7 @@ import torch
 from torch import Tensor
 
 from models.errors import BenchError
-from models.qat.spec import DELTA_UNITS, SURROGATES, VARIANTS
+from models.qat.spec import DELTA_UNITS, NOISES, SURROGATES, VARIANTS
 from models.registry import did_you_mean
 
 DELTA = 1e-2
@@ -48,6 +54,9 @@ _SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "acos": lambda t, sign: torch.sin(math.pi * t),
     "tanh": lambda t, sign: sign * torch.tanh(_TANH_SLOPE * t),
     "invtanh": lambda t, sign: sign * torch.arctanh(_ARCTANH_SLOPE * t),
+    # Of PyTorch's own generator, whose state a training keeps with its checkpoints.
+    "gaussian_noise": lambda t, sign: torch.randn_like(t),
+    "uniform_noise": lambda t, sign: torch.rand_like(t) - 0.5,
 }
 SIGNED = ("ewgs", "tanh", "invtanh")
 """Those that look at the sign of the gradient."""
@@ -68,10 +77,8 @@ class Surrogate:
     delta_unit: str = "step"
 
     def __post_init__(self) -> None:
-        if self.name not in SURROGATES:
-            raise BenchError(
-                f"unknown surrogate {self.name!r}; {did_you_mean(self.name, SURROGATES)}"
-            )
+        if self.name not in (known := (*SURROGATES, *NOISES)):
+            raise BenchError(f"unknown surrogate {self.name!r}; {did_you_mean(self.name, known)}")
         if self.variant not in VARIANTS:
             raise BenchError(
                 f"unknown variant {self.variant!r} of the surrogate gradients; "

@@ -56,6 +56,20 @@ def test_of_two_tables_that_show_a_number_the_better_verdict_counts(
     assert "dsg_resnet50: 8 not here" in made.notes
 
 
+def test_it_says_why_numbers_are_not_here(two_tables: Callable[[], Table]) -> None:
+    said = [note for note in two_tables().notes if note.startswith("not here of")]
+    assert said == ["not here of a_paper: 1 no method here", "not here of third: 1 in no table"]
+
+
+def test_what_is_not_here_of_the_papers_has_a_reason() -> None:
+    """Of the surrogates' tables none is left out, and most have a cell."""
+    made = make_ledger(load_published(), TableSource([]))
+    rows = made.rows.set_index("paper")
+    assert (rows.loc["surrogates", "not run"], rows.loc["surrogates", "not here"]) == (83, 23)
+    assert "not here of surrogates: 20 no method here, 3 no network here" in made.notes
+    assert "not here of autoq: 3 network not said" in made.notes
+
+
 def test_it_says_what_it_does_not_count(two_tables: Callable[[], Table]) -> None:
     notes = two_tables().notes
     assert "not counted: 1 numbers that are only recalled from memory" in notes

@@ -27,3 +27,5 @@ def test_a_limit_on_gradients_cannot_be_shared_and_a_range_that_is_not_learned_c
     check_shareable(task(weight_quantizer="uniform_static"))
     with pytest.raises(BenchError, match=r"qat\.weight_surrogate=ewgs would train another"):
         check_shareable(task(weight_quantizer="uniform_static", weight_surrogate="ewgs"))
+    with pytest.raises(BenchError, match=r"qat\.weight_surrogate=uniform_noise would train anoth"):
+        check_shareable(task(weight_quantizer="uniform_static", weight_surrogate="uniform_noise"))

@@ -75,6 +75,29 @@ def test_release_scales_stay_within_half_a_delta(name: str) -> None:
             assert bend[-1].item() == pytest.approx(0.5 * sign)
 
 
+@pytest.mark.parametrize(
+    ("name", "deviation", "most"),
+    [("gaussian_noise", 1.0, math.inf), ("uniform_noise", 12**-0.5, 0.5)],
+)
+def test_noise_is_drawn_for_each_value_at_each_step(
+    name: str, deviation: float, most: float
+) -> None:
+    x, g = torch.zeros(20_000, requires_grad=True), torch.full((20_000,), 2.0)
+
+    def bend(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        (got,) = torch.autograd.grad(Surrogate(name, 0.1).round(x), x, g)
+        return (got / g - 1) / 0.1
+
+    with torch.random.fork_rng(devices=[]):
+        noise, again, other = bend(0), bend(0), bend(1)
+    assert noise.mean().item() == pytest.approx(0, abs=0.03)
+    assert noise.std().item() == pytest.approx(deviation, rel=0.02)
+    assert noise.abs().max() <= most + 1e-5
+    assert torch.equal(noise, again)  # of PyTorch's generator, which checkpoints keep
+    assert not torch.equal(noise, other)
+
+
 def test_floor_measures_from_the_middle_of_its_interval() -> None:
     x = torch.tensor([0.0, 0.75, 1.5, 3.9, 4.0], dtype=torch.float64, requires_grad=True)
     surrogate = Surrogate("ewgs", 0.1)
