@@ -156,7 +156,8 @@ def _load(entry: CacheEntry) -> Found:
 def about_search(found: Found, problem: Problem) -> dict[str, Any]:
     """Return all there is to say of the bits that were found, as JSON: `mixed.json`."""
     weights, inputs = found.bits
-    layers = [_layer(name, bits) for name, bits in weights.items()]
+    read = problem.prices.inputs_of_layers(inputs) if inputs else {}
+    layers = [_layer(name, bits, read.get(name)) for name, bits in weights.items()]
     return {
         "budget": dict(problem.spec.limits),
         "bits": {name: mean_of(bits) for name, bits in weights.items()},
@@ -167,6 +168,7 @@ def about_search(found: Found, problem: Problem) -> dict[str, Any]:
     }
 
 
-def _layer(name: str, bits: Any) -> dict[str, Any]:
+def _layer(name: str, bits: Any, input_bits: int | float | None) -> dict[str, Any]:
     about = {"layer": name, "bits": mean_of(bits), "sensitivity": None}
+    about |= {} if input_bits is None else {"input_bits": input_bits}
     return about | ({"channel_bits": list(bits)} if isinstance(bits, Sequence) else {})

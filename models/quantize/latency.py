@@ -54,7 +54,7 @@ class LatencyTable:
             if layer not in known:
                 what = f"the layer {layer!r}"
                 if self.in_order:
-                    what += f", the {place + 1}th of {len(layers)}: it has {len(self.in_order)}"
+                    what += f", number {place + 1} of {len(layers)}: it has {len(self.in_order)}"
                 raise BenchError(f"quant.latency_table={self.source} lacks {what}")
         return LatencyTable(self.source, known)
 

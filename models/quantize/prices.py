@@ -78,6 +78,21 @@ class Prices:
             found[layer] = max(known, part) if name == LARGEST else known + part
         return found
 
+    def inputs_of_layers(self, inputs: Mapping[str, int]) -> dict[str, int | float]:
+        """Return the bits of what each layer reads, 32 of what no quantizer sees.
+
+        inputs: bits by place; what is not among them has the bits that it was counted with.
+        """
+        by_number = [inputs.get(name) for name in self.quantizers]
+        at = [_at(product, {}, by_number) for product in self.products]
+        return {
+            layer: factor.bits
+            for product in reversed(at)  # of a layer that is called twice the first
+            if (layer := layer_of(product))
+            for factor in product.factors
+            if not factor.is_weight
+        }
+
     def fit(
         self, limits: Limits, weights: Mapping[str, LayerBits], inputs: Mapping[str, int]
     ) -> bool:

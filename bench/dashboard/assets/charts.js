@@ -78,7 +78,7 @@ const CHARTS = {
     empty: "No cell with mixed precision is shown here: measure one with quant=mixed quant.mean_bits=4.",
     values: () => layerRows(CELLS.get(scope.layers)?.layers),
     spec: (rows, width) => (rows.some(({ cost }) => cost !== null) ? layersSpec : bitsSpec)(rows, width),
-    columns: [["layer", (r) => r.layer], ["chosen bits", (r) => r.bits], ["at bits", (r) => r.at], ["sensitivity, nats", (r) => r.cost]],
+    columns: [["layer", (r) => r.layer], ["chosen bits", (r) => r.bits], ["bits of channels", (r) => r.channels && r.channels.join(" to ")], ["bits of the input", (r) => r.inputs], ["at bits", (r) => r.at], ["sensitivity, nats", (r) => r.cost]],
   },
 };
 
@@ -86,7 +86,7 @@ const CHARTS = {
 function layerRows(choice) {
   if (!choice) return [];
   return DATA.sensitivities[choice.sensitivities].flatMap(([layer, of], place) => {
-    const row = { layer, place, bits: choice.bits[place], at: choice.bits[place], cost: null };
+    const row = { layer, place, bits: choice.bits[place], inputs: choice.inputs?.[place] ?? null, channels: choice.channels?.[place] ?? null, at: choice.bits[place], cost: null };
     return of ? Object.entries(of).map(([at, cost]) => ({ ...row, at: Number(at), cost })) : [row];
   });
 }

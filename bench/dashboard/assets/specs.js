@@ -241,11 +241,20 @@ function layersSpec(rows, width) {
 function bitsSpec(rows, width) {
   const layers = [...new Set(rows.map(({ layer }) => layer))];
   const y = { field: "layer", type: "nominal", sort: layers, title: null, axis: { labelLimit: width < NARROW ? 120 : 260, labelFontSize: 11 } };
-  const x = { field: "bits", type: "quantitative", title: "bits of a weight", axis: { orient: "top", tickMinStep: 1 } };
-  return chart(rows, "Bits of the weights of each layer, the mean of its output channels", {
+  const x = (field) => ({ field, type: "quantitative", title: "bits", axis: { orient: "top", tickMinStep: 1 } });
+  const channels = rows.filter((row) => row.channels).map((row) => ({ ...row, fewest: row.channels[0], most: row.channels[1] }));
+  const inputs = rows.filter((row) => row.inputs !== null && row.inputs < 32);
+  const said = ["Bits of the weights of each layer, the mean of its output channels",
+    ...(channels.length ? ["lines: from the fewest to the most of a channel"] : []), ...(inputs.length ? ["ticks: of its input"] : [])];
+  return chart(rows, said.join("; "), {
     height: layers.length * 17,
-    mark: { type: "bar", color: "var(--line-strong)" },
-    encoding: { x, y, tooltip: [{ field: "layer" }, { field: "bits" }] },
+    layer: [
+      { mark: { type: "bar", color: "var(--line-strong)" }, encoding: { x: x("bits"), y, tooltip: [{ field: "layer" }, { field: "bits" }] } },
+      ...(channels.length ? [{ data: { values: channels }, mark: { type: "rule", color: "var(--text)" },
+        encoding: { x: x("fewest"), x2: { field: "most" }, y, tooltip: [{ field: "layer" }, { field: "fewest" }, { field: "most" }] } }] : []),
+      ...(inputs.length ? [{ data: { values: inputs }, mark: { type: "tick", thickness: 2, color: "var(--text)" },
+        encoding: { x: x("inputs"), y, tooltip: [{ field: "layer" }, { field: "inputs", title: "bits of the input" }] } }] : []),
+    ],
   });
 }
 

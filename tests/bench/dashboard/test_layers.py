@@ -24,16 +24,22 @@ def test_what_is_shown() -> None:
     assert shown is not None
     assert (shown["size_mb"], shown["cost"], shown["bits"]) == (1.5, 0.25, [4, 8])
     assert (len(shown["frontier"]), shown["frontier"][-1]) == (120, [999.0, 1.0])
+    assert not {"inputs", "channels"} & shown.keys()
     assert pool.values == [[["a", {"2": 0.5, "4": 0.25}], ["b", None]]]
 
 
 def test_what_is_shown_of_a_search_by_trying() -> None:
     episodes = [{"episode": i, "reward": -1 / (i + 1), "top1": 90.0} for i in range(300)]
     layers = [{"layer": "a", "bits": 2.5, "sensitivity": None, "channel_bits": [2, 3]}]
+    layers.append({"layer": "b", "bits": 4, "sensitivity": None, "input_bits": 6})
     said = {"size_mb": 1.5, "episodes": episodes, "layers": layers}
     shown = layer_choice(said, Pool())
     assert shown is not None
-    assert shown["bits"] == [2.5]
+    assert (shown["bits"], shown["inputs"], shown["channels"]) == (
+        [2.5, 4],
+        [None, 6],
+        [[2, 3], None],
+    )
     assert (len(shown["rewards"]), shown["rewards"][-1]) == (120, [299, -1 / 300])
     assert "frontier" not in shown
     trained = layer_choice({"size_mb": 1.5, "layers": layers}, Pool())

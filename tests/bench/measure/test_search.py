@@ -122,12 +122,14 @@ def test_bits_of_activations_and_a_table_of_latencies(
     assert result.activations_mb is not None and result.activations_mb <= 0.12
     inputs = result.recipe.input_bits
     assert inputs is not None and set(inputs.values()) <= {4, 8} and len(inputs) == 22
+    said = json.loads((outputs / "cells" / result.id / "mixed.json").read_bytes())
+    assert [layer["input_bits"] for layer in said["layers"]] == list(inputs.values())
     np.save(path, np.full((22, 8, 8), 0.2) * np.arange(1, 9)[:, None] * np.arange(1, 9))
     assert plan(config).id != result.id
     np.save(path, np.ones((21, 8, 8)))
     short = run_cell(make_fast(searching(quant=quant, variant="paper"))).result
     assert short is not None and short.reason is not None
-    assert short.reason.endswith("the 22th of 22: it has 21")
+    assert short.reason.endswith("number 22 of 22: it has 21")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_haqs_array_has_layers_in_the_order_of_calls(tmp_path: Path) -> None:
     np.save(path, np.arange(2 * 8 * 8).reshape(2, 8, 8))
     table = read_latency_table(path).named(["stem", "head"])
     assert table.ms("head", 3, 5) == 64 + 2 * 8 + 4
-    with pytest.raises(BenchError, match=r"lacks the layer 'tail', the 3th of 3: it has 2$"):
+    with pytest.raises(BenchError, match=r"lacks the layer 'tail', number 3 of 3: it has 2$"):
         read_latency_table(path).named(["stem", "head", "tail"])
 
 

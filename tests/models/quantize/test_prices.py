@@ -72,6 +72,18 @@ def test_parts_are_what_a_cost_consists_of(tiny_network: nn.Module) -> None:
     assert prices.parts("activations_mb", *at)[names[0]] == 3 * 64 * 8
 
 
+def test_inputs_are_those_that_a_layer_reads(tiny_network: nn.Module) -> None:
+    spec = QuantSpec("mixed", "mixed", sites="all")
+    prices = prices_of(tiny_network, spec, IMAGES[:1])
+    bits = {name: 2 + place for place, name in enumerate(prices.quantizers)}
+    assert prices.inputs_of_layers(bits) == bits  # at all inputs a place is named by its layer
+    behind_relu = prices_of(tiny_network, replace(spec, sites="relu"), IMAGES[:1])
+    first, *_ = weighted_layers(tiny_network)
+    read = behind_relu.inputs_of_layers(dict.fromkeys(behind_relu.quantizers, 4))
+    assert read[first] == 32  # the image
+    assert 4 in read.values()
+
+
 def test_two_layers_of_one_weight_have_one_size(tiny_network: nn.Module) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
