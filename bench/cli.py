@@ -143,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
         help="which, as in top1,logit_mse,size_mb,quantize_seconds",
     )
     table.add_argument(
+        "--sort", metavar="NUMBER", help="a line each, by bops, say; downwards --sort=-top1"
+    )
+    table.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw it too, a dot a seed, as a PNG"
     )
     table.add_argument(

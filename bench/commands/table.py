@@ -12,6 +12,7 @@ from bench.plots.costs import plot_costs
 from bench.plots.spread import plot_spread
 from bench.tables.costs import check_cost, panels_of, why_without, without
 from bench.tables.headline import metrics_of, titles
+from bench.tables.lines import number_of
 from bench.tables.numbers import NUMBERS, OF_INTEGERS, TOP1
 from bench.tables.render import render
 from bench.tables.spread import spread_of
@@ -76,8 +77,12 @@ def results_of(arguments: Namespace) -> Inventory:
 def table_source(inventory: Inventory, arguments: Namespace) -> TableSource:
     """Return what a table or the ledger is made of, as typed."""
     show = getattr(arguments, "show", TOP1).split(",")
-    integers = _integers_of(inventory, arguments) if set(show) & set(OF_INTEGERS) else {}
-    return TableSource(inventory.results, arguments.overrides, arguments.config_dir, show, integers)
+    sort = getattr(arguments, "sort", None)
+    asked = {*show, *([] if sort is None else [number_of(sort)])}
+    integers = _integers_of(inventory, arguments) if asked & set(OF_INTEGERS) else {}
+    return TableSource(
+        inventory.results, arguments.overrides, arguments.config_dir, show, sort, integers
+    )
 
 
 def _integers_of(inventory: Inventory, arguments: Namespace) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The reproduction ledger: of every paper, how many of its numbers are reproduced."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -55,7 +55,7 @@ def make_ledger(published: Sequence[Published], source: TableSource) -> Table:
 
 
 def _about_missing(
-    published: Sequence[Published], verdicts: dict[int, str], reasons: dict[int, str]
+    published: Sequence[Published], verdicts: Mapping[int, str], reasons: Mapping[int, str]
 ) -> list[str]:
     """Return a line a paper: of how many numbers there is no cell here, by the reason."""
     papers: dict[str, Counter[str]] = {}
@@ -68,7 +68,7 @@ def _about_missing(
     ]
 
 
-def _rows(published: Sequence[Published], verdicts: dict[int, str]) -> pd.DataFrame:
+def _rows(published: Sequence[Published], verdicts: Mapping[int, str]) -> pd.DataFrame:
     papers: dict[str, Counter[str]] = {}
     for p in published:
         papers.setdefault(p.paper, Counter())[verdicts[id(p)]] += 1

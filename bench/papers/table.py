@@ -50,9 +50,11 @@ def paper_table(
 
     Raises BenchError as `compare_with_published`, and where other numbers are to be shown.
     """
-    if tuple(source.show) != (TOP1,):
+    if tuple(source.show) != (TOP1,) or source.sort is not None:
+        option = "--show" if source.sort is None else "--sort"
         raise BenchError(
-            f"--show is for tables of what was measured; {name} has the numbers that are published"
+            f"{option} is for tables of what was measured; {name} has the numbers that are "
+            "published"
         )
     requests, cells, compared = paper_rows(name, definition, published, source)
     texts, reasons = layout(compared, definition)

@@ -76,12 +76,12 @@ def with_integers(cells: pd.DataFrame, kept: Mapping[str, Mapping[str, Any]]) ->
     return cells.assign(**{key: pd.Series(v, cells.index) for key, v in columns.items()})
 
 
-def check_shown(names: Sequence[str]) -> None:
-    """Raise BenchError for a name that no table can show."""
+def check_shown(names: Sequence[str], option: str = "--show") -> None:
+    """Raise BenchError for a name that no table can show; option: what it was typed behind."""
     known = (TOP1, *NUMBERS)
     for name in names:
         if name not in known:
-            raise BenchError(f"--show {name}: no such number; {did_you_mean(name, known)}")
+            raise BenchError(f"{option} {name}: no such number; {did_you_mean(name, known)}")
 
 
 def with_numbers(
@@ -92,18 +92,7 @@ def with_numbers(
     texts, best: as of `wide(summarise(cells))`. Numbers are means over seeds. Without top1 among
     `names` it is left out. Raises BenchError for a number that no cell of the table can have.
     """
-    for name in names:
-        if name in OF_DETECTION and name not in cells:
-            raise BenchError(f"--show {name}: the cells of this table have no such number")
-    summary = summarise(cells)
-    keys = [*row_keys(cells), "w_bits", "a_bits"]
-    place = cells.groupby(keys, sort=False, dropna=False).ngroup()
-    drops = float_headlines(cells).astype(float) - headlines(cells).astype(float)
-    if "part_of" in cells:  # of the images that it has seen
-        flipped = (cells["lost"].astype(float) - cells["gained"].astype(float)) / cells["total"]
-        drops = drops.mask(cells["part_of"].notna(), 100 * flipped)
-    values = cells.reindex(columns=[*NUMBERS]).assign(drop=drops).astype(float)
-    means = values.groupby(place).mean()
+    summary, means = summarise(cells), means_of(cells, names)
     views = {name: texts if name == TOP1 else _view(summary, means, name) for name in names}
     first = len(row_keys(cells))
     shown, marks = {}, {}
@@ -117,6 +106,32 @@ def with_numbers(
     return pd.DataFrame(shown), pd.DataFrame(marks)
 
 
+def means_of(cells: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return the means over seeds of all numbers, a row for each of `summarise(cells)`.
+
+    Raises BenchError for one among `names` that no cell of the table can have.
+    """
+    for name in names:
+        if name in OF_DETECTION and name not in cells:
+            raise BenchError(f"--show {name}: the cells of this table have no such number")
+    drops = float_headlines(cells).astype(float) - headlines(cells).astype(float)
+    if "part_of" in cells:  # of the images that it has seen
+        flipped = (cells["lost"].astype(float) - cells["gained"].astype(float)) / cells["total"]
+        drops = drops.mask(cells["part_of"].notna(), 100 * flipped)
+    values = cells.reindex(columns=[*NUMBERS]).assign(drop=drops).astype(float)
+    return values.groupby(row_of(cells)).mean()
+
+
+def row_of(cells: pd.DataFrame) -> pd.Series:
+    """Return of each cell the number of its row in `summarise(cells)`."""
+    keys = [*row_keys(cells), "w_bits", "a_bits"]
+    return cells.groupby(keys, sort=False, dropna=False).ngroup()
+
+
+def written(means: pd.DataFrame, name: str) -> list[str]:
+    """Return one of these numbers as text, "" where it is not known."""
+    return ["" if v != v else format(v, NUMBERS[name].form) for v in means[name]]
+
+
 def _view(summary: pd.DataFrame, means: pd.DataFrame, name: str) -> pd.DataFrame:
-    texts = ["" if v != v else format(v, NUMBERS[name].form) for v in means[name]]
-    return wide(summary, texts)
+    return wide(summary, written(means, name))

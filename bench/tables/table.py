@@ -16,6 +16,7 @@ from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.delta import DELTA_B_TITLE, delta_b_column
 from bench.tables.kept import SUFFIX, kept_rows
 from bench.tables.limits import other_limits
+from bench.tables.lines import lines, number_of
 from bench.tables.notes import footnotes, heading
 from bench.tables.numbers import NUMBERS, TOP1, check_shown, with_integers, with_numbers
 from bench.tables.summarise import summarise, wide
@@ -31,6 +32,8 @@ class TableSource:
     overrides: what is typed for all cells of the table, such as `data.limit=100`.
     user_configs: a folder of the user's own configs (`--config-dir`).
     show: which numbers stand in the table of an experiment: `top1` and those of `numbers.NUMBERS`.
+    sort: by which of them its lines are sorted, one for each bit-width, falling behind a `-`; None
+        for a column for each bit-width.
     integers: what `bench verify` has kept of cells, by their ids.
     """
 
@@ -38,6 +41,7 @@ class TableSource:
     overrides: Sequence[str] = ()
     user_configs: Path | None = None
     show: Sequence[str] = (TOP1,)
+    sort: str | None = None
     integers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -71,6 +75,8 @@ def joint_table(names: Sequence[str], source: TableSource) -> Table:
     Raises BenchError as `cells_table`, and as `kept_rows`.
     """
     check_shown(source.show)
+    if source.sort is not None:
+        check_shown([number_of(source.sort)], "--sort")
     configs, results = source.user_configs, source.results
     files = [name for name in names if name.endswith(SUFFIX)]
     names = [name for name in names if name not in files]
@@ -86,11 +92,11 @@ def joint_table(names: Sequence[str], source: TableSource) -> Table:
     parts = [recorded_rows(of_groups), *kept] if of_groups else kept
     if not requests:
         cells = with_integers(reduce(_together, parts), source.integers)
-        return _of(cells, of_groups, source.show)
+        return _of(cells, of_groups, source.show, source.sort)
     cells = cell_rows(requests, results, configs)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
     cells = with_integers(reduce(_together, parts, cells), source.integers)
-    table = _of(cells, results, source.show)
+    table = _of(cells, results, source.show, source.sort)
     notes = [*table.notes, *other_limits(requests, results)]
     return table._replace(notes=notes, missing=list(missing))
 
@@ -126,8 +132,15 @@ def group_of(name: str, results: Sequence[Result], user_configs: Path | None) ->
     return sorted(cells or of_group, key=lambda result: (result.started_at, result.id))
 
 
-def _of(cells: pd.DataFrame, results: Sequence[Result], show: Sequence[str]) -> Table:
-    texts, best, meaning = shown(cells, show)
+def _of(
+    cells: pd.DataFrame, results: Sequence[Result], show: Sequence[str], sort: str | None = None
+) -> Table:
+    if sort is None:
+        texts, best, meaning = shown(cells, show)
+    else:
+        names = list(dict.fromkeys([*show, number_of(sort)]))
+        texts, best, cells = lines(cells, names, sort)
+        meaning = _meaning(names)
     above = [*heading(cells), *meaning]
     return Table(texts, cells, above, footnotes(results, cells), [], best)
 
@@ -141,7 +154,11 @@ def shown(cells: pd.DataFrame, show: Sequence[str]) -> tuple[pd.DataFrame, pd.Da
         return *view(cells), []
     summary = summarise(cells)
     texts, best = with_numbers(wide(summary), best_values(cells, summary), cells, show)
-    return texts, best, [f"{NUMBERS[n].title}: {NUMBERS[n].meaning}" for n in show if n != TOP1]
+    return texts, best, _meaning(show)
+
+
+def _meaning(names: Sequence[str]) -> list[str]:
+    return [f"{NUMBERS[n].title}: {NUMBERS[n].meaning}" for n in names if n != TOP1]
 
 
 def view(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
