@@ -137,7 +137,8 @@ def budget(
     else:
         prices = prices_of(network, spec, image, table)
         free, fixed_price = prices_of_layers(prices, names, spec.w_candidates, name)
-        others = {n: part for n, part in prices.parts(name, {}, {}).items() if n not in free}
+        at = dict.fromkeys(names, min(spec.w_candidates))  # which a table of latencies has
+        others = {n: part for n, part in prices.parts(name, at, {}).items() if n not in free}
         limit = value
     found = Budget(name, free, fixed, fixed_price, limit)
     _check_choice(found, spec, value, sum(weights.values()), others)

@@ -181,6 +181,11 @@ def test_a_layer_may_be_slower_at_fewer_bits(tiny_network: nn.Module, images: Te
     chosen = assign(tiny_network, costs, within(3.0 + rest))
     assert (chosen.bits[names[0]], chosen.price) == (32, 3.0 + rest)
     assert {chosen.bits[name] for name in names[1:]} == {8}
+    only_integers = {name: {(8, 8): 1.0, (4, 8): 0.5} for name in names}
+    spec = mixed(mean_bits=None, budget={"latency_ms": len(names) - 0.1}, latency_table="here",
+                 sites="all", w_candidates=(4, 8))  # fmt: skip
+    found = budget(tiny_network, spec, images[:1], LatencyTable("here", only_integers))
+    assert found.free == {name: {4: 0.5, 8: 1.0} for name in names}
     with pytest.raises(BenchError, match="smallest possible: the fastest bits of each layer every"):
         within(2.9 + rest)
     with pytest.raises(BenchError, match="leaves nothing to choose: 32 bits everywhere"):
