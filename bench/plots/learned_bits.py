@@ -35,6 +35,7 @@ CLAIMS = {
     "few bits of weights go with small ranges: their correlation (1: they do)": "ranges",
     "few bits of inputs go with small ranges: their correlation (1: they do)": "input_ranges",
 }
+_NEEDED = ("input_bits", "ranges", "input_ranges")
 _BLOCK = re.compile(r"(.*?(?:unit\d+|blocks\.\d+\.\d+|layer\d+\.\d+))\.")
 _SHORTCUT = re.compile(r"identity_conv|downsample|shortcut|skip")
 
@@ -133,6 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("choices", type=Path, nargs="+", help="mixed.json of cells of one network")
     given = parser.parse_args(arguments)
     cells = [json.loads(path.read_bytes())["layers"] for path in given.choices]
+    for path, layers in zip(given.choices, cells, strict=True):
+        if lacking := next((key for key in _NEEDED if key not in layers[0]), None):
+            parser.error(
+                f"{path} has no {lacking} of its layers; give cells whose bits are trained"
+            )
     plot_learned_bits(cells, given.figure)
     sys.stdout.write("\n".join([*report(cells), ""]))
 

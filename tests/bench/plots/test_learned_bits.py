@@ -57,3 +57,15 @@ def test_the_figure_and_its_numbers(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lines[2].endswith("mean of the others': +4.00 [+4.00, +4.00], 3 of 3 cells")
     pixels = np.asarray(Image.open(tmp_path / "bits.png").convert("RGB")).astype(int)
     assert ((pixels.max(axis=2) - pixels.min(axis=2)) > 40).sum() > 500
+
+
+def test_bits_that_were_searched_for_are_refused_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mixed.json"
+    path.write_text(json.dumps({"layers": [{"layer": "a", "bits": 4, "input_bits": 8}]}))
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "bits.png"), str(path)])
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("has no ranges of its layers; give cells whose bits are trained")
+    assert not (tmp_path / "bits.png").exists()
