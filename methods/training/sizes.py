@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.qat.sizes import Part, Sizes, input_sizes, weight_sizes
-from models.quantize.budget import LARGEST, OF_WEIGHTS, decided_by
+from models.quantize.budget import LARGEST, OF_ACTIVATIONS, OF_WEIGHTS, decided_by
 from models.quantize.spec import MIXED, QuantSpec
 
-OF_INPUTS = ("activations_mb", "mean_activation_bits", LARGEST)
 MIB_BITS = 8 * 2**20
 KB_BITS = 8000
 """A kilobyte of the release."""
@@ -19,7 +18,7 @@ KB_BITS = 8000
 _MOST_BITS = 16
 _SHOWN = {
     **dict.fromkeys(OF_WEIGHTS, "weights, MiB"),
-    **dict.fromkeys(OF_INPUTS, "activations, MiB"),
+    **dict.fromkeys(OF_ACTIVATIONS, "activations, MiB"),
     LARGEST: "largest activation, MiB",
 }
 
@@ -85,17 +84,17 @@ def check_limits(quant: QuantSpec) -> None:
     A method that learns sizes can heed no other cost.
     """
     for name in quant.limits:
-        if name not in (*OF_WEIGHTS, *OF_INPUTS):
+        if name not in (*OF_WEIGHTS, *OF_ACTIVATIONS):
             raise BenchError(
                 f"quant.budget.{name} is no size; bits that are learned under a penalty on sizes "
-                f"take {', '.join((*OF_WEIGHTS, *OF_INPUTS))}"
+                f"take {', '.join((*OF_WEIGHTS, *OF_ACTIVATIONS))}"
             )
-    for bits, names in (("w_bits", OF_WEIGHTS), ("a_bits", OF_INPUTS)):
+    for bits, names in (("w_bits", OF_WEIGHTS), ("a_bits", OF_ACTIVATIONS)):
         given = [name for name in names if name in quant.limits]
         mixed = getattr(quant, bits) == MIXED
         if mixed and not given:
             raise BenchError(
-                f"quant.{bits}=mixed needs a limit, as in quant.budget={{{names[1]}: 3}}; "
+                f"quant.{bits}=mixed needs a limit, as in quant.budget={{{names[-1]}: 3}}; "
                 f"{', '.join(names)} are limits of it"
             )
         if given and not mixed:
@@ -111,7 +110,7 @@ def targets_of(network: nn.Module, limits: Mapping[str, float]) -> list[Target]:
     network with a single grid.
     """
     targets = list[Target]()
-    for of, names in ((weight_sizes, OF_WEIGHTS), (input_sizes, OF_INPUTS)):
+    for of, names in ((weight_sizes, OF_WEIGHTS), (input_sizes, OF_ACTIVATIONS)):
         for name in names:
             if name in limits and (sizes := of(network)) is not None:
                 unit = MIB_BITS if name.endswith("_mb") else sizes.values
