@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.cli import _parser, main
+from bench.arguments import parser
+from bench.cli import main
 from bench.papers.pages import Shown, tables_in
 from bench.tables.best import best_rows
 
@@ -136,7 +137,7 @@ def test_what_is_not_there_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_subcommands_exist(page: Path) -> None:
-    known = _parser().format_help()
+    known = parser().format_help()
     used = commands(page.read_text(encoding="utf-8"))
     assert [name for name in sorted(used) if not re.search(rf"\n    {name}\s", known)] == []
 

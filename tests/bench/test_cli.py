@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import _parser
+from bench.arguments import parser
 from tests.bench.conftest import Finished
 
 
@@ -18,7 +18,7 @@ def test_each_command_begins_a_line_with_its_help(
     columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    text = _parser().format_help()
+    text = parser().format_help()
     names = re.findall(r"^ {4}([a-z]+)(?: {2,}\S.*)?$", text, re.MULTILINE)
     with_help = re.findall(r"^ {4}([a-z]+) {2,}\S.*$", text, re.MULTILINE)
     assert names == with_help
@@ -74,10 +74,10 @@ def test_a_command_that_ends_at_once_has_its_exit_status_and_its_line() -> None:
 
 def test_what_was_printed_before_an_error_is_not_lost() -> None:
     code = (
-        "import sys; from bench import cli\n"
+        "import sys; from bench import arguments, cli\n"
         "def failing(options):\n"
         "    sys.stdout.write('first\\n'); raise cli.BenchError('then')\n"
-        "cli._lazy = lambda module, function: failing\n"
+        "arguments._lazy = lambda module, function: failing\n"
         "sys.argv = ['bench', 'ls', 'models']\n"
         "cli.command()"
     )
