@@ -16,7 +16,7 @@ from bench.statistics.bets import (
     settled,
 )
 from bench.statistics.drops import Drop
-from tests.bench.statistics.until import Population, judged, outcomes
+from tests.bench.statistics.until import Population, judged, looked_at_once, outcomes
 
 
 def of(change: list[int], right: list[int], total_right: int, total: int) -> Sample:
@@ -117,3 +117,11 @@ def test_verdicts_that_are_wrong_are_rare_and_take_few_images() -> None:
             shares.append(images / 4_000)
     assert wrong <= 2  # of 44
     assert np.mean(shares) < 0.5
+
+
+def test_what_a_single_look_takes_by_hand() -> None:
+    # 2 of 70 are lost, 1 of 30 gained: a variance of 0.02 x 68/70 + 0.01 x 29/30 = 0.029095. To
+    # find a point of 0.01 with 80 %: 0.029095 x ((1.95996 + 0.84162) / 0.01)^2 = 2283.6 images of
+    # very many, and 2283.6 / (1 + 2283.6 / 50000) = 2183.9 of 50,000.
+    share = looked_at_once(Population(50_000, 70.0, 69.0, 1.0), 1.0)
+    assert share == pytest.approx(100 * 2183.9 / 50_000, rel=1e-4)
