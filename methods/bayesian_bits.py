@@ -27,6 +27,7 @@ from models.qat.gated_network import (
 )
 from models.qat.network import set_bits
 from models.qat.spec import QatSpec
+from models.quantize.identity import identity
 from models.quantize.spec import MIXED, QuantSpec
 
 SHORT = replace(FINE_TUNING, epochs=6, optimizer="adam", lr=1e-3, weight_decay=0.0, warmup=0.0)
@@ -195,7 +196,7 @@ class BayesianBits(TrainedMethod):
                 f"method {self.name} has no budget, and quant.{next(iter(spec.limits))} is given; "
                 "leave it out: method.mu says how much bits cost"
             )
-        if spec.identity() != QuantSpec(MIXED, MIXED).identity():
+        if identity(spec) != identity(QuantSpec(MIXED, MIXED)):
             raise BenchError(
                 f"recipe= and quant.* but the bits have no effect on method {self.name}, whose "
                 "quantizers are method.qat.*; leave the recipe at its default"

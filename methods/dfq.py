@@ -13,6 +13,7 @@ from models.quantize.bias import correct_bias
 from models.quantize.bits import ChosenBits
 from models.quantize.equalise import absorb_bias, equalise, find_pairs, replace_relu6
 from models.quantize.fold import fold_batchnorm
+from models.quantize.identity import effective
 from models.quantize.moments import Activations, batchnorm_outputs, propagate, union
 from models.quantize.network import QuantizedNetwork, quantize
 from models.quantize.spec import QuantSpec
@@ -113,7 +114,7 @@ class DFQ(Method):
 def _check(spec: QuantSpec) -> None:
     if not spec.fold:
         raise NotApplicable("dfq folds BatchNorm: add quant.fold=true or recipe=dfq")
-    spec = spec.effective()
+    spec = effective(spec)
     if spec.a_range != "minmax":
         raise NotApplicable(
             f"quant.a_range={spec.a_range}: dfq takes activation ranges from BatchNorm, and sees "

@@ -20,6 +20,7 @@ from models.errors import BenchError, NotApplicable
 from models.qat.spec import QatSpec
 from models.quantize.activation import Table, tables_of
 from models.quantize.checks import check_power_of_two
+from models.quantize.identity import identity
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 
 WORDS = replace(
@@ -106,7 +107,7 @@ class DifferentiableProductQuantization(TrainedMethod):
         """Raise BenchError unless the first layer alone is low-bit, and nothing else is said."""
         first = spec.first_bits
         alone = QuantSpec(FLOAT_BITS, FLOAT_BITS, first_bits=first)
-        if first in (None, FLOAT_BITS) or spec.identity() != alone.identity():
+        if first in (None, FLOAT_BITS) or identity(spec) != identity(alone):
             raise BenchError(
                 f"method {self.name} makes codes of the table of embeddings and leaves the rest in "
                 "float; give quant=fp32 and quant.first_bits, and no other quantizer"

@@ -15,6 +15,7 @@ from methods.training.strategy import Strategy
 from models.errors import BenchError
 from models.qat.conversion import make_quantizable
 from models.qat.spec import QatSpec
+from models.quantize.identity import identity
 from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
 
 PHASES = ("pretraining", "mixed", "finetuning")
@@ -149,7 +150,7 @@ class MixedStepRange(TrainedMethod):
             mean_bits=spec.mean_bits,
             budget=spec.budget,
         )
-        if spec.identity() != bare.identity():
+        if identity(spec) != identity(bare):
             raise BenchError(
                 f"recipe= and quant.* but bits and budget have no effect on method {self.name}, "
                 "whose quantizers are method.qat.*; leave the recipe at its default"
@@ -159,7 +160,7 @@ class MixedStepRange(TrainedMethod):
         return super().identity_of_training(quant) | {
             **self.constants._asdict(),
             "start": list(self.bits),
-            "quant": quant.identity(),
+            "quant": identity(quant),
             "schedules": [asdict(schedule) for schedule in self.schedules],
         }
 

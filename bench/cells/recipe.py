@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from methods.identity import identifying
+from models.quantize.identity import written
 from models.quantize.rounding.registry import PREFIX, parameters
-from models.quantize.spec import OF_BUDGET, written
+from models.quantize.spec import OF_BUDGET
 
 if TYPE_CHECKING:  # what reads results needs neither images nor methods
     from bench.cells.cell import Cell

@@ -15,6 +15,7 @@ from methods.identity import identifying
 from methods.registry import image_method, method_class, sees_real_images
 from models.errors import BenchError
 from models.paths import expanded
+from models.quantize.identity import effective, identity
 from models.quantize.spec import FLOAT_BITS, QuantSpec
 from models.zoo import Weights, ZooEntry, choose_weights, entry, zoo
 
@@ -91,7 +92,7 @@ class Request:
         by_last = spec.a_granularity == "channel" and spec.sites == "all"
         axis = {"a_channel_axis": "last"} if by_last and self.entry.name not in zoo() else {}
         table = {} if spec.latency_table is None else {"latency_table": self.latency_digest}
-        return spec.identity() | table | axis
+        return identity(spec) | table | axis
 
     @cached_property
     def latency_digest(self) -> str:
@@ -158,7 +159,7 @@ def experiment_requests(
 
 def normalised(config: Config) -> Config:
     """Return `config` with everything that has no effect at its bit-widths set to nothing."""
-    update: dict[str, Any] = {"quant": config.quant.effective()}
+    update: dict[str, Any] = {"quant": effective(config.quant)}
     if config.quant.is_float:
         evaluate = config.evaluate.model_copy(update={"engine": TORCH})
         update |= {"method": dict(_FLOAT_METHOD), "seed": 0, "evaluate": evaluate}

@@ -18,7 +18,8 @@ from pydantic_core import PydanticCustomError
 
 from models.errors import BenchError, first_mistake
 from models.paths import expanded
-from models.quantize.spec import QuantSpec, written
+from models.quantize.identity import written
+from models.quantize.spec import QuantSpec
 from models.registry import did_you_mean
 
 if TYPE_CHECKING:

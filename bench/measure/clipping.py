@@ -5,6 +5,7 @@ import logging
 from torch import Tensor
 
 from models.quantize.clipping import clipped_energy
+from models.quantize.identity import effective
 from models.quantize.network import QuantizedNetwork
 from models.quantize.spec import QuantSpec
 
@@ -22,7 +23,7 @@ def clipping_warnings(quantized: QuantizedNetwork, spec: QuantSpec, images: Tens
 
     images: (N, C, H, W), those that the ranges were found on.
     """
-    if spec.effective().a_range == "minmax":
+    if effective(spec).a_range == "minmax":
         return []
     lost = clipped_energy(quantized.network, quantized.quantizers, images)
     for name, percent in lost.items():

@@ -15,6 +15,7 @@ from bench.cells.request import digest
 from bench.files.entry import CacheEntry
 from bench.files.kinds import GRAMS, LAYERS
 from methods.base import Method
+from models.quantize.identity import effective
 from models.quantize.rounding.base import Rounding
 from models.quantize.rounding.known import KnownGrams, known_grams
 from models.quantize.rounding.registry import make_rounding
@@ -47,7 +48,7 @@ def uses_grams(cell: Cell) -> bool:
 
     A method with a way to quantize of its own may change the network before.
     """
-    spec = cell.spec.effective()
+    spec = effective(cell.spec)
     plain = type(cell.method).quantize is Method.quantize
     rounding = make_rounding(spec.rounding, spec.as_dict())
     return plain and isinstance(rounding, Rounding) and rounding.inputs == "float"

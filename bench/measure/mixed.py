@@ -19,6 +19,7 @@ from models.paths import expanded
 from models.qat.network import LayerInUse, layers_in_use
 from models.quantize.bits import mean_of
 from models.quantize.budget import OF_WEIGHTS
+from models.quantize.identity import weights_version
 from models.quantize.latency import LatencyTable, read_latency_table
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
 
@@ -58,7 +59,7 @@ def blank_image(cell: Cell, network: nn.Module) -> Tensor:
 def sensitivity_key(cell: Cell) -> str:
     """Return the key of the sensitivities that `cell` needs: of its images and weight quantizer."""
     quantizer = {key: cell.spec.as_dict()[key] for key in _OF_WEIGHTS}
-    quantizer |= cell.spec.weights_version()
+    quantizer |= weights_version(cell.spec)
     return digest({"source": cell.source, "quantizer": quantizer})
 
 

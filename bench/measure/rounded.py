@@ -18,6 +18,7 @@ from bench.measure.clock import Clock
 from bench.measure.grams import on_images
 from methods.base import Method
 from models.quantize.bits import ChosenBits
+from models.quantize.identity import effective, identity
 from models.quantize.rounding.block import BlockRounding
 from models.quantize.rounding.once import Learned, is_learned, learned_by
 from models.quantize.rounding.registry import make_rounding
@@ -36,7 +37,7 @@ def keeps_weights(cell: Cell) -> bool:
 
     A method with a way to quantize of its own may change the network before.
     """
-    spec = cell.spec.effective()
+    spec = effective(cell.spec)
     plain = type(cell.method).quantize is Method.quantize
     return plain and is_learned(make_rounding(spec.rounding, spec.as_dict()))
 
@@ -47,10 +48,10 @@ def weights_key(cell: Cell, images: Tensor, bits: ChosenBits | None) -> str:
     bits: that are chosen layer by layer. What is done to activations is left out, unless the
     rounding quantizes them while it learns, and so is what is done once weights are learned.
     """
-    spec = cell.spec.effective()
+    spec = effective(cell.spec)
     rounding = make_rounding(spec.rounding, spec.as_dict())
     chosen: dict[str, Any] = {} if bits is None else {"weights": dict(bits.weights)}
-    quantizer = spec.with_inputs_at(FLOAT_BITS).identity()
+    quantizer = identity(spec.with_inputs_at(FLOAT_BITS))
     if isinstance(rounding, BlockRounding) and rounding.joint:
         quantizer = cell.request.quant_identity()
         chosen |= {} if bits is None else {"inputs": dict(bits.inputs)}

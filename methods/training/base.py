@@ -17,6 +17,7 @@ from models.errors import BenchError
 from models.qat.conversion import make_quantizable
 from models.qat.network import set_bits
 from models.qat.spec import LEARNED_BITS, QatSpec
+from models.quantize.identity import identity
 from models.quantize.spec import QuantSpec
 
 FINE_TUNING = Schedule(epochs=2, lr=0.05, weight_decay=1e-4, warmup=0.1, label_smoothing=0.0)
@@ -87,7 +88,7 @@ class TrainedMethod(Method):
 
     def check_recipe(self, spec: QuantSpec) -> None:
         """Raise BenchError where `spec` says more than bits, which `qat` says here."""
-        if spec.identity() != QuantSpec(spec.w_bits, spec.a_bits).identity():
+        if identity(spec) != identity(QuantSpec(spec.w_bits, spec.a_bits)):
             raise BenchError(
                 f"recipe= and quant.* but the bits have no effect on method {self.name}, whose "
                 "quantizers are method.qat.*; leave the recipe at its default"

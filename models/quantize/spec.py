@@ -1,7 +1,6 @@
 """What a quantized network is quantized to: the part of a recipe that the quantizer carries out."""
 
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
 from typing import Any, Literal
 
 from models.errors import BenchError
@@ -27,14 +26,8 @@ from models.quantize.checks import (
 )
 from models.quantize.labels import bits_label, w_label
 from models.quantize.rounding.registry import (
-    OF_TABLES,
-    PREFIX,
-    PREFIX_OF_STEPS,
-    is_of_tables,
     parameters,
     variants,
-    version,
-    without_effect,
 )
 from models.registry import did_you_mean
 
@@ -44,10 +37,6 @@ OF_MIXED = ("w_candidates", "a_candidates", *OF_WEIGHTS, "budget")
 OF_BUDGET = (*OF_WEIGHTS, "budget")
 """Those of them that set limits."""
 
-_RANGE_VERSIONS = {"mse": 2, "entropy": 2}
-"""Raised when a change of a range estimator changes its numbers."""
-_OF_WEIGHTS = ("w_", "rounding", "weight_", "bias_")
-"""What the fields begin with that have no effect on float weights."""
 _BASELINES = ("haq", "omse", "fq_vit", "aciq_laplace", "aciq_gauss")
 """Range estimators that papers compare with."""
 _CHOICES = {
@@ -257,10 +246,11 @@ class QuantSpec:
 
     @property
     def is_float(self) -> bool:
-        return {self.w_bits, self.a_bits, *self._special_bits} == {FLOAT_BITS}
+        return {self.w_bits, self.a_bits, *self.special_bits} == {FLOAT_BITS}
 
     @property
-    def _special_bits(self) -> list[int]:
+    def special_bits(self) -> list[int]:
+        """Those of the first and the last layer, where they have their own."""
         return [bits for bits in (self.first_bits, self.last_bits) if bits is not None]
 
     def with_inputs_at(self, bits: int) -> "QuantSpec":
@@ -269,77 +259,5 @@ class QuantSpec:
             self, a_bits=bits, size_mb=None, mean_bits=None, budget=None, latency_table=None
         )
 
-    def effective(self) -> "QuantSpec":
-        """Return the spec with what has no effect at its bit-widths set to the default."""
-        return _effective(self)
-
-    def identity(self) -> dict[str, Any]:
-        """Return the bits and what differs from the defaults, at these bit-widths.
-
-        What a new field leaves at its default stays what it was, so no old result loses its name.
-        """
-        effective = self.effective()
-        bits: dict[str, Any] = {"w_bits": self.w_bits, "a_bits": self.a_bits}
-        rounding_version = version(effective.rounding)
-        if rounding_version is not None:
-            bits["rounding_version"] = rounding_version
-        if effective.a_range in _RANGE_VERSIONS:
-            bits["a_range_version"] = _RANGE_VERSIONS[effective.a_range]
-        defaults = _defaults()
-        different = {k: v for k, v in effective.as_dict().items() if v != defaults[k]}
-        return bits | effective.weights_version() | different
-
-    def weights_version(self) -> dict[str, int]:
-        """Return what the version of the estimator of weight ranges adds to an identity."""
-        number = _RANGE_VERSIONS.get(self.w_range)
-        return {} if number is None else {"w_range_version": number}
-
     def as_dict(self) -> dict[str, Any]:
         return dict(vars(self)) | {"budget": None if self.budget is None else dict(self.budget)}
-
-
-def written(spec: QuantSpec) -> dict[str, Any]:
-    """Return the values of a spec as records have them: without those of mixed precision and of
-    tables that mean nothing to it.
-    """
-    values, idle = spec.as_dict(), set[str]()
-    if not is_of_tables(spec.rounding):
-        idle |= set(OF_TABLES)
-    if not spec.is_mixed:
-        idle |= set(OF_MIXED)
-    elif spec.a_bits != MIXED:
-        idle.add("a_candidates")
-    idle |= {name for name in ("budget", "latency_table") if getattr(spec, name) is None}
-    if spec.reach == "all":  # as before there was a choice
-        idle.add("reach")
-    return {key: value for key, value in values.items() if key not in idle}
-
-
-@cache
-def _defaults() -> dict[str, Any]:
-    return QuantSpec(FLOAT_BITS, FLOAT_BITS).as_dict()
-
-
-# The thousands of cells of a table share a few specs.
-@lru_cache(maxsize=256)
-def _effective(spec: QuantSpec) -> QuantSpec:
-    if spec.is_float:
-        return QuantSpec(FLOAT_BITS, FLOAT_BITS)
-    defaults = _defaults()
-    special = any(bits != FLOAT_BITS for bits in spec._special_bits)
-    idle: dict[str, Any] = {}
-    if LATENCY not in spec.limits:
-        idle["latency_table"] = None  # it changes no number
-    for kind in ("w", "a"):
-        if getattr(spec, f"{kind}_bits") != MIXED:
-            idle[f"{kind}_candidates"] = defaults[f"{kind}_candidates"]
-    if spec.w_bits == FLOAT_BITS and not special:
-        idle |= {k: v for k, v in defaults.items() if k.startswith(_OF_WEIGHTS)}
-    else:
-        heeded = parameters(spec.rounding)
-        idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX) and k not in heeded}
-        idle |= {k: defaults[k] for k in without_effect(spec.rounding, spec.as_dict())}
-    if spec.a_bits == FLOAT_BITS and not (special and spec.sites != "relu"):
-        idle |= {k: v for k, v in defaults.items() if k.startswith("a_") or k == "sites"}
-        idle |= {k: v for k, v in defaults.items() if k.startswith(PREFIX_OF_STEPS)}
-    return replace(spec, **idle)

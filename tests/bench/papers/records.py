@@ -6,7 +6,7 @@ from bench.cells.request import Request
 from bench.cells.result import Result
 from bench.statistics.intervals import wilson_interval
 from methods.identity import identifying
-from models.quantize.spec import written
+from models.quantize.identity import written
 
 WEIGHTS = "pytorchcv-0.0.51"
 FLOAT_CORRECT = 35_735  # 71.47 % of 50,000

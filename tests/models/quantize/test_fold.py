@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from models.errors import NotApplicable
 from models.quantize.fold import fold_batchnorm
+from models.quantize.identity import effective, identity
 from models.quantize.layers import call_order
 from models.quantize.network import quantize
 from models.quantize.spec import QuantSpec
@@ -144,13 +145,13 @@ def test_first_and_last_bits_reach_the_layers_called_first_and_last() -> None:
 )
 def test_float_is_float_whatever_idles(spec: QuantSpec, float_like: bool) -> None:
     assert spec.is_float is float_like
-    assert (spec.effective() == QuantSpec(32, 32)) is float_like
+    assert (effective(spec) == QuantSpec(32, 32)) is float_like
 
 
 def test_identity_holds_only_what_differs_from_the_defaults() -> None:
-    assert QuantSpec(4, 8).identity() == {"w_bits": 4, "a_bits": 8}
+    assert identity(QuantSpec(4, 8)) == {"w_bits": 4, "a_bits": 8}
     spec = QuantSpec(4, 32, sites="all", a_range="mse", fold=True)  # no activation is quantized
-    assert spec.identity() == {"w_bits": 4, "a_bits": 32, "fold": True}
+    assert identity(spec) == {"w_bits": 4, "a_bits": 32, "fold": True}
 
 
 def test_tf32_is_off_while_outputs_are_compared(golden_network: nn.Module) -> None:

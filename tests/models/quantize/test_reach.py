@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import retinanet_resnet50_fpn
 
 from models.errors import BenchError
+from models.quantize.identity import identity
 from models.quantize.network import quantize
 from models.quantize.reach import in_reach, out_of_reach
 from models.quantize.spec import QuantSpec
@@ -75,8 +76,8 @@ def test_what_is_out_of_reach_stays_float(sites: str) -> None:
 
 
 def test_reach_in_a_spec() -> None:
-    assert QuantSpec(4, 4).identity() == {"w_bits": 4, "a_bits": 4}
-    assert QuantSpec(4, 4, reach="release").identity()["reach"] == "release"
-    assert QuantSpec(32, 32, reach="release").identity() == QuantSpec(32, 32).identity()
+    assert identity(QuantSpec(4, 4)) == {"w_bits": 4, "a_bits": 4}
+    assert identity(QuantSpec(4, 4, reach="release"))["reach"] == "release"
+    assert identity(QuantSpec(32, 32, reach="release")) == identity(QuantSpec(32, 32))
     with pytest.raises(BenchError, match=r"quant\.reach=half cannot be represented"):
         QuantSpec(4, 4, reach="half")

@@ -1,11 +1,12 @@
 """What the quantizer can be asked for, and what it says to the rest."""
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 
 from models.errors import BenchError
+from models.quantize.identity import identity
 from models.quantize.spec import QuantSpec
 
 
@@ -89,27 +90,6 @@ OTHER = {
 }
 
 
-def test_nothing_is_idle_below_32_bits() -> None:
-    spec = QuantSpec(4, 8, **OTHER)
-    assert spec.effective() == spec
-
-
-def test_what_float_weights_make_idle() -> None:
-    spec = QuantSpec(32, 8, **OTHER)
-    assert spec.effective() == replace(spec, w_scheme="affine", w_granularity="channel")
-
-
-def test_what_float_activations_make_idle() -> None:
-    spec = QuantSpec(4, 32, **OTHER)
-    assert spec.effective() == replace(
-        spec, a_scheme="affine", a_granularity="tensor", sites="relu"
-    )
-
-
-def test_a_float_network_has_one_spec() -> None:
-    assert QuantSpec(32, 32, **OTHER).effective() == QuantSpec(32, 32)
-
-
 def test_as_dict_makes_it_again() -> None:
     spec = QuantSpec(3, 5, **OTHER)
     assert QuantSpec(**spec.as_dict()) == spec
@@ -123,13 +103,13 @@ def test_frozen() -> None:
 def test_a_budget_is_the_same_however_it_is_said() -> None:
     said = QuantSpec("mixed", 8, budget={"size_mb": 2.5})  # type: ignore[arg-type]
     assert said == QuantSpec("mixed", 8, size_mb=2.5)
-    assert said.identity() == {"w_bits": "mixed", "a_bits": 8, "size_mb": 2.5}
+    assert identity(said) == {"w_bits": "mixed", "a_bits": 8, "size_mb": 2.5}
     both = {"bops": 1e9, "activations_mb": 2}
     spec = QuantSpec("mixed", "mixed", mean_bits=3, budget=both)  # type: ignore[arg-type]
     assert spec.limits == {"mean_bits": 3, **both}
     assert spec.label == "MP3+1GBOPs/AMP2MiB"
     assert QuantSpec(**spec.as_dict()) == spec
-    assert spec.identity() == {
+    assert identity(spec) == {
         **{"w_bits": "mixed", "a_bits": "mixed", "mean_bits": 3},
         **{"budget": {"activations_mb": 2, "bops": 1e9}},
     }
@@ -168,31 +148,6 @@ def test_a_budget_without_mixed_precision_is_a_mistake() -> None:
 )
 def test_impossible_candidates(candidates: list[int], message: str) -> None:
     assert refusal(w_bits="mixed", mean_bits=4, w_candidates=candidates) == message
-
-
-def test_a_range_estimator_that_has_changed_is_part_of_the_identity() -> None:
-    old = {"w_bits": 4, "a_bits": 8}
-    assert QuantSpec(4, 8, a_range="mse").identity() == {
-        **old,
-        **{"a_range": "mse", "a_range_version": 2},
-    }
-    assert QuantSpec(4, 8, w_range="entropy").identity() == {
-        **old,
-        **{"w_range": "entropy", "w_range_version": 2},
-    }
-    for name in ("minmax", "percentile"):
-        assert not {"w_range_version", "a_range_version"} & set(
-            QuantSpec(4, 8, w_range=name, a_range=name).identity()
-        )
-    assert QuantSpec(4, 8, a_range="ema").identity() == {**old, "a_range": "ema"}
-    assert QuantSpec(32, 8, w_range="mse").identity() == {"w_bits": 32, "a_bits": 8}
-    assert QuantSpec(4, 32, a_range="mse").identity() == {"w_bits": 4, "a_bits": 32}
-
-
-def test_candidates_without_mixed_precision_change_no_identity() -> None:
-    assert QuantSpec(4, 8, w_candidates=(3, 5)).identity() == {"w_bits": 4, "a_bits": 8}
-    mixed = QuantSpec("mixed", 8, mean_bits=4, w_candidates=(3, 5)).identity()
-    assert mixed == {"w_bits": "mixed", "a_bits": 8, "mean_bits": 4, "w_candidates": (3, 5)}
 
 
 @pytest.mark.parametrize("steps", ["many", None, 0, -1, 1.5, 1000.0, True])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.quantize.identity import identity
 from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat, quantize_weight, weight_grid
 from models.quantize.rounding.adaround import (
@@ -112,7 +113,7 @@ def test_quantize_rounds_layers_in_call_order_and_leaves_the_float_network(
 
 def test_rounding_parameters_count_only_where_rounding_is_learned() -> None:
     plain = QuantSpec(4, 4, rounding_iterations=5)
-    assert plain.identity() == {"w_bits": 4, "a_bits": 4}
+    assert identity(plain) == {"w_bits": 4, "a_bits": 4}
     learned = QuantSpec(4, 4, rounding="adaround", rounding_iterations=5)
-    assert learned.identity()["rounding_iterations"] == 5
-    assert learned.identity()["rounding_version"] == 2
+    assert identity(learned)["rounding_iterations"] == 5
+    assert identity(learned)["rounding_version"] == 2

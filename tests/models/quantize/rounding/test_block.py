@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import BenchError, NotApplicable
+from models.quantize.identity import identity
 from models.quantize.network import QuantizedNetwork, quantize
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding import block as loop
@@ -138,7 +139,7 @@ def test_steps_see_inputs_of_either_network() -> None:
 def test_float_weights_leave_steps_as_they_were_calibrated() -> None:
     found, plain = (made(rounding, 32, 3) for rounding in ("brecq", "nearest"))
     assert error(found) == error(plain)
-    assert spec("brecq", 32, 3).identity() == QuantSpec(32, 3).identity()
+    assert identity(spec("brecq", 32, 3)) == identity(QuantSpec(32, 3))
 
 
 def test_progress_ends_at_the_number_of_steps() -> None:
@@ -209,7 +210,7 @@ def test_parameters_belong_to_the_id_where_they_matter() -> None:
     others |= {"rounding_ratio": 0.5, "rounding_centroids": 8, "rounding_block": (2, 4, 4)}
     others |= {"rounding_step_inputs": "quantized", "rounding_drop": 0.25, "rounding_rate": 0.5}
     for (rounding, a_bits), names in matter.items():
-        base = QuantSpec(4, a_bits, rounding=rounding).identity()
+        base = identity(QuantSpec(4, a_bits, rounding=rounding))
         for name in heeded:
             changed = QuantSpec(4, a_bits, rounding=rounding, **{name: others.get(name, 7)})  # type: ignore[arg-type]
-            assert (changed.identity() != base) == (name.removeprefix("rounding_") in names), name
+            assert (identity(changed) != base) == (name.removeprefix("rounding_") in names), name

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from models.errors import NotApplicable
+from models.quantize.identity import identity
 from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.bit_split import BitSplit
@@ -66,12 +67,12 @@ def test_it_refuses_what_the_rounding_refuses() -> None:
 
 
 def test_identity() -> None:
-    assert QuantSpec(4, 8, weight_correction="mean").identity() == {
+    assert identity(QuantSpec(4, 8, weight_correction="mean")) == {
         **{"w_bits": 4, "a_bits": 8, "weight_correction": "mean"}
     }
-    assert QuantSpec(32, 8, weight_correction="mean").identity() == {"w_bits": 32, "a_bits": 8}
-    assert QuantSpec(4, 8, rounding_ratio=0.05).identity() == {"w_bits": 4, "a_bits": 8}
-    ocs = QuantSpec(4, 8, rounding="ocs", rounding_ratio=0.05, rounding_epochs=3).identity()
+    assert identity(QuantSpec(32, 8, weight_correction="mean")) == {"w_bits": 32, "a_bits": 8}
+    assert identity(QuantSpec(4, 8, rounding_ratio=0.05)) == {"w_bits": 4, "a_bits": 8}
+    ocs = identity(QuantSpec(4, 8, rounding="ocs", rounding_ratio=0.05, rounding_epochs=3))
     assert ocs == {"w_bits": 4, "a_bits": 8, "rounding": "ocs", "rounding_ratio": 0.05}
-    kept = QuantSpec(32, 8, reestimate_batchnorm=True).identity()
+    kept = identity(QuantSpec(32, 8, reestimate_batchnorm=True))
     assert kept == {"w_bits": 32, "a_bits": 8, "reestimate_batchnorm": True}

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from models.embeddings.sizes import stored_bits
 from models.errors import BenchError, NotApplicable
+from models.quantize.identity import identity, written
 from models.quantize.network import quantize
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Layer, Rounded
 from models.quantize.rounding.dpq import ProductSoftmax, ProductVector
 from models.quantize.rounding.reconstruction import Reconstruction
-from models.quantize.spec import QuantSpec, written
+from models.quantize.spec import QuantSpec
 
 WEIGHT = 0.05 * torch.randn(64, 24, generator=torch.Generator().manual_seed(0))
 QUICK: dict[str, Any] = {"iterations": 20, "rate": 0.01, "batch": 16}
@@ -129,9 +130,9 @@ def test_only_the_last_layer_of_a_network_and_its_outputs_stay_nearer() -> None:
 def test_what_is_no_part_of_an_identity() -> None:
     plain = {"w_bits": 32, "a_bits": 32, "last_bits": 4, "rounding": "dpq_sx"}
     spec = QuantSpec(32, 32, last_bits=4, rounding="dpq_sx", w_scheme="symmetric")
-    assert spec.identity() == plain
-    assert replace(spec, rounding_shared=True).identity() == plain | {"rounding_shared": True}
+    assert identity(spec) == plain
+    assert identity(replace(spec, rounding_shared=True)) == plain | {"rounding_shared": True}
     other = QuantSpec(4, 32, rounding_shared=True, rounding_objective="table")
-    assert other.identity() == {"w_bits": 4, "a_bits": 32}
+    assert identity(other) == {"w_bits": 4, "a_bits": 32}
     assert {"rounding_shared", "rounding_objective"} <= written(spec).keys()
     assert not {"rounding_shared", "rounding_objective"} & written(other).keys()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.errors import NotApplicable
+from models.quantize.identity import identity
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Layer
 from models.quantize.rounding.kmeans import KMeans, clustered, nearest
@@ -48,5 +49,5 @@ def test_fewer_values_than_centroids_stay_as_they_are() -> None:
 def test_what_it_cannot_do_and_does_not_heed() -> None:
     with pytest.raises(NotApplicable, match="codebooks of up to 8 bits, not 9"):
         KMeans().check(WeightFormat(9, "affine", "channel"))
-    plain = QuantSpec(4, 8, rounding="kmeans").identity()
-    assert QuantSpec(4, 8, rounding="kmeans", w_range="mse").identity() == plain
+    plain = identity(QuantSpec(4, 8, rounding="kmeans"))
+    assert identity(QuantSpec(4, 8, rounding="kmeans", w_range="mse")) == plain
