@@ -49,7 +49,10 @@ def _parsed(file: Path, side: Side, *about: int) -> Annotated:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise BenchError(f"cannot read annotations from {str(file)!r}: {reason}") from error
+        advice = "fetch or write" if isinstance(error, ValueError) else "make it readable, or fetch"
+        raise BenchError(
+            f"cannot read annotations from {str(file)!r}: {reason}; {advice} the file again"
+        ) from error
     try:
         return _read(content, str(file), with_masks=side == "eval")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

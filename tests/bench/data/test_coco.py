@@ -183,7 +183,10 @@ def test_mistakes_are_one_line_that_names_the_file(tmp_path: Path, mistake: str)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"cannot read annotations from '.*instances_val2017.json': Expecting"),
+        (
+            "{",
+            r"cannot read annotations from .*instances_val2017.json.: Expecting .*; fetch or write",
+        ),
         ('{"images": []}', r"is no COCO file of objects: something lacks 'categories'; it has"),
         ("[]", r"is no COCO file of objects: list indices must be"),
         (json.dumps(annotations() | {"images": []}), r"instances_val2017.json' lists no images"),
