@@ -31,7 +31,8 @@ OF_PARTS = ("part_of", "drop_low", "drop_high")
 """Fields that only the records of cells evaluated in part have."""
 
 COSTS = (
-    *("size_mb", "mean_bits", "activations_mb", "largest_activation_mb", "mean_activation_bits"),
+    *("size_mb", "size_with_scales_mb", "mean_bits"),
+    *("activations_mb", "largest_activation_mb", "mean_activation_bits"),
     *("macs", "mac_bits", "bops", "bops_percent", "bops_with_additions"),
     "latency_ms",
 )
@@ -150,6 +151,12 @@ class Result(BaseModel):
         None,
         description="Convolution and linear weights at their bits, in MiB; what stays float "
         "(biases, BatchNorm) is not counted.",
+    )
+    size_with_scales_mb: float | None = Field(
+        None,
+        description="size_mb and what reading the weights takes beside it: a 32-bit step a grid, a "
+        "32-bit zero point where the grid is affine, and which bits each output channel has where "
+        "they differ. Null of results from before it was counted.",
     )
     mean_bits: float | None = Field(
         None,

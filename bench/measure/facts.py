@@ -45,6 +45,7 @@ def facts_found(cell: Cell, measured: Measurement) -> dict[str, Any]:
         "left_out": len(evaluated.left_out),
         "classes": evaluated.classes,
         "size_mb": measured.size_mb,
+        "size_with_scales_mb": measured.size_mb + measured.scales_mb,
         "mean_bits": measured.mean_bits,
         "logit_mse": measured.logit_mse,
         "warnings": measured.warnings,

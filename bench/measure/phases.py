@@ -33,7 +33,7 @@ from bench.measure.warnings import of_behaviour, of_coverage
 from bench.training.run import TrainingTask
 from methods.training.base import TrainedMethod
 from models.detection import FoundBoxes
-from models.qat.network import input_quantizers, layer_weights, weights_size_mb
+from models.qat.network import input_quantizers, layer_weights, scales_size_mb, weights_size_mb
 from models.qat.plain import as_quantized
 from models.quantize.cost import Cost
 from models.quantize.coverage import Coverage
@@ -50,6 +50,7 @@ class Measurement(NamedTuple):
     coverage: what of the network is quantized; None of a float one, and where it is not known.
     cost: None where it is not known.
     size_mb: of the quantized weights, in MiB. mean_bits: of one of them.
+    scales_mb: what reading them takes beside them, in MiB: see `models.quantize.scales`.
     logit_mse: against the float network; None of a float one.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
@@ -63,6 +64,7 @@ class Measurement(NamedTuple):
     coverage: Coverage | None
     cost: Cost | None
     size_mb: float
+    scales_mb: float
     mean_bits: float | None
     logit_mse: float | None
     mixed: dict[str, Any] | None
@@ -83,6 +85,7 @@ class _Quantized(NamedTuple):
     warnings: tuple[str, ...] = ()
     generated: bytes | None = None
     made: QuantizedNetwork | None = None
+    scales_mb: float = 0.0
 
 
 def measure(
@@ -169,6 +172,7 @@ class _Phases(Making):
             coverage=quantized.coverage,
             cost=quantized.cost,
             size_mb=quantized.size_mb,
+            scales_mb=quantized.scales_mb,
             mean_bits=mean_bits(network, quantized.size_mb),
             logit_mse=moved,
             mixed=quantized.mixed,
@@ -184,7 +188,15 @@ class _Phases(Making):
             warnings = [*made.warnings, *clipping_warnings(made, cell.spec, batch)]
             fuse_relus(made.network, batch[:1])
         size_mb += made.more_bits / MIB_BITS
-        return _Quantized(made.network, size_mb, *found, mixed, warnings=tuple(warnings), made=made)
+        return _Quantized(
+            made.network,
+            size_mb,
+            *found,
+            mixed,
+            warnings=tuple(warnings),
+            made=made,
+            scales_mb=made.scale_bits / MIB_BITS,
+        )
 
     def in_integers(self, quantized: _Quantized, images: ImageSet) -> _Quantized:
         """Return the same with the integers of the network in its place.
@@ -217,4 +229,5 @@ class _Phases(Making):
             training=history,
             warnings=tuple(done.warnings),
             generated=done.generated,
+            scales_mb=scales_size_mb(done.network),
         )

@@ -45,6 +45,9 @@ NUMBERS = {
     "quantized_inputs": Number("inputs, %", "multiplications of a quantized input, in %", ".1f"),
     "logit_mse": Number("logits", "mean squared change of the logits by quantization", ".3g"),
     "size_mb": Number("MiB", "size of the weights in MiB", ".3f"),
+    "size_with_scales_mb": Number(
+        "MiB+scales", "size of the weights with scales and bits of channels in MiB", ".3f"
+    ),
     "mean_bits": Number("bits", "bits of a weight on average", ".2f"),
     "activations_mb": Number("act. MiB", "size of the activations in MiB", ".3f"),
     "largest_activation_mb": Number(

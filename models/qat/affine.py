@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.qat.quantizer import Levels, Quantizer
 from models.qat.surrogate import Surrogate
 from models.quantize.grid import affine_grid, fake_quantize, value_range
+from models.quantize.scales import STEP_BITS, ZERO_POINT_BITS
 
 KEEP = 0.9
 """What a running range keeps of itself at each batch, in the release."""
@@ -33,6 +34,10 @@ class AffineWeight(Quantizer):
     def quantize(self, x: Tensor, bits: int) -> Tensor:
         low, high = value_range(x.detach(), self.channel_dim)
         return _as_if_float(x, low, high, bits)
+
+    def scale_bits(self, weight: Tensor, bits: int) -> int:
+        grids = 1 if self.channel_dim is None else len(weight)
+        return grids * (STEP_BITS + ZERO_POINT_BITS)
 
 
 class RunningRange(nn.Module):

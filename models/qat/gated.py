@@ -12,6 +12,7 @@ from models.qat import gates
 from models.qat.quantizer import SMALLEST_STEP, Levels, Quantizer, used_step
 from models.qat.surrogate import Surrogate
 from models.quantize.rounding.steps import dot
+from models.quantize.scales import STEP_BITS, index_bits
 
 WIDTHS = (32, 16, 8, 4, 2)
 """The bit-widths that there are gates for; the last one has none."""
@@ -137,6 +138,11 @@ class GatedQuantizer(Quantizer):
         if shares is None or {*shares} == {1.0}:
             return self.width
         return [self.width * share for share in shares]
+
+    def scale_bits(self, weight: Tensor, bits: int) -> int:
+        """Return what a step takes, and which channels are pruned where some are."""
+        kept = self.kept()
+        return STEP_BITS + (0 if kept is None else index_bits(kept.tolist()))
 
     def levels(self, bits: int) -> Levels:
         """Return the grid of the width in use; with a sign it has an odd number of levels."""

@@ -18,6 +18,7 @@ from models.qat.quantizer import (
     used_step,
 )
 from models.qat.surrogate import Surrogate
+from models.quantize.scales import STEP_BITS, index_bits
 
 STEP_BOUNDS = (2.0**-12, 1.0)
 """Of a learned step with a learned range; the upper one is 8 for activations."""
@@ -63,6 +64,9 @@ class LearnedStep(Quantizer):
         step = _ShapeGradient.apply(step, (count * q_max) ** -0.5, None)
         surrogate = self.surrogate.over(q_max - q_min)
         return fake_quantize_learnable(x, step, q_min, q_max, surrogate)
+
+    def scale_bits(self, weight: Tensor, bits: int) -> int:
+        return self.step[str(bits)].numel() * STEP_BITS
 
     def levels(self, bits: int) -> Levels:
         return Levels(used_step(self.step[str(bits)]), *integers(bits, self.signed))
@@ -120,6 +124,12 @@ class LearnedStepRange(Quantizer):
         found = bits_of_ratio(self.step[str(bits)], self.xmax[str(bits)], self.signed)
         each = [int(value) for value in found.flatten().tolist()]
         return each[0] if len({*each}) == 1 else each
+
+    def scale_bits(self, weight: Tensor, bits: int) -> int:
+        """Return what steps and the index of channels' bits take; no integer needs the range."""
+        found = self.bits_in_use(bits)
+        index = 0 if isinstance(found, int) else index_bits(found)
+        return self.step[str(bits)].numel() * STEP_BITS + index
 
     def grid(self, bits: int) -> tuple[Tensor, Tensor]:
         """Return step and range as they are used."""

@@ -114,6 +114,23 @@ def weights_size_mb(network: nn.Module) -> float:
     return sum(layer.weight.numel() * mean_of(_weight_bits(layer)) for layer in layers) / 8 / 2**20
 
 
+def scales_size_mb(network: nn.Module) -> float:
+    """Return what reading the weights of the quantized layers takes beside them, in MiB.
+
+    See `models.quantize.scales`; nothing of a layer in float. What a table that was trained as
+    codes has of it is in its size.
+    """
+    return (
+        sum(
+            layer.weight_quantizer.scale_bits(layer.weight, layer.bits)
+            for layer in quantized_layers(network).values()
+            if _weight_bits(layer) != FLOAT_BITS
+        )
+        / 8
+        / 2**20
+    )
+
+
 def layer_weights(network: nn.Module) -> list[LayerWeight]:
     """Return the weights of all layers as they are used now, with their bits: 32 of float ones.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from models.errors import BenchError, NotApplicable
 from models.qat.surrogate import Surrogate
 from models.quantize.rounding.steps import dot
+from models.quantize.scales import STEP_BITS
 from models.quantize.spec import FLOAT_BITS
 
 SMALLEST_STEP = 1e-8
@@ -102,6 +103,14 @@ class Quantizer(nn.Module):
         They are others where they are learned.
         """
         return bits
+
+    def scale_bits(self, weight: Tensor, bits: int) -> int:
+        """Return what reading `weight`, quantized to `bits`, takes beside it, in bits.
+
+        That is a step for each grid, of most quantizers one, and what else there is of
+        `models.quantize.scales`. weight: (out, ...), of which only the shape counts.
+        """
+        return STEP_BITS
 
     def levels(self, bits: int) -> Levels:
         """Return what the one grid used at `bits` comes to; it is that of a whole tensor.

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from models.qat.quantizer import Levels, Quantizer, clip, grid_steps, integers
 from models.qat.surrogate import Surrogate
+from models.quantize.scales import STEP_BITS
 
 
 class UniformStatic(Quantizer):
@@ -31,6 +32,9 @@ class UniformStatic(Quantizer):
         step = self.xmax / integers(bits, self.signed)[1]
         surrogate = self.surrogate.over(grid_steps(bits, self.signed))
         return surrogate.round(clip(x, self.xmax, self.signed) / step) * step
+
+    def scale_bits(self, weight: Tensor, bits: int) -> int:
+        return self.xmax.numel() * STEP_BITS
 
     def levels(self, bits: int) -> Levels:
         top = integers(bits, self.signed)[1]

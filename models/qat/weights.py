@@ -16,6 +16,7 @@ from models.qat.quantizer import Quantizer
 from models.qat.spec import QatSpec, lowest_weight_bits
 from models.qat.static import UniformStatic
 from models.qat.surrogate import Surrogate
+from models.quantize.scales import STEP_BITS
 
 _SMALLEST = 1e-8  # of the largest tanh(w); guards an all-zero weight
 
@@ -64,6 +65,9 @@ class DoReFaWeight(Quantizer):
         if self.rescale == "none" or x.numel() == 1:
             return quantized
         return quantized * self._factor(x.detach(), quantized.detach())
+
+    def scale_bits(self, weight: Tensor, bits: int) -> int:
+        return 0 if self.rescale == "none" else STEP_BITS  # the levels are those of all weights
 
     def _factor(self, weight: Tensor, quantized: Tensor) -> Tensor:
         if self.rescale == "mean":

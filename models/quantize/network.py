@@ -44,6 +44,7 @@ class QuantizedNetwork(NamedTuple):
         of its output channels; None where whoever made the network does not say.
     more_bits: what storing the weights takes beyond these, in all: codebooks, indices, values of
         more bits. Below 0 where it takes less.
+    scale_bits: what reading them takes beside all that: see `models.quantize.scales`.
     warnings: what a reader of its numbers must know, a line each.
     """
 
@@ -52,6 +53,7 @@ class QuantizedNetwork(NamedTuple):
     weight_bits: dict[str, LayerBits] | None = None
     more_bits: int = 0
     warnings: tuple[str, ...] = ()
+    scale_bits: int = 0
 
 
 def no_progress(done: int, total: int) -> None:
@@ -124,7 +126,10 @@ def quantize(
     warnings = [f"{name}: {r.warning}" for name, r in rounded.items() if r.warning]
     warnings += [] if blocks is None else blocks.warnings
     more_bits = _more_bits(rounded, of_weights)
-    return QuantizedNetwork(quantized, quantizers, of_weights, more_bits, tuple(warnings))
+    scale_bits = _scale_bits(quantized, rounding, formats)
+    return QuantizedNetwork(
+        quantized, quantizers, of_weights, more_bits, tuple(warnings), scale_bits
+    )
 
 
 def _prepare(network: nn.Module, spec: QuantSpec, images: Tensor) -> None:
@@ -193,3 +198,17 @@ def _more_bits(rounded: Mapping[str, Rounded], bits: Mapping[str, LayerBits]) ->
         for name, each in rounded.items()
         if each.size_bits is not None
     )
+
+
+def _scale_bits(
+    network: nn.Module, rounding: Rounding | BlockRounding, formats: Mapping[str, WeightFormat]
+) -> int:
+    layers = {name: network.get_submodule(name) for name in formats}
+    return sum(
+        rounding.scale_bits(layer.get_parameter("weight"), formats[name], _groups(layer))
+        for name, layer in layers.items()
+    )
+
+
+def _groups(layer: nn.Module) -> int:
+    return layer.groups if isinstance(layer, nn.Conv2d) else 1

@@ -140,7 +140,7 @@ function verdict(cell) {
       ["of all images", cell.part_of && cell.drop_low !== null && `${signed(-cell.drop_high)} to ${signed(-cell.drop_low)} points, however often one looked`],
       ["mean squared change of logits", cell.logit_mse !== null && cell.logit_mse.toPrecision(3)],
       ["quantized", cell.quantized_weights !== null && `${fixed(cell.quantized_weights)} % of the weights; of the multiplications ${fixed(cell.quantized_multiplications)} % by weight, ${fixed(cell.quantized_inputs)} % by input`],
-      ["size of the weights", cell.size_mb !== null && `${fixed(cell.size_mb)} MiB`],
+      ["size of the weights", cell.size_mb !== null && `${fixed(cell.size_mb)} MiB${cell.size_with_scales_mb === null ? "" : `, with scales ${fixed(cell.size_with_scales_mb)} MiB`}`],
     ].filter(([, value]) => value)),
   ];
 }

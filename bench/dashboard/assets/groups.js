@@ -27,6 +27,7 @@ const average = (cells, of) => {
 // What a network may be set against: key, name on an axis, and above a column.
 const COSTS = [
   ["size_mb", "size of the weights, MiB", "Size, MiB"],
+  ["size_with_scales_mb", "size of the weights with scales, MiB", "Size with scales, MiB"],
   ["mean_bits", "bits of a weight", "Bits of a weight"],
   ["bops", "bit operations", "BOPs"],
   ["bops_percent", "bit operations, % of the float network's", "BOPs, %"],

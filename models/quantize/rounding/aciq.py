@@ -9,9 +9,11 @@ from models.errors import NotApplicable
 from models.quantize.grid import affine_grid, fake_quantize
 from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.rounding.base import Layer, Rounded, Rounding
+from models.quantize.scales import bits_of_grids
 
 _HIGHEST = 4  # bits, above which the release gives all channels the same
 _OF_CHANNEL = (0, 8)  # fewest and most bits of a channel
+_INDEX_BITS = 4  # which of these nine a channel has
 _SHIFTS = 10
 _TOLERANCE = 0.01  # bits, of the mean
 
@@ -23,7 +25,7 @@ class ACIQ(Rounding):
     Levels in proportion to sigma^(2/3) have the least squared error for a given total (section 4.1
     of the paper), rounded to powers of two; each channel is then rounded to the nearest value of
     its own min-max grid. A channel of 0 bits becomes its mean. Size: bits of each channel times
-    its weights; which it has, four bits a channel, is not counted, as steps are not.
+    its weights; which it has, four bits a channel, is counted with the steps.
 
     Weights are not clipped, as in the authors' release (int_quantizer.py); clipping is that of
     activations, `a_range=aciq_laplace` and `aciq_gauss`, and the correction of the weights'
@@ -45,6 +47,10 @@ class ACIQ(Rounding):
                     "quant.rounding=aciq gives the channels min-max grids of different bits; "
                     f"set quant.{key}={value}"
                 )
+
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        grids = bits_of_grids(weight_format, len(weight))  # a constant channel has its mean there
+        return grids + (0 if weight_format.bits > _HIGHEST else len(weight) * _INDEX_BITS)
 
     def quantize(self, layer: Layer) -> Rounded:
         bits = layer.format.bits

@@ -15,6 +15,7 @@ from torch import Tensor
 from models.quantize.ranges import WeightFormat, weight_grid
 from models.quantize.rounding.finetune import Finetuning
 from models.quantize.rounding.reconstruction import Reconstruction
+from models.quantize.scales import bits_of_grids
 
 Inputs = Literal["none", "float", "quantized"]
 
@@ -42,7 +43,8 @@ class Rounded(NamedTuple):
 
     weight: as the quantized network has it; the same shape, in float.
     size_bits: what storing it takes, where that is not the bits of the format for each weight: with
-        codebooks, indices, or values of more bits. Steps and zero points are not counted.
+        codebooks, indices, or values of more bits. Steps and zero points are not counted: they are
+        `Rounding.scale_bits`.
     warning: what a reader of the cell's number must know, without the name of the layer.
     shared: which weights share a value, as equal numbers of the weight's shape, from 0 up; None
         where nothing is to be finetuned.
@@ -79,6 +81,13 @@ class Rounding(ABC):
 
     def check(self, weight_format: WeightFormat) -> None:  # noqa: B027 most can do all
         """Raise NotApplicable for a format that this rounding cannot do."""
+
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        """Return what reading a layer's weight takes beside it: see `models.quantize.scales`.
+
+        weight: (out, in[, kh, kw]), of which only the shape counts. groups: of a convolution.
+        """
+        return bits_of_grids(weight_format, len(weight))
 
     @abstractmethod
     def quantize(self, layer: Layer) -> Rounded:

@@ -14,6 +14,7 @@ from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.dropped import kept
 from models.quantize.rounding.soft import SoftWeights, annealed_beta
 from models.quantize.rounding.steps import LearnedSteps
+from models.quantize.scales import bits_of_grids
 from models.tracing import replaced
 
 _LOOK = 100  # steps from one look at the loss to the next: each makes a GPU wait
@@ -99,6 +100,10 @@ class BlockRounding(ABC):
                 f"quant.rounding={self.name} learns one step for each activation tensor; give "
                 "quant.a_granularity=tensor"
             )
+
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        """Return what reading a layer's weight takes beside it, as of a `Rounding`."""
+        return bits_of_grids(weight_format, len(weight))
 
     @property
     def steps_of_activations(self) -> int:

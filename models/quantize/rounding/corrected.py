@@ -6,6 +6,7 @@ from torch import Tensor
 
 from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
+from models.quantize.scales import STEP_BITS, ZERO_POINT_BITS, bits_of_grids
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Corrected(Rounding):
     """Another rounding, after which each output channel has the mean of its float weights again.
 
     No data is needed. The shift and the factor of a channel go into its zero point and its step,
-    and are no more counted in the size than these.
+    and are counted as these, one of each a channel.
 
     correction: `mean` or `mean_variance`.
     """
@@ -29,6 +30,11 @@ class Corrected(Rounding):
 
     def check(self, weight_format: WeightFormat) -> None:
         self.rounding.check(weight_format)
+
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        own = self.rounding.scale_bits(weight, weight_format, groups)
+        grids = bits_of_grids(weight_format._replace(channel_bits=None), len(weight))
+        return own - grids + len(weight) * (STEP_BITS + ZERO_POINT_BITS)
 
     def quantize(self, layer: Layer) -> Rounded:
         rounded = self.rounding.quantize(layer)

@@ -16,6 +16,7 @@ from models.embeddings.product import Kind, ProductQuantizer, cut
 from models.embeddings.sizes import affordable_centroids, stored_bits
 from models.embeddings.start import k_means
 from models.errors import NotApplicable
+from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 
 
@@ -52,6 +53,9 @@ class _ProductQuantized(Rounding):
     @property
     def inputs(self) -> Inputs:
         return "float" if self.objective == "output" else "none"
+
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        return 0  # there is no grid: codebooks are in the size
 
     def quantize(self, layer: Layer) -> Rounded:
         weight = layer.weight

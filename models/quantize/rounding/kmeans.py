@@ -34,6 +34,9 @@ class KMeans(Rounding):
                 f"{weight_format.bits}"
             )
 
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        return 0  # there is no grid: codebooks are in the size
+
     def quantize(self, layer: Layer) -> Rounded:
         bits = layer.format.bits
         values = layer.weight.flatten()

@@ -10,6 +10,7 @@ from torch import Tensor
 from models.errors import NotApplicable
 from models.quantize.ranges import WeightFormat, estimate, quantize_weight
 from models.quantize.rounding.base import Layer, Rounded, Rounding
+from models.quantize.scales import bits_of_grids
 
 _IMAGE_CHANNELS = 3
 _LEAST = 1e-30  # of a threshold, so that a weight of zeros stays one
@@ -22,8 +23,8 @@ class OCS(Rounding):
     A channel of half weights stands twice in the weight, and its input is given twice. A
     convolution is linear and copies of a channel carry the same values, so what the network
     computes is what one channel with the sum of the quantized halves gives: no layer changes its
-    shape here, and the weight that is returned is this sum. The copies are counted in the size;
-    which channels they are of, and the copies of activations, are not.
+    shape here, and the weight that is returned is this sum. The copies are counted in the size,
+    which channels they are of with the step; the copies of activations are not.
 
     One step for the whole weight, symmetric, because the largest weight of all sets it. With
     another `w_range` than min-max it is that of the weight before the split, as with the release's
@@ -50,8 +51,15 @@ class OCS(Rounding):
                     f"set quant.w_{key}={value}"
                 )
 
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        grids = bits_of_grids(weight_format, len(weight))
+        if _why_whole(weight, groups):
+            return grids
+        channels = weight.shape[1]
+        return grids + math.ceil(self.ratio * channels) * (channels - 1).bit_length()
+
     def quantize(self, layer: Layer) -> Rounded:
-        reason = _why_whole(layer)
+        reason = _why_whole(layer.weight, layer.groups)
         if reason:
             nearest = quantize_weight(layer.weight, layer.format)
             return Rounded(nearest, warning=f"rounded to the nearest, not split: {reason}")
@@ -112,10 +120,10 @@ def _steps_per_unit(layer: Layer, expanded: Tensor) -> Tensor:
     return (2 ** (bits - 1) - 1) / threshold.clamp(min=_LEAST)
 
 
-def _why_whole(layer: Layer) -> str:
-    """Return why a layer is not split, "" for one that is."""
-    if layer.weight.dim() != 4:
+def _why_whole(weight: Tensor, groups: int) -> str:
+    """Return why the weight of a layer is not split, "" for one that is."""
+    if weight.dim() != 4:
         return "a linear layer"
-    if layer.groups > 1:
-        return f"{layer.groups} groups, which a copy of a channel would break"
-    return "it sees an image" if layer.weight.shape[1] == _IMAGE_CHANNELS else ""
+    if groups > 1:
+        return f"{groups} groups, which a copy of a channel would break"
+    return "it sees an image" if weight.shape[1] == _IMAGE_CHANNELS else ""

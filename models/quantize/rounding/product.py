@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.quantize.ranges import WeightFormat
 from models.quantize.rounding.base import Inputs, Layer, Rounded, Rounding
 from models.quantize.rounding.codebook import (
     affordable_centroids,
@@ -58,6 +59,9 @@ class Product(Rounding):
     def finetuning(self) -> Finetuning | None:
         steps = (self.layer_steps, self.network_steps)
         return Finetuning(*steps, self.rate) if any(steps) else None
+
+    def scale_bits(self, weight: Tensor, weight_format: WeightFormat, groups: int) -> int:
+        return 0  # there is no grid: codebooks are in the size
 
     def quantize(self, layer: Layer) -> Rounded:
         assert layer.problem is not None

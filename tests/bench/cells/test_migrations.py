@@ -47,7 +47,7 @@ def test_every_key_of_the_first_version_keeps_its_value(store: Store, id: str) -
         **{"activations_mb": None, "largest_activation_mb": None, "macs": None},
         **{"mac_bits": None, "bops": None, "bops_percent": None, "logit_mse": None},
         **{"mean_bits": None, "mean_activation_bits": None, "bops_with_additions": None},
-        **{"latency_ms": None, "lost": None, "gained": None},
+        **{"size_with_scales_mb": None, "latency_ms": None, "lost": None, "gained": None},
     }
 
 

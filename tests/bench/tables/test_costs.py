@@ -96,7 +96,7 @@ def test_numbers_take_the_place_of_a_budget_where_there_is_none() -> None:
 
 def test_an_unknown_cost() -> None:
     with pytest.raises(
-        BenchError, match=r"^--against size: no such cost; cells record size_mb, me"
+        BenchError, match=r"^--against size: no such cost; cells record size_mb, size"
     ):
         check_cost("size")
     check_cost("bops_with_additions")
