@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import log
 
 from methods.search.agent import AgentOptions
@@ -71,7 +72,9 @@ class AutoQ(SearchMethod):
         candidates = self.weight_candidates(problem.spec)
         agents = self.layers, self.kernels
         pace = self.random_episodes, self.episodes, self.updates
-        return KernelWalk(problem, tuple(sorted(candidates)), agents, self.hierarchy, pace)
+        fastest = partial(self.fastest, problem.spec, problem.prices, problem.special)
+        ordered = tuple(sorted(candidates))
+        return KernelWalk(problem, ordered, agents, self.hierarchy, pace, fastest)
 
     def reward(self, top1: float, float_top1: float, bits: ChosenBits, problem: Problem) -> float:
         value = self.accuracy_power * log(max(top1 / 100, _LEAST))

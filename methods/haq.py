@@ -1,6 +1,6 @@
 """HAQ (Wang et al., CVPR 2019): an agent walks the layers and says the bits of each."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,9 +11,10 @@ from methods.search.agent import Agent, AgentOptions, Shape, episode
 from methods.search.base import Problem, SearchMethod, Walk, whole
 from methods.search.decisions import Decision, decisions, features
 from methods.search.environment import Environment
-from methods.search.wall import Bits, bits_of, within, within_pinned
+from methods.search.wall import Bits, bits_of, within, within_fastest, within_pinned
 from models.errors import BenchError
 from models.quantize.bits import ChosenBits
+from models.quantize.budget import LATENCY
 from models.quantize.spec import MIXED
 
 _PERCENT = 0.1
@@ -125,7 +126,9 @@ class LayerWalk:
             return self._problem.prices.fit(self._problem.spec.limits, *self._chosen(tried))
 
         if not (self._both and self._method.variant == "release"):
-            return within(bits, candidates, fits)
+            lowered = within(bits, candidates, fits)
+            slow = LATENCY in self._problem.spec.limits and not fits(lowered)
+            return self._fastest(bits, fits) if slow else lowered
         lowered = within_pinned(bits, candidates, fits, _ends(self._of))
         if not fits(lowered):
             raise BenchError(
@@ -134,6 +137,13 @@ class LayerWalk:
                 "method.variant=paper"
             )
         return lowered
+
+    def _fastest(self, bits: Bits, fits: Callable[[Bits], bool]) -> Bits:
+        """Return bits within a budget that the fewest do not meet."""
+        problem = self._problem
+        weights, inputs = self._method.fastest(problem.spec, problem.prices, problem.special)
+        goal = np.array([inputs[d.name] if d.is_input else weights[d.name] for d in self._of])
+        return within_fastest(bits, goal, fits, problem.spec.limits)
 
     def _chosen(self, bits: Bits) -> ChosenBits:
         said = list(zip(self._of, bits.tolist(), strict=True))

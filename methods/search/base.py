@@ -13,7 +13,8 @@ from methods.search.environment import Environment
 from methods.search.finetune import FineTuning, Labelled
 from models.errors import BenchError
 from models.quantize.bits import ChosenBits, LayerBits
-from models.quantize.budget import decided_by, spelled
+from models.quantize.budget import LATENCY, decided_by, spelled
+from models.quantize.fastest import fastest_bits
 from models.quantize.network import QuantizedNetwork
 from models.quantize.prices import Prices
 from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
@@ -143,13 +144,20 @@ class SearchMethod(Method):
         """
         names = list(spec.limits)
         lowest, highest = (self._uniform(spec, prices, special, pick) for pick in (min, max))
-        fewest, most = (prices.totals(names, *bits) for bits in (lowest, highest))
+        most = prices.totals(names, *highest)
         for name, limit in spec.limits.items():
-            if fewest[name] > limit:
-                where = decided_by(name, prices.parts(name, *lowest), special)
+            cheapest, at = "the fewest bits everywhere", lowest
+            least = prices.totals([name], *at)[name]
+            if name == LATENCY:
+                at = self.fastest(spec, prices, special)
+                fewest, least = least, prices.totals([name], *at)[name]
+                if least < fewest:
+                    cheapest = "the fastest bits of each layer"
+            if least > limit:
+                where = decided_by(name, prices.parts(name, *at), special)
                 raise BenchError(
-                    f"quant.{spelled(name, limit)} is below the smallest possible: the fewest bits "
-                    f"everywhere come to {fewest[name]:.6g}{where}"
+                    f"quant.{spelled(name, limit)} is below the smallest possible: {cheapest} "
+                    f"come to {least:.6g}{where}"
                 )
         if all(most[name] <= limit for name, limit in spec.limits.items()):
             name, limit = next(iter(spec.limits.items()))
@@ -158,6 +166,26 @@ class SearchMethod(Method):
                 f"quant.{spelled(name, limit)} leaves nothing to choose: the most bits everywhere "
                 f"come to {most[name]:.6g}{where}"
             )
+
+    def fastest(self, spec: QuantSpec, prices: Prices, special: Mapping[str, int]) -> ChosenBits:
+        """Return bits of all layers and places at which the latency is the least of all.
+
+        Of kernels of different bits the latency is a mean; here all of a layer have the same.
+        Raises BenchError for an entry that the table of latencies lacks.
+        """
+        weights: dict[str, tuple[int, ...]] = {}
+        if spec.w_bits == MIXED:
+            free = [name for name in prices.sizes if name not in special]
+            weights = dict.fromkeys(free, self.weight_candidates(spec))
+        inputs: dict[str, tuple[int, ...]] = {}
+        if spec.a_bits == MIXED:
+            free = [name for name in prices.quantizers if name not in special]
+            inputs = dict.fromkeys(free, spec.a_candidates)
+        found = fastest_bits(prices, weights, inputs)
+        known = self._uniform(spec, prices, special, min)
+        of_owners = {**known[0], **found.weights}
+        of_layers = {name: of_owners[owner] for name, owner in prices.owners.items()}
+        return ChosenBits(of_layers, {**known[1], **found.inputs})
 
     def weight_candidates(self, spec: QuantSpec) -> tuple[int, ...]:
         """Return what the weights may have."""

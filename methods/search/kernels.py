@@ -1,6 +1,6 @@
 """Two agents, one above the other: goals of layers, bits of their kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,10 +11,11 @@ from torch import Tensor
 from methods.search.agent import Agent, AgentOptions, Shape, Transitions, episode
 from methods.search.base import Problem, whole
 from methods.search.decisions import Decision, decisions, features
-from methods.search.wall import Bits, bits_of, within
+from methods.search.wall import Bits, bits_of, within, within_fastest
 from models.errors import BenchError
 from models.quantize.activation import weighted_layers
 from models.quantize.bits import ChosenBits
+from models.quantize.budget import LATENCY
 from models.quantize.spec import MIXED
 
 _OF_KERNEL = 4  # its place, its largest weight, the deviation of its weights, and the goal
@@ -75,7 +76,8 @@ class KernelWalk:
     """Chooses the bits of all kernels, layer by layer.
 
     candidates: of a kernel, rising. agents: of layers and of kernels. pace: random episodes, all
-    episodes, updates an episode.
+    episodes, updates an episode. fastest: returns the bits of the least latency, where there is a
+    table and lowering does not meet it.
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class KernelWalk:
         agents: tuple[AgentOptions, AgentOptions],
         hierarchy: Hierarchy,
         pace: tuple[int, int, int],
+        fastest: Callable[[], ChosenBits],
     ) -> None:
         self._problem, self._candidates, self._hierarchy = problem, candidates, hierarchy
+        self._fastest = fastest
         self._random_episodes, self._episodes, self._updates = pace
         of = decisions(problem.prices, problem.spec, list(problem.special))
         self._features = features(problem.network, problem.prices, of)
@@ -197,7 +201,14 @@ class KernelWalk:
 
         bits = np.concatenate([*kernels, np.array([inputs[d] for d in places], np.int64)])
         candidates = [self._candidates] * int(ends[-1]) + [d.candidates for d in places]
-        return chosen(within(bits, candidates, fits))
+        lowered = within(bits, candidates, fits)
+        if LATENCY in self._problem.spec.limits and not fits(lowered):
+            weights, read = self._fastest()
+            goal = [np.full(len(layer.kernels), weights[layer.name]) for layer in self._layers]
+            goal.append(np.array([read[decision.name] for decision in places], np.int64))
+            limits = self._problem.spec.limits
+            lowered = within_fastest(bits, np.concatenate(goal), fits, limits)
+        return chosen(lowered)
 
     def _details(self, walked: _Walked) -> Tensor:
         """Return the mean that was reached, and states and actions of some kernels."""

@@ -1,9 +1,11 @@
 """What an action means in bits, and how a choice is brought within its budget (HAQ's release)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.errors import BenchError
 
 Bits = NDArray[np.int64]
 """(n,), of what is to be chosen in the order in which it is chosen."""
@@ -54,6 +56,28 @@ def within(bits: Bits, candidates: Sequence[Sequence[int]], fits: Callable[[Bits
             else:
                 too_few = middle
         bits = _replaced(bits, lowered, places[:enough])
+    return bits
+
+
+def within_fastest(
+    bits: Bits, fastest: Bits, fits: Callable[[Bits], bool], limits: Iterable[str]
+) -> Bits:
+    """Return `bits` with as many of `fastest` in their place, from the last on, as limits demand.
+
+    For a table of latencies in which fewer bits are slower, so that lowering does not meet it.
+    limits: names of the costs. Raises BenchError where not even all of `fastest` fit, as may be
+    where there are several.
+    """
+    bits = bits.copy()
+    for place in reversed(range(len(bits))):
+        if fits(bits):
+            return bits
+        bits[place] = fastest[place]
+    if not fits(bits):
+        raise BenchError(
+            f"neither the fewest bits nor the fastest meet {' and '.join(limits)} together; raise "
+            "one of these limits"
+        )
     return bits
 
 

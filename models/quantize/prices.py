@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.canonical import canonical_copy
 from models.quantize.activation import stored_layers
 from models.quantize.bits import LayerBits, mean_of
-from models.quantize.budget import LARGEST, OF_ACTIVATIONS, OF_WEIGHTS, Limits
+from models.quantize.budget import LARGEST, LATENCY, OF_ACTIVATIONS, OF_WEIGHTS, Limits
 from models.quantize.calibration import calibrated
 from models.quantize.cost import cost
 from models.quantize.counting import Factor, Product, count, weights_at
@@ -160,6 +160,21 @@ def prices_of_layers(
     return {
         layer: {b: price(part, {layer: b}) for b in candidates} for layer, part in of_layer.items()
     }, price(rest, {})
+
+
+def latency_of(
+    prices: Prices,
+    products: Sequence[Product],
+    weights: Mapping[str, float],
+    inputs: Mapping[str, int],
+) -> float:
+    """Return the latency of some of the products, in ms, at bits by layer and by place.
+
+    prices: with a table. Raises BenchError for an entry that it lacks.
+    """
+    by_number = [inputs.get(name) for name in prices.quantizers]
+    at = [_at(product, weights, by_number) for product in products]
+    return _of_products(at, 1, LATENCY, prices.table)
 
 
 def _of_products(

@@ -14,6 +14,7 @@ from methods.search.agent import AgentOptions
 from methods.search.base import Kept, SearchMethod
 from models.errors import BenchError
 from models.quantize.bits import ChosenBits, mean_of
+from models.quantize.latency import LatencyTable
 from models.quantize.spec import QuantSpec
 from tests.methods.search.problems import Small, problem
 
@@ -209,6 +210,47 @@ def test_a_layer_that_cannot_go_lower_is_named() -> None:
         BenchError, match=r"come to \S+, 59 % of it in layer 'first', whose .* \(8\)"
     ):
         HAQ().check_budget(spec, of.prices, of.special)
+
+
+# The second layer is slow at few bits, as where a processor has no instruction for them.
+_MS = {"first": {2: 1, 4: 2}, "second": {2: 9, 4: 3}, "last": {2: 1, 4: 2}}
+TABLE = LatencyTable("t.csv", {n: {(w, 32): t for w, t in of.items()} for n, of in _MS.items()})
+TABLE.by_name["first"].update({(w, 8): t for w, t in _MS["first"].items()})  # type: ignore[attr-defined]
+
+
+def slower(ms: float, **more: Any) -> QuantSpec:
+    budget = {"latency_ms": ms, **more}
+    return QuantSpec("mixed", 32, budget=budget, latency_table="t.csv", w_candidates=(2, 4))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", [HAQ(agent=AGENT, **QUICK), AutoQ(**QUICK)])
+def test_a_latency_that_the_fewest_bits_miss_is_met(method: SearchMethod) -> None:
+    # 2 bits everywhere take 11 ms and 4 bits 7; 2, 4 and 2 bits take 5, the least of all.
+    spec = slower(5)
+    of = problem(Small(), spec, table=TABLE)
+    method.check_budget(spec, of.prices, of.special)
+    found = method.search(of)
+    assert [mean_of(found.bits.weights[name]) for name in _MS] == [2, 4, 2]
+    assert {episode["latency_ms"] for episode in found.episodes} == {5}
+
+
+def test_a_latency_below_the_least_is_refused_with_the_least() -> None:
+    spec = slower(4.9)
+    of = problem(Small(), spec, table=TABLE)
+    with pytest.raises(BenchError) as caught:
+        HAQ().check_budget(spec, of.prices, of.special)
+    assert str(caught.value) == (
+        "quant.budget.latency_ms=4.9 is below the smallest possible: the fastest bits of each "
+        "layer come to 5, 60 % of it in layer 'second'"
+    )
+
+
+def test_limits_that_contradict_each_other_are_named() -> None:
+    spec = slower(5, mean_bits=2)
+    of = problem(Small(), spec, table=TABLE)
+    HAQ().check_budget(spec, of.prices, of.special)  # each of them can be met
+    with pytest.raises(BenchError, match=r"nor the fastest meet \w+ and \w+ together"):
+        HAQ(agent=AGENT, **QUICK).search(of)
 
 
 def test_autoq_needs_grids_of_channels() -> None:

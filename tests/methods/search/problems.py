@@ -5,6 +5,7 @@ from torch import nn
 
 from methods.search.base import Problem
 from methods.search.finetune import Labelled
+from models.quantize.latency import LatencyTable
 from models.quantize.layers import special_layers
 from models.quantize.prices import prices_of
 from models.quantize.spec import QuantSpec
@@ -27,7 +28,13 @@ class Small(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
-def problem(network: nn.Module, spec: QuantSpec, seed: int = 0, count: int = 128) -> Problem:
+def problem(
+    network: nn.Module,
+    spec: QuantSpec,
+    seed: int = 0,
+    count: int = 128,
+    table: LatencyTable | None = None,
+) -> Problem:
     """Return the search of bits for a network whose float form is always right."""
     images = torch.randn(count + 16, 3, 8, 8, generator=torch.Generator().manual_seed(5))
     labels = network(images).argmax(1)
@@ -38,7 +45,7 @@ def problem(network: nn.Module, spec: QuantSpec, seed: int = 0, count: int = 128
         images=images[:16],
         held_out=Labelled(images[16:], labels[16:]),
         tuning=Labelled(images[16:80], labels[16:80]),
-        prices=prices_of(network, spec, image),
+        prices=prices_of(network, spec, image, table),
         special=special_layers(network, spec, image),
         generator=torch.Generator().manual_seed(seed),
     )

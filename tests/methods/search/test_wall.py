@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.search.wall import Bits, bits_of, within, within_pinned
+from methods.search.wall import Bits, bits_of, within, within_fastest, within_pinned
+from models.errors import BenchError
 
 GOLDEN = np.load(Path(__file__).parents[2] / "golden" / "haq.npz")
 ALL = tuple(range(1, 9))
@@ -60,6 +61,23 @@ def test_the_wall_of_latencies_is_the_releases() -> None:
         found = within_pinned(before.ravel(), [ALL] * 14, lambda x: cost(x) <= limit, pinned)  # noqa: B023
         assert np.array_equal(found, after.ravel())
         assert cost(found) == now
+
+
+def test_fastest_bits_take_the_place_of_few_from_the_last_on() -> None:
+    ms = np.array([[5.0, 1.0], [5.0, 1.0], [5.0, 1.0]])  # of few bits and of many
+
+    def found(limit: float, *limits: str) -> list[int]:
+        def fits(bits: Bits) -> bool:
+            return bool(ms[np.arange(3), bits].sum() <= limit)
+
+        few, many = np.array([0, 0, 0]), np.array([1, 1, 1])
+        return within_fastest(few, many, fits, limits).tolist()
+
+    assert [found(limit) for limit in (15, 11, 7, 3)] == [
+        *([0, 0, 0], [0, 0, 1], [0, 1, 1], [1, 1, 1])
+    ]
+    with pytest.raises(BenchError, match="the fastest meet latency_ms and bops together"):
+        found(2, "latency_ms", "bops")
 
 
 def test_first_and_last_are_pinned_once_bits_are_lowered() -> None:
