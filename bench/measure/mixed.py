@@ -1,6 +1,7 @@
 """Mixed precision of a cell: sensitivities kept for every budget, and what a cell shows of them."""
 
 import json
+import logging
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from models.quantize.budget import OF_WEIGHTS
 from models.quantize.identity import weights_version
 from models.quantize.latency import LatencyTable, read_latency_table
 from models.quantize.mixed import Assignment, Budget, Sensitivity, assign, budget, sensitivity
+
+log = logging.getLogger(__name__)
 
 # Of a quantizer: what the sensitivity of a layer depends on.
 _OF_WEIGHTS = ("w_scheme", "w_granularity", "w_range", "w_candidates", "fold")
@@ -75,7 +78,10 @@ def measured_sensitivity(
         return dict(sensitivity(network, cell.spec, images, {}, progress))
     with entry.locked():
         layers = entry.read(lambda: _load(entry.path)) or {}
+        kept = len(layers)
         for layer, by_bits in sensitivity(network, cell.spec, images, dict(layers), progress):
+            if kept and len(layers) == kept:
+                log.info("  goes on after %d layers, from %s", kept, entry.path)
             layers[layer] = by_bits
             content = sealed(json.dumps({"layers": layers}))
             entry.complete(partial(Path.write_text, data=content))

@@ -32,6 +32,8 @@ class OnDisk:
         try:
             # Who restores it puts each part where it belongs: steps of an optimiser stay here.
             state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            if (done := _done(state)) and self.workers.rank == 0:
+                log.info("  goes on after %s, from %s", done, self.path)
         except (RuntimeError, EOFError):
             log.warning("warning: %s is damaged; trained from the start", self.path)
             return None
@@ -55,3 +57,12 @@ class OnDisk:
         torch.save(state, partial)
         append_checksum(partial)
         partial.replace(self.path)
+
+
+def _done(state: State) -> str:
+    """Return in words what a training or a search has done; "" where that is nothing."""
+    if "episodes" in state:
+        return f"{len(state['episodes'])} episodes" if state["episodes"] else ""
+    epochs, part = len(state.get("history", ())), state.get("part")
+    steps = f"{part['done']} steps of epoch {epochs + 1}" if part else ""
+    return steps or (f"{epochs} epochs" if epochs else "")

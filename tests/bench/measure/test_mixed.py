@@ -71,7 +71,10 @@ def test_sensitivities_are_measured_once_for_every_budget(
 
 @pytest.mark.faults
 def test_what_a_killed_process_measured_is_not_measured_again(
-    make_fast: MakeConfig, outputs: Path, monkeypatch: pytest.MonkeyPatch
+    make_fast: MakeConfig,
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     real = bench.measure.mixed.sensitivity
 
@@ -88,7 +91,11 @@ def test_what_a_killed_process_measured_is_not_measured_again(
     (kept,) = (outputs / "cache" / "sensitivity").glob("*.json")
     before = json.loads(kept.read_bytes())["layers"]
     assert len(before) == 5
-    result = run_cell(make_fast(mixed(mean_bits=4))).result
+    with caplog.at_level("INFO"):
+        result = run_cell(make_fast(mixed(mean_bits=4))).result
+    assert [line for line in caplog.messages if "goes on" in line] == [
+        f"  goes on after 5 layers, from {kept}"
+    ]
     assert result is not None
     assert result.status == "done"
     after = json.loads(kept.read_bytes())["layers"]

@@ -341,6 +341,28 @@ def test_a_damaged_checkpoint_is_trained_anew(tmp_path: Path) -> None:
     assert files.load() is not None
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"history": [], "part": None}, None),
+        ({"history": [{}, {}], "part": None}, "2 epochs"),
+        ({"history": [{}, {}], "part": {"done": 7}}, "7 steps of epoch 3"),
+        ({"episodes": []}, None),
+        ({"episodes": [{}, {}, {}]}, "3 episodes"),
+    ],
+)
+def test_from_where_it_goes_on_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, state: dict[str, Any], said: str | None
+) -> None:
+    files = OnDisk(tmp_path / "checkpoint.pt")
+    with caplog.at_level("INFO"):
+        assert files.load() is None
+        files.save(state)
+        assert files.load() == state
+    lines = [] if said is None else [f"  goes on after {said}, from {files.path}"]
+    assert [record.getMessage() for record in caplog.records] == lines
+
+
 def test_a_folder_of_another_recipe_is_named(tmp_path: Path) -> None:
     wanted = config(tmp_path, "method=individual", "quant=w4a4")
     folder = tmp_path / "cache" / "training" / key(tmp_path, "method=individual", "quant=w4a4")
