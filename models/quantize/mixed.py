@@ -131,24 +131,35 @@ def budget(
     if name in OF_WEIGHTS:
         unit = MIB_BITS if name == "size_mb" else sum(weights.values())
         free = {n: {b: float(weights[n] * b) for b in spec.w_candidates} for n in names}
-        others = {n: float(weights[n] * bits) for n, bits in fixed.items()}
-        fixed_price = sum(others.values())
+        fixed_prices = {n: float(weights[n] * bits) for n, bits in fixed.items()}
+        fixed_price = sum(fixed_prices.values())
         limit = value * unit
+
+        def others() -> dict[str, float]:
+            return fixed_prices
+
     else:
         prices = prices_of(network, spec, image, table)
         free, fixed_price = prices_of_layers(prices, names, spec.w_candidates, name)
-        at = dict.fromkeys(names, min(spec.w_candidates))  # which a table of latencies has
-        others = {n: part for n, part in prices.parts(name, at, {}).items() if n not in free}
         limit = value
+
+        def others() -> dict[str, float]:
+            at = dict.fromkeys(names, min(spec.w_candidates))  # which a table of latencies has
+            return {n: part for n, part in prices.parts(name, at, {}).items() if n not in free}
+
     found = Budget(name, free, fixed, fixed_price, limit)
     _check_choice(found, spec, value, sum(weights.values()), others)
     return found
 
 
 def _check_choice(
-    budget: Budget, spec: QuantSpec, value: float, weights: int, others: Mapping[str, float]
+    budget: Budget,
+    spec: QuantSpec,
+    value: float,
+    weights: int,
+    others: Callable[[], Mapping[str, float]],
 ) -> None:
-    """others: what each layer that is not free has of the price."""
+    """others: returns what each layer that is not free has of the price; called for an error."""
     fewest, most = min(spec.w_candidates), max(spec.w_candidates)
     of_fewest, of_most = (
         budget.fixed_price + sum(prices[bits] for prices in budget.free.values())
@@ -159,7 +170,7 @@ def _check_choice(
     cheapest = f"{fewest} bits" if least == of_fewest else "the fastest bits of each layer"
 
     def take(price: float, pick: Callable[[Mapping[int, float]], float]) -> str:
-        parts = {**others, **{name: pick(prices) for name, prices in budget.free.items()}}
+        parts = {**others(), **{name: pick(prices) for name, prices in budget.free.items()}}
         where = decided_by(budget.name, parts, budget.fixed)
         if budget.name in OF_WEIGHTS:
             each = f"{price / weights:.2f} bits a weight"

@@ -23,6 +23,7 @@ from models.quantize.mixed import (
     uniform_size_mb,
 )
 from models.quantize.network import quantize
+from models.quantize.prices import Prices, prices_of
 from models.quantize.ranges import WeightFormat, quantize_weight
 from models.quantize.spec import QuantSpec
 
@@ -190,6 +191,21 @@ def test_a_layer_may_be_slower_at_fewer_bits(tiny_network: nn.Module, images: Te
         within(2.9 + rest)
     with pytest.raises(BenchError, match="leaves nothing to choose: 32 bits everywhere"):
         within(3.0 + 2 * rest)
+
+
+def test_what_each_layer_costs_is_asked_for_only_in_an_error(
+    tiny_network: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parts(*given: object) -> dict[str, float]:
+        raise AssertionError("nobody reads it")
+
+    prices = prices_of(tiny_network, mixed(mean_bits=3), images[:1])
+    macs = sum(product.macs for product in prices.products)
+    monkeypatch.setattr(Prices, "parts", parts)
+    found = budget(tiny_network, mixed(mean_bits=None, budget={"mac_bits": 4 * macs}), images[:1])
+    assert found.limit == 4 * macs
+    with pytest.raises(AssertionError, match="nobody reads it"):
+        budget(tiny_network, mixed(mean_bits=None, budget={"mac_bits": 1}), images[:1])
 
 
 COSTS = ("mac_bits", "bops", "bops_percent", "bops_with_additions")
