@@ -15,6 +15,7 @@ from methods.training.strategy import Strategy
 from models.errors import BenchError
 from models.qat.conversion import make_quantizable
 from models.qat.spec import QatSpec
+from models.quantize.budget import MISSED
 from models.quantize.identity import identity
 from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
 
@@ -208,7 +209,7 @@ class MixedStepRange(TrainedMethod):
             size = float(target.size().detach())
             if size > target.size_bits:
                 lines.append(
-                    f"the training has missed a target: {target.shown} {size / MIB_BITS:.4g}, "
+                    f"{MISSED}: {target.shown} {size / MIB_BITS:.4g}, "
                     f"above the {target.size_bits / MIB_BITS:.4g} of quant.{target.typed()}"
                 )
         if collapsed := history[-1].get("collapsed"):

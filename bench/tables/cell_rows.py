@@ -15,7 +15,7 @@ from bench.config.schema import TORCH, Config
 from bench.statistics.coco import NUMBERS as COCO_NUMBERS
 from bench.tables.headline import TASK
 from bench.tasks.registry import CLASSIFICATION
-from models.quantize.budget import limits_of
+from models.quantize.budget import MISSED, limits_of
 from models.quantize.labels import a_label, w_label
 from models.quantize.rounding.registry import OF_TABLES, is_of_tables
 from models.quantize.spec import MIXED, OF_BUDGET
@@ -27,6 +27,7 @@ _MEASURED = (
 )
 _OF_PARTS = (*OF_PARTS, "lost", "gained")
 _SECONDS = "quantize_seconds"
+MISSED_TARGET = "missed_target"
 _REACH = "quant.reach"
 _MASKS = "mask_map"
 OF_DETECTION = (
@@ -51,8 +52,8 @@ def cell_rows(
     ones under longer names, lists as tuples). Requests for the same, as `quant=w4a32` does with any
     activation range, are one row.
     Where a cell is of a part of its images, all have `part_of`, `drop_low`, `drop_high`, `lost` and
-    `gained`. Of a cell of another task than classification it has `task`, and the numbers of that
-    task.
+    `gained`, and where the training of one has missed a limit of its bits, `missed_target`. Of a
+    cell of another task than classification it has `task`, and the numbers of that task.
     What it came to: `status` ("missing" when there is no result), `images` (fingerprint of the
     evaluation set), the numbers of `Result`, and `command`, which measures it. Which result counts
     is `find_results`'.
@@ -111,6 +112,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
         idle += [f"quant.{key}" for key in OF_TABLES]
     if all(row.get("part_of") is None for row in rows):
         idle += _OF_PARTS
+    if not any(row[MISSED_TARGET] for row in rows):
+        idle.append(MISSED_TARGET)
     if all(row.get(_MASKS) is None for row in rows):
         idle.append(_MASKS)
     return pd.DataFrame(rows).drop(columns=idle, errors="ignore")
@@ -152,13 +155,13 @@ def bits_columns(
 
 def _result_values(result: Result | None) -> dict[str, Any]:
     if result is None:
-        return {"status": "missing", "images": None} | dict.fromkeys(
-            (*_MEASURED, *_OF_PARTS, _SECONDS)
-        )
+        unknown = dict.fromkeys((*_MEASURED, *_OF_PARTS, _SECONDS))
+        return {"status": "missing", "images": None} | unknown | {MISSED_TARGET: False}
     images = result.recipe.evaluation.fingerprint
     measured = {key: getattr(result, key) for key in (*_MEASURED, *_OF_PARTS)}
     seconds = {_SECONDS: result.seconds.get("quantize")}
-    return {"status": result.status, "images": images} | measured | seconds
+    missed = {MISSED_TARGET: any(line.startswith(MISSED) for line in result.warnings)}
+    return {"status": result.status, "images": images} | measured | seconds | missed
 
 
 def _task_values(task: str, result: Result | None) -> dict[str, Any]:

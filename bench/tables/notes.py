@@ -9,7 +9,9 @@ import pandas as pd
 
 from bench.cells.result import Result
 from bench.statistics.intervals import wilson_interval
+from bench.tables.cell_rows import MISSED_TARGET
 from bench.tables.headline import float_headlines, metrics_of, tasks_of, titles
+from bench.tables.summarise import MISSED_MARK
 from bench.tasks.registry import CLASSIFICATION
 from models.quantize.spec import FLOAT_BITS, OF_BUDGET
 
@@ -83,6 +85,11 @@ def footnotes(results: Sequence[Result], cells: pd.DataFrame) -> list[str]:
     missing = int((cells["status"] == "missing").sum())
     failed = int((cells["status"] == "failed").sum())
     notes = [*warning_lines([each.warnings for each in table_results]), *lines]
+    if MISSED_TARGET in cells and (missed := int(cells[MISSED_TARGET].eq(True).sum())):
+        notes.append(
+            f"{MISSED_MARK} the training of a cell ended above a limit of its bits, {missed} of "
+            f"{len(cells)} cells; --show size_mb,activations_mb shows what they came to"
+        )
     if missing or failed:
         notes.append(f"{missing} of {len(cells)} cells are not run, {failed} failed")
     return notes

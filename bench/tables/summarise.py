@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.tables.cell_rows import MISSED_TARGET
 from bench.tables.headline import float_headlines, headlines
 from bench.tables.parts import part_text
 from models.quantize.rounding.registry import PREFIX, ROUNDINGS, parameters
@@ -96,7 +97,8 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     `mean` and `spread` (sample standard deviation, percent) are of the headline over the seeds that
     are done, `ci_low` and `ci_high` its interval where there is one seed, `float` that of the float
     network. `done` of `seeds` cells
-    are measured. `part`, where one is of a part of its images, says how many of how many.
+    are measured. `part`, where one is of a part of its images, says how many of how many. `missed`,
+    where the training of one has missed a limit of its bits, says of how many of them that is so.
     """
     keys = [*row_keys(cells), "w_bits", "a_bits"]
     place = cells.groupby(keys, sort=False, dropna=False).ngroup()
@@ -112,12 +114,15 @@ def summarise(cells: pd.DataFrame) -> pd.DataFrame:
     summary = summary.join([numbers, one[["ci_low", "ci_high", "float"]]])
     summary["status"] = summary["status"].mask(summary["done"].notna(), "done")
     summary["done"] = summary["done"].fillna(0).astype(int)
-    if "part_of" not in cells:
-        return summary[[*keys, *_NUMBERS]]
-    texts = {at: part_text(of.to_dict("records")) for at, of in done.groupby(place_done)}
-    return summary.assign(part=[texts.get(at, "") for at in summary.index])[
-        [*keys, *_NUMBERS, "part"]
-    ]
+    more = []
+    if MISSED_TARGET in cells:
+        counts = done[MISSED_TARGET].eq(True).groupby(place_done).sum()  # unlike NaN of others
+        summary, more = summary.assign(missed=counts).fillna({"missed": 0}), ["missed"]
+    if "part_of" in cells:
+        texts = {at: part_text(of.to_dict("records")) for at, of in done.groupby(place_done)}
+        summary = summary.assign(part=[texts.get(at, "") for at in summary.index])
+        more.append("part")
+    return summary[[*keys, *_NUMBERS, *more]]
 
 
 def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFrame:
@@ -127,7 +132,7 @@ def wide(summary: pd.DataFrame, texts: Sequence[str] | None = None) -> pd.DataFr
     """
     if texts is None:
         texts = [cell_text(row) for row in summary.to_dict("records")]
-    numbers = ("w_bits", "a_bits", *_NUMBERS, "part")
+    numbers = ("w_bits", "a_bits", *_NUMBERS, "missed", "part")
     keys = [column for column in summary.columns if column not in numbers]
     table = summary.assign(
         bits=list(map(bits_text, summary["w_bits"], summary["a_bits"])),
@@ -159,6 +164,9 @@ def bits_text(w_bits: object, a_bits: object) -> str:
     return f"{w_bits}/A{activations}" if isinstance(w_bits, str) else f"W{w_bits}A{activations}"
 
 
+MISSED_MARK = "†"
+"""Behind a number of which a cell has missed a limit of its bits."""
+
 _NUMBERS = ("seeds", "done", "mean", "spread", "ci_low", "ci_high", "float", "status")
 
 
@@ -170,6 +178,8 @@ def cell_text(row: Mapping[Any, Any]) -> str:
         text = f"{row['mean']:.2f} ± {row['spread']:.2f}"
     else:
         text = f"{row['mean']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    if row.get("missed"):
+        text = f"{text} {MISSED_MARK}"
     if row.get("part"):
         text = f"{text} ({row['part']})"
     return text if row["done"] == row["seeds"] else f"{text} ({row['done']}/{row['seeds']} seeds)"

@@ -23,6 +23,9 @@ OF_PRODUCTS = ("mac_bits", "bops", "bops_percent", "bops_with_additions", LATENC
 COSTS = (*OF_WEIGHTS, *OF_ACTIVATIONS, *OF_PRODUCTS)
 """What can be limited; all but `size_mb` and `mean_bits`, of the weights, as in `Cost`."""
 
+MISSED = "the training has missed a target"
+"""What the warning of a result begins with whose bits were trained to a limit that is not met."""
+
 Limits = Mapping[str, float]
 """The most that a network may cost, by the name of the cost."""
 

@@ -1,7 +1,11 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from bench.cells.request import experiment_requests
-from bench.tables.table import TableSource, cells_table, shown
+from bench.tables.render import render
+from bench.tables.table import TableSource, cells_table, joint_table, shown
 from models.errors import BenchError
 from tests.bench.tables.test_tables import record
 
@@ -69,3 +73,34 @@ def test_cells_of_a_part_of_the_images_say_so() -> None:
     assert text.endswith("± 0.00 (200 to 1,000 of 1,000 images)")
     whole = [record(job, 900, total=1000) for job in jobs]
     assert "part_of" not in cells_table("demo", TableSource(whole, asked)).rows
+
+
+def test_a_training_that_missed_its_target_is_marked() -> None:
+    asked = ["method=zeroq", "quant.w_bits=8,4"]
+    jobs = experiment_requests("demo", asked)
+    line = "the training has missed a target: weights, MiB 0.2, above the 0.1 of quant.size_mb=0.1"
+    first = next(job for job in jobs if job.config.quant.w_bits == 4)
+    results = [record(job, 180, warnings=[line] if job is first else []) for job in jobs]
+    source = TableSource(results, asked, show=("top1", "drop"))
+    table = cells_table("demo", source)
+    (row,) = table.texts.to_dict("records")
+    assert (row["W4A4"], row["W8A8"]) == ("90.00 ± 0.00 †", "90.00 ± 0.00")
+    assert row["W4A4 drop"] == "5.00"
+    assert sum(table.rows["missed_target"]) == 1
+    (note,) = [each for each in table.notes if each.startswith("†")]
+    assert note.startswith("† the training of a cell ended above a limit of its bits, 1 of 6 cells")
+    sorted_lines = cells_table("demo", replace(source, sort="-drop")).texts
+    assert sorted(sorted_lines["top-1"]) == ["90.00 ± 0.00", "90.00 ± 0.00 †"]
+    whole = cells_table("demo", TableSource([record(job, 180) for job in jobs], asked))
+    assert "missed_target" not in whole.rows
+    assert not any(each.startswith("†") for each in whole.notes)
+
+
+def test_a_mark_survives_a_kept_table(tmp_path: Path) -> None:
+    asked = ["method=zeroq", "quant.w_bits=4"]
+    line = "the training has missed a target: x"
+    results = [record(job, 180, warnings=[line]) for job in experiment_requests("demo", asked)]
+    kept = tmp_path / "kept.csv"
+    kept.write_text(render(cells_table("demo", TableSource(results, asked)), "csv"))
+    texts = joint_table([str(kept)], TableSource([])).texts
+    assert texts["W4A4"].tolist() == ["90.00 ± 0.00 †"]
