@@ -16,6 +16,7 @@ from bench.dashboard.layers import layer_choice
 from bench.dashboard.papers import paper_differences
 from bench.dashboard.pictures import add_generated
 from bench.dashboard.pool import Pool
+from bench.dashboard.trainings import training_course
 from bench.dashboard.wrong import bitmap, image_set
 from bench.papers.published import Published
 from bench.tasks.registry import CLASSIFICATION
@@ -62,6 +63,8 @@ def make_document(
         cell["recipe"] = recipe_label(result, recipes)
         cell["command"] = configuration.command
         cell["layers"] = layer_choice(store.read_note(result.id, "mixed"), sensitivities)
+        if (course := training_course(store.read_note(result.id, "training"))) is not None:
+            cell["training"] = course
         cells.append(cell)
     warnings = [each.warning for each in configurations if each.warning is not None]
     warnings += _add_bitmaps(cells, store, results)

@@ -95,6 +95,21 @@ function generatedPanel(cell) {
     : el("p", { class: "note" }, `Left out to keep this file small: see generated.png in outputs/cells/${cell.id}.`));
 }
 
+function trainingPanel(cell) {
+  if (!cell.training) return null;
+  const { panels, gates } = cell.training;
+  const courses = panels.map((of) => {
+    const holder = el("div", { class: "holder" });
+    whenLaidOut(holder, () => draw(holder, courseSpec(of)));
+    return holder;
+  });
+  if (!gates) return panel("Training", ...courses);
+  const [holder, rows] = [el("div", { class: "holder" }), gateRows(gates)];
+  whenLaidOut(holder, () => draw(holder, gatesSpec(rows, holder.clientWidth)));
+  const columns = [["layer", (r) => r.layer], ["gate", (r) => r.gate], ["probability", (r) => r.probability]];
+  return panel("Training", ...courses, el("h3", {}, "Probability that a gate is open, as it was trained"), holder, disclosure("The same as a table", () => tableOf(columns, rows)));
+}
+
 function layersPanel(cell) {
   if (!cell.layers) {
     const bits = "weight_bits" in cell.card && card(cell, "weight_bits");
@@ -157,6 +172,6 @@ function drawCell(cell) {
       el("div", {}, reproducePanel(cell), weightsPanel(cell), timePanel(cell), environmentPanel(cell)),
       el("div", {}, recipePanel(cell))),
     ...[wrongSection(cell)].filter((parts) => parts.length).map((parts) => el("section", { class: "panel" }, ...parts)),
-    ...[calibrationPanel(cell), generatedPanel(cell), layersPanel(cell)].filter(Boolean));
+    ...[calibrationPanel(cell), generatedPanel(cell), trainingPanel(cell), layersPanel(cell)].filter(Boolean));
   page.querySelector("h1").focus({ preventScroll: true });
 }

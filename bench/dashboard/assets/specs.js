@@ -258,6 +258,45 @@ function bitsSpec(rows, width) {
   });
 }
 
+// A course over the epochs of a training: lines, and the targets that they are to come to.
+function courseSpec({ title, lines, targets }) {
+  const values = lines.flatMap(([label, points]) => points.map(([epoch, value]) => ({ label, epoch, value })));
+  const few = lines.some(([, points]) => points.length < 12);
+  const last = Math.max(...values.map(({ epoch }) => epoch));
+  const whole = Array.from({ length: Math.floor(last) }, (_, i) => i + 1).filter((epoch) => epoch % Math.ceil(last / 10) === 0);
+  const y = { field: "value", type: "quantitative", title, scale: { zero: false } };
+  const several = lines.length > 1 ? { strokeDash: { field: "label", type: "nominal", title: null, sort: lines.map(([label]) => label) } } : {};
+  return chart(values, `${title} over the epochs of the training${targets.length ? "; the rule is the target" : ""}`, {
+    height: 200,
+    layer: [
+      { mark: { type: "line", strokeWidth: 1.8, color: "var(--text)", point: few && { color: "var(--text)" } },
+        encoding: {
+          x: { field: "epoch", type: "quantitative", title: "epoch", axis: { grid: false, format: "d", values: whole }, scale: { nice: false } }, y, ...several,
+          tooltip: [...(lines.length > 1 ? [{ field: "label", title }] : []), { field: "epoch", format: ".3~g" }, { field: "value", title: "value", format: ".4~g" }],
+        } },
+      ...(targets.length ? [{ data: { values: targets.map((value) => ({ value })) }, mark: { type: "rule", strokeDash: [5, 4], color: "var(--muted)" },
+        encoding: { y, tooltip: [{ field: "value", title: "target", format: ".4~g" }] } }] : []),
+    ],
+  });
+}
+
+const gateRows = (gates) => gates.flatMap(([layer, of]) => Object.entries(of).map(([gate, probability]) => ({ layer, gate, probability })));
+
+// A field a gate, the fuller the likelier it is open.
+function gatesSpec(rows, width) {
+  const [layers, names] = ["layer", "gate"].map((key) => [...new Set(rows.map((row) => row[key]))]);
+  return chart(rows, "Probability that each gate of each layer is open; channels: the mean of the output channels", {
+    height: layers.length * 17,
+    mark: { type: "rect", color: "var(--text)" },
+    encoding: {
+      x: { field: "gate", type: "nominal", sort: names, title: null, axis: { orient: "top", labelAngle: width < NARROW ? -90 : -45, labelFontSize: 11 } },
+      y: { field: "layer", type: "nominal", sort: layers, title: null, axis: { labelLimit: width < NARROW ? 120 : 260, labelFontSize: 11 } },
+      opacity: { field: "probability", type: "quantitative", scale: { domain: [0, 1], range: [0.04, 1] }, legend: null },
+      tooltip: [{ field: "layer" }, { field: "gate" }, { field: "probability", format: ".3f" }],
+    },
+  });
+}
+
 function rewardsSpec(choice) {
   const values = choice.rewards.map(([episode, reward]) => ({ episode, reward }));
   return chart(values, "Reward of each episode of the search", {

@@ -39,7 +39,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mixed = {"size_mb": 1.0, "cost": 0.5, "frontier": [[1.0, 0.5], [2.0, 0.1]], "layers": layers}
     given = {"w_bits": "mixed", "group": MARKUP, "calibration_key": "c" * 16, "fp32_id": "f" * 16}
     given["quantizer"] = {"mean_bits": 4.0}
-    write(store, example("d" * 16, right, evaluation=named, **given), right, config, mixed)
+    gates = {MARKUP: {"weight": {"4": 0.75, "8": 0.25}, "channels": 0.5}}
+    epochs = [{"epoch": e, "loss": 1 / e, "curves": {"size": [4.0, 3.0]}} for e in (1, 2, 3)]
+    epochs = [epoch | {"targets": {"size": 2.5}, "gates": gates} for epoch in epochs]
+    course = {"key": "k", "epochs": epochs}
+    write(store, example("d" * 16, right, evaluation=named, **given), right, config, mixed, course)
     Image.new("RGB", (256, 96), "grey").save(store.folder("d" * 16) / "generated.png")
     write(store, example("c" * 16, method="real", reason=MARKUP, traceback=f"Traceback {MARKUP}"))
     paper = {"model": "resnet18", "data": "own", "method": "zeroq", "evaluation": {"set": "own"}}

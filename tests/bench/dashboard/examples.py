@@ -67,6 +67,7 @@ def write(
     right: np.ndarray | None = None,
     config: dict[str, Any] | None = None,
     mixed: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
 ) -> None:
     """Put a record where `bench run` would, with what lies beside it."""
     with store.writing(result.id) as folder:
@@ -77,6 +78,8 @@ def write(
             (folder / "config.yaml").write_text(yaml.safe_dump(config))
         if mixed is not None:
             (folder / "mixed.json").write_text(json.dumps(mixed))
+        if training is not None:
+            (folder / "training.json").write_text(json.dumps(training))
 
 
 @cache

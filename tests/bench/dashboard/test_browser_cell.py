@@ -57,6 +57,30 @@ def test_what_a_generator_made_is_shown(opened: Callable[..., "Page"]) -> None:
     assert page.get_by_role("heading", name="Generated images").count() == 0
 
 
+def test_the_course_of_a_training_is_shown(opened: Callable[..., "Page"]) -> None:
+    page = opened("#cell=" + "d" * 16)
+    heading = page.get_by_role("heading", name="Training", exact=True)
+    panel = page.locator("#cell .panel").filter(has=heading)
+    panel.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "document.querySelectorAll('#cell .holder').length ==="
+        " document.querySelectorAll('#cell .holder[data-drawn]').length"
+    )
+    assert panel.locator(".holder").count() == 3  # the loss, the size and the gates
+    assert panel.locator(".holder").nth(1).locator("svg .mark-rule.role-mark line").count() == 1
+    fields = panel.locator(".holder").nth(2).locator("svg .mark-rect.role-mark path")
+    shades = [fields.nth(n).get_attribute("opacity") for n in range(fields.count())]
+    assert [round(float(shade or 1), 2) for shade in shades] == [0.76, 0.28, 0.52]
+    panel.get_by_text("The same as a table").click()
+    rows = panel.locator("tbody tr").all_inner_texts()
+    assert [row.split("\t") for row in rows] == [
+        [MARKUP, gate, probability]
+        for gate, probability in (("weight 4", "0.75"), ("weight 8", "0.25"), ("channels", "0.5"))
+    ]
+    page = opened("#cell=" + "0" * 16)
+    assert page.get_by_role("heading", name="Training", exact=True).count() == 0
+
+
 def test_where_a_cell_was_wrong_by_hand(opened: Callable[..., "Page"]) -> None:
     page = opened("#cell=" + "d" * 16)
     page.wait_for_selector("canvas.map")

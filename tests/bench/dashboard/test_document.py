@@ -175,6 +175,16 @@ def test_mixed_precision_is_read_from_its_file(store: Store) -> None:
     assert document["sensitivities"] == [[["conv", {"4": 0.5}]]]
 
 
+def test_the_course_of_a_training_is_read_from_its_file(store: Store) -> None:
+    said = {"key": "k", "epochs": [{"epoch": 1, "loss": 0.5}]}
+    write(store, example("a" * 16, RIGHT), RIGHT, training=said)
+    write(store, example("b" * 16, RIGHT), RIGHT)
+    trained, other = collected(store)["cells"]
+    panels = [{"title": "loss", "lines": [["", [[1.0, 0.5]]]], "targets": []}]
+    assert trained["training"] == {"panels": panels}
+    assert "training" not in other
+
+
 def test_nothing_measured_is_an_empty_page(store: Store) -> None:
     assert collected(store)["cells"] == []
 
