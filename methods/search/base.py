@@ -146,7 +146,7 @@ class SearchMethod(Method):
         lowest, highest = (self._uniform(spec, prices, special, pick) for pick in (min, max))
         most = prices.totals(names, *highest)
         for name, limit in spec.limits.items():
-            cheapest, at = "the fewest bits everywhere", lowest
+            cheapest, at = "the fewest bits everywhere", ChosenBits(*lowest)
             least = prices.totals([name], *at)[name]
             if name == LATENCY:
                 at = self.fastest(spec, prices, special)
