@@ -458,8 +458,8 @@ SHARES = ("quantized_weights", "quantized_multiplications", "quantized_inputs")
 
 COSTS = (
     *("macs", "mac_bits", "bops", "bops_percent", "activations_mb", "largest_activation_mb"),
-    *("mean_bits", "mean_activation_bits", "bops_with_additions", "latency_ms"),
-    *("logit_mse", "lost", "gained"),
+    *("mean_bits", "size_with_scales_mb", "mean_activation_bits", "bops_with_additions"),
+    *("latency_ms", "logit_mse", "lost", "gained"),
 )
 
 
