@@ -14,6 +14,7 @@ from bench.config.files import options
 from bench.tables.best import best_values
 from bench.tables.cell_rows import cell_rows, recorded_rows
 from bench.tables.delta import DELTA_B_TITLE, delta_b_column
+from bench.tables.join import together
 from bench.tables.kept import SUFFIX, kept_rows
 from bench.tables.limits import other_limits
 from bench.tables.lines import lines, number_of
@@ -70,7 +71,8 @@ def cells_table(name: str, source: TableSource) -> Table:
 def joint_table(names: Sequence[str], source: TableSource) -> Table:
     """Return one table of all cells of several experiments, groups and kept tables, each cell once.
 
-    A name that ends in `.csv` is the file of a kept table.
+    A name that ends in `.csv` is the file of a kept table: of a cell that an experiment has and
+    nobody has measured here, its row counts.
 
     Raises BenchError as `cells_table`, and as `kept_rows`.
     """
@@ -91,24 +93,14 @@ def joint_table(names: Sequence[str], source: TableSource) -> Table:
     of_groups = [result for name in groups for result in group_of(name, results, configs)]
     parts = [recorded_rows(of_groups), *kept] if of_groups else kept
     if not requests:
-        cells = with_integers(reduce(_together, parts), source.integers)
+        cells = with_integers(reduce(together, parts), source.integers)
         return _of(cells, of_groups, source.show, source.sort)
     cells = cell_rows(requests, results, configs)
+    cells = with_integers(reduce(together, parts, cells), source.integers)
     missing = cells.loc[cells["status"].isin(["missing", "failed"]), "command"]
-    cells = with_integers(reduce(_together, parts, cells), source.integers)
     table = _of(cells, results, source.show, source.sort)
     notes = [*table.notes, *other_limits(requests, results)]
     return table._replace(notes=notes, missing=list(missing))
-
-
-def _together(asked: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of both, without those of the second that the first has."""
-    cells = pd.concat([asked, recorded[~recorded["id"].isin(asked["id"])]], ignore_index=True)
-    # What one of them has no column for is no other value than None.
-    groups = ("data", "method", "quant", "runtime")
-    keys = [key for key in cells.columns.astype(str) if key.partition(".")[0] in groups]
-    values = cells[keys].astype(object).where(cells[keys].notna(), None)
-    return pd.concat([cells.drop(columns=keys), values], axis=1)[cells.columns].copy()
 
 
 def results_table(results: Sequence[Result]) -> Table:

@@ -93,7 +93,7 @@ def test_a_plot_against_a_cost(bench_main: Bench, outputs: Path, tmp_path: Path)
     for typed, said in refused.items():
         assert bench_main("table", "demo", *asked, *typed) == Finished(2, "", said)
     wrong = bench_main("table", "demo", *asked, "--plot", plot, "--against", "mb")
-    assert wrong.err.startswith("error: --against mb: no such cost; cells record size_mb, mean_b")
+    assert wrong.err.startswith("error: --against mb: no such cost; cells record size_mb, size_w")
 
 
 def test_cells_that_lack_the_cost_are_said(

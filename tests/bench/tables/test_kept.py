@@ -55,6 +55,21 @@ def test_kept_tables_stand_beside_others_and_each_cell_once(tmp_path: Path) -> N
     }
 
 
+def test_what_is_not_measured_is_taken_from_a_kept_table(tmp_path: Path) -> None:
+    file, ids = _kept(tmp_path, NAMES[0])
+    jobs = experiment_requests(NAMES[0], SEED)
+    # Of twelve cells one is measured here, with another number; the others are in the file.
+    here = record(jobs[3], 150, mean_bits=4.0)
+    table = make_tables([NAMES[0], str(file)], TableSource([here], SEED))
+    assert table.missing == []
+    assert list(table.rows["id"]) == ids
+    assert table.rows["top1"].tolist() == [75.0 if n == 3 else 90.0 + n / 2 for n in range(12)]
+    # Cells of another seed are others, and stand behind those that were asked for.
+    table = make_tables([NAMES[0], str(file)], TableSource([], ["seed=1"]))
+    assert len(table.missing) == 12
+    assert list(table.rows["status"]) == ["missing"] * 12 + ["done"] * 12
+
+
 def test_a_file_that_is_no_table_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         BenchError, match=r"^there is no file .*gone\.csv; make it with `bench table"
