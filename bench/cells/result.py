@@ -194,7 +194,8 @@ class Result(BaseModel):
         None,
         description="Mean squared difference of the logits from the float network's, over the "
         "first 128 images; of a detector of one stage, of what its heads say. Null of a float "
-        "network, of a detector of several stages, and of results from before it was measured.",
+        "network, of one without weights that is trained from scratch, of a detector of several "
+        "stages, and of results from before it was measured.",
     )
     quantized_weights: Percent | None = Field(
         None,

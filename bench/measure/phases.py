@@ -51,7 +51,7 @@ class Measurement(NamedTuple):
     cost: None where it is not known.
     size_mb: of the quantized weights, in MiB. mean_bits: of one of them.
     scales_mb: what reading them takes beside them, in MiB: see `models.quantize.scales`.
-    logit_mse: against the float network; None of a float one.
+    logit_mse: against the float network; None of a float one, and where it has no weights.
     mixed: how the bits of each layer were chosen, where they were.
     training: the key of the training and a record of each epoch, for a method that trains.
     generated: a picture, as PNG, of images that it has made to train on, over time.
@@ -143,7 +143,9 @@ class _Phases(Making):
             else:
                 evaluation = evaluate_part(*run, self.part, resident)
             moved = None
-            if evaluation.logits is None:
+            if cell.weights.locate is None:
+                pass  # trained from scratch: there is no float network to compare with
+            elif evaluation.logits is None:
                 assert self.part is not None
                 assert self.part.earlier is not None
                 moved = self.part.earlier.logit_mse

@@ -321,6 +321,7 @@ def test_from_scratch_without_weights(tmp_path: Path) -> None:
     result = run_cell(read_config(compose(given))).result
     assert result is not None and result.status == "done", result
     assert result.fp32_top1 is None and result.weights_sha256 is None
+    assert result.logit_mse is None  # there is no float network that it could be against
 
 
 def test_a_damaged_checkpoint_is_trained_anew(tmp_path: Path) -> None:
