@@ -134,6 +134,10 @@ def test_every_result_has_a_size(make_fast: MakeConfig) -> None:
         result = run_cell(make_fast({"quant": {"w_bits": bits, "a_bits": bits}})).result
         assert result is not None
         sizes[bits] = result.size_mb
+        # A step and a zero point of 32 bits for each of the 794 output channels of resnet20.
+        beside = 0 if bits == 32 else 794 * 64 / 8 / 2**20
+        assert result.size_mb is not None
+        assert result.size_with_scales_mb == pytest.approx(result.size_mb + beside, rel=1e-9)
     assert sizes[32] == 8 * sizes[4] == 4 * sizes[8] > 0.5  # type: ignore[operator]
 
 
