@@ -62,7 +62,12 @@ class OnDisk:
 def _done(state: State) -> str:
     """Return in words what a training or a search has done; "" where that is nothing."""
     if "episodes" in state:
-        return f"{len(state['episodes'])} episodes" if state["episodes"] else ""
+        return _counted(len(state["episodes"]), "episode")
     epochs, part = len(state.get("history", ())), state.get("part")
-    steps = f"{part['done']} steps of epoch {epochs + 1}" if part else ""
-    return steps or (f"{epochs} epochs" if epochs else "")
+    if part and part["done"]:
+        return f"{_counted(part['done'], 'step')} of epoch {epochs + 1}"
+    return _counted(epochs, "epoch")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}" if number else ""

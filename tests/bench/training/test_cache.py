@@ -346,6 +346,7 @@ def test_a_damaged_checkpoint_is_trained_anew(tmp_path: Path) -> None:
     ("state", "said"),
     [
         ({"history": [], "part": None}, None),
+        ({"history": [{}], "part": {"done": 0}}, "1 epoch"),
         ({"history": [{}, {}], "part": None}, "2 epochs"),
         ({"history": [{}, {}], "part": {"done": 7}}, "7 steps of epoch 3"),
         ({"episodes": []}, None),
