@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from math import log
 
 from methods.search.agent import AgentOptions
@@ -69,20 +68,17 @@ class AutoQ(SearchMethod):
         return (0, *spec.w_candidates) if self.prune else spec.w_candidates
 
     def walk(self, problem: Problem) -> Walk:
-        candidates = self.weight_candidates(problem.spec)
+        choices = self.choices(problem.spec, problem.prices, problem.special)
         agents = self.layers, self.kernels
         pace = self.random_episodes, self.episodes, self.updates
-        fastest = partial(self.fastest, problem.spec, problem.prices, problem.special)
-        ordered = tuple(sorted(candidates))
-        return KernelWalk(problem, ordered, agents, self.hierarchy, pace, fastest)
+        return KernelWalk(problem, choices, agents, self.hierarchy, pace)
 
     def reward(self, top1: float, float_top1: float, bits: ChosenBits, problem: Problem) -> float:
         value = self.accuracy_power * log(max(top1 / 100, _LEAST))
         if self.cost_powers:
             names = list(self.cost_powers)
-            most = problem.prices.totals(
-                names, *self._uniform(problem.spec, problem.prices, problem.special, max)
-            )
+            choices = self.choices(problem.spec, problem.prices, problem.special)
+            most = problem.prices.totals(names, *choices.uniform(max))
             now = problem.prices.totals(names, *bits)
             for name, power in self.cost_powers.items():
                 value -= power * log(max(now[name] / most[name], _LEAST))

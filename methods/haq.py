@@ -72,6 +72,7 @@ class LayerWalk:
         self._method, self._problem = method, problem
         spec = problem.spec
         self._of = decisions(problem.prices, spec, list(problem.special))
+        self._choices = method.choices(spec, problem.prices, problem.special)
         self._both = spec.w_bits == spec.a_bits == MIXED
         self._features = features(problem.network, problem.prices, self._of)
         # Beside them the bits before, and which kind of decision it is where there are two.
@@ -140,10 +141,9 @@ class LayerWalk:
 
     def _fastest(self, bits: Bits, fits: Callable[[Bits], bool]) -> Bits:
         """Return bits within a budget that the fewest do not meet."""
-        problem = self._problem
-        weights, inputs = self._method.fastest(problem.spec, problem.prices, problem.special)
+        weights, inputs = self._choices.fastest
         goal = np.array([inputs[d.name] if d.is_input else weights[d.name] for d in self._of])
-        return within_fastest(bits, goal, fits, problem.spec.limits)
+        return within_fastest(bits, goal, fits, self._problem.spec.limits)
 
     def _chosen(self, bits: Bits) -> ChosenBits:
         said = list(zip(self._of, bits.tolist(), strict=True))

@@ -50,7 +50,7 @@ def search_prices(cell: Cell, network: nn.Module) -> Prices | None:
         )
     image = blank_image(cell, network)
     prices = prices_of(network, cell.spec, image, latency_table(cell))
-    cell.method.check_budget(cell.spec, prices, special_layers(network, cell.spec, image))
+    cell.method.choices(cell.spec, prices, special_layers(network, cell.spec, image)).check()
     return prices
 
 

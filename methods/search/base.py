@@ -1,7 +1,7 @@
 """What a method is that searches for bits, and the search itself, episode by episode."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Calibration, Context, Method, Progress, no_progress
+from methods.search.choices import Choices
 from methods.search.environment import Environment
 from methods.search.finetune import FineTuning, Labelled
 from models.errors import BenchError
 from models.quantize.bits import ChosenBits, LayerBits
-from models.quantize.budget import LATENCY, decided_by, spelled
-from models.quantize.fastest import fastest_bits
 from models.quantize.network import QuantizedNetwork
 from models.quantize.prices import Prices
 from models.quantize.spec import FLOAT_BITS, MIXED, QuantSpec
@@ -137,74 +136,13 @@ class SearchMethod(Method):
     def reward(self, top1: float, float_top1: float, bits: ChosenBits, problem: Problem) -> float:
         """Return what an accuracy, in percent, is worth, on the held-out images."""
 
-    def check_budget(self, spec: QuantSpec, prices: Prices, special: Mapping[str, int]) -> None:
-        """Raise BenchError for a budget that nothing can reach, or that everything meets.
-
-        special: bits of the first and the last layer.
-        """
-        names = list(spec.limits)
-        lowest, highest = (self._uniform(spec, prices, special, pick) for pick in (min, max))
-        most = prices.totals(names, *highest)
-        for name, limit in spec.limits.items():
-            cheapest, at = "the fewest bits everywhere", ChosenBits(*lowest)
-            least = prices.totals([name], *at)[name]
-            if name == LATENCY:
-                at = self.fastest(spec, prices, special)
-                fewest, least = least, prices.totals([name], *at)[name]
-                if least < fewest:
-                    cheapest = "the fastest bits of each layer"
-            if least > limit:
-                where = decided_by(name, prices.parts(name, *at), special)
-                raise BenchError(
-                    f"quant.{spelled(name, limit)} is below the smallest possible: {cheapest} "
-                    f"come to {least:.6g}{where}"
-                )
-        if all(most[name] <= limit for name, limit in spec.limits.items()):
-            name, limit = next(iter(spec.limits.items()))
-            where = decided_by(name, prices.parts(name, *highest), special)
-            raise BenchError(
-                f"quant.{spelled(name, limit)} leaves nothing to choose: the most bits everywhere "
-                f"come to {most[name]:.6g}{where}"
-            )
-
-    def fastest(self, spec: QuantSpec, prices: Prices, special: Mapping[str, int]) -> ChosenBits:
-        """Return bits of all layers and places at which the latency is the least of all.
-
-        Of kernels of different bits the latency is a mean; here all of a layer have the same.
-        Raises BenchError for an entry that the table of latencies lacks.
-        """
-        weights: dict[str, tuple[int, ...]] = {}
-        if spec.w_bits == MIXED:
-            free = [name for name in prices.sizes if name not in special]
-            weights = dict.fromkeys(free, self.weight_candidates(spec))
-        inputs: dict[str, tuple[int, ...]] = {}
-        if spec.a_bits == MIXED:
-            free = [name for name in prices.quantizers if name not in special]
-            inputs = dict.fromkeys(free, spec.a_candidates)
-        found = fastest_bits(prices, weights, inputs)
-        known = self._uniform(spec, prices, special, min)
-        of_owners = {**known[0], **found.weights}
-        of_layers = {name: of_owners[owner] for name, owner in prices.owners.items()}
-        return ChosenBits(of_layers, {**known[1], **found.inputs})
+    def choices(self, spec: QuantSpec, prices: Prices, special: Mapping[str, int]) -> Choices:
+        """Return what is chosen from. special: bits of the first and the last layer."""
+        return Choices(spec, prices, special, self.weight_candidates(spec))
 
     def weight_candidates(self, spec: QuantSpec) -> tuple[int, ...]:
         """Return what the weights may have."""
         return spec.w_candidates
-
-    def _uniform(
-        self,
-        spec: QuantSpec,
-        prices: Prices,
-        special: Mapping[str, int],
-        pick: Callable[[tuple[int, ...]], int],
-    ) -> tuple[dict[str, LayerBits], dict[str, int]]:
-        w, a = spec.w_bits, spec.a_bits
-        weights = pick(self.weight_candidates(spec)) if w == MIXED else w
-        inputs = pick(spec.a_candidates) if a == MIXED else a
-        return (
-            {name: special.get(name, weights) for name in prices.sizes},
-            {name: special.get(name, inputs) for name in prices.quantizers},
-        )
 
     def search(
         self, problem: Problem, kept: Kept | None = None, progress: Progress = no_progress

@@ -1,6 +1,6 @@
 """Two agents, one above the other: goals of layers, bits of their kernels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from methods.search.agent import Agent, AgentOptions, Shape, Transitions, episode
 from methods.search.base import Problem, whole
+from methods.search.choices import Choices
 from methods.search.decisions import Decision, decisions, features
 from methods.search.wall import Bits, bits_of, within, within_fastest
 from models.errors import BenchError
@@ -75,22 +76,20 @@ class _Walked(NamedTuple):
 class KernelWalk:
     """Chooses the bits of all kernels, layer by layer.
 
-    candidates: of a kernel, rising. agents: of layers and of kernels. pace: random episodes, all
-    episodes, updates an episode. fastest: returns the bits of the least latency, where there is a
-    table and lowering does not meet it.
+    choices: what kernels may have. agents: of layers and of kernels. pace: random episodes, all
+    episodes, updates an episode.
     """
 
     def __init__(
         self,
         problem: Problem,
-        candidates: tuple[int, ...],
+        choices: Choices,
         agents: tuple[AgentOptions, AgentOptions],
         hierarchy: Hierarchy,
         pace: tuple[int, int, int],
-        fastest: Callable[[], ChosenBits],
     ) -> None:
-        self._problem, self._candidates, self._hierarchy = problem, candidates, hierarchy
-        self._fastest = fastest
+        self._problem, self._choices, self._hierarchy = problem, choices, hierarchy
+        self._candidates = tuple(sorted(choices.candidates))
         self._random_episodes, self._episodes, self._updates = pace
         of = decisions(problem.prices, problem.spec, list(problem.special))
         self._features = features(problem.network, problem.prices, of)
@@ -203,7 +202,7 @@ class KernelWalk:
         candidates = [self._candidates] * int(ends[-1]) + [d.candidates for d in places]
         lowered = within(bits, candidates, fits)
         if LATENCY in self._problem.spec.limits and not fits(lowered):
-            weights, read = self._fastest()
+            weights, read = self._choices.fastest
             goal = [np.full(len(layer.kernels), weights[layer.name]) for layer in self._layers]
             goal.append(np.array([read[decision.name] for decision in places], np.int64))
             limits = self._problem.spec.limits

@@ -199,7 +199,7 @@ def test_a_budget_that_nothing_or_everything_meets(limits: dict[str, float], sai
     spec = replace(SPEC, mean_bits=None, budget=limits)
     of = problem(Small(), spec)
     with pytest.raises(BenchError) as caught:
-        HAQ().check_budget(spec, of.prices, of.special)
+        HAQ().choices(spec, of.prices, of.special).check()
     assert str(caught.value).startswith(said)
 
 
@@ -209,7 +209,7 @@ def test_a_layer_that_cannot_go_lower_is_named() -> None:
     with pytest.raises(
         BenchError, match=r"come to \S+, 59 % of it in layer 'first', whose .* \(8\)"
     ):
-        HAQ().check_budget(spec, of.prices, of.special)
+        HAQ().choices(spec, of.prices, of.special).check()
 
 
 # The second layer is slow at few bits, as where a processor has no instruction for them.
@@ -228,7 +228,7 @@ def test_a_latency_that_the_fewest_bits_miss_is_met(method: SearchMethod) -> Non
     # 2 bits everywhere take 11 ms and 4 bits 7; 2, 4 and 2 bits take 5, the least of all.
     spec = slower(5)
     of = problem(Small(), spec, table=TABLE)
-    method.check_budget(spec, of.prices, of.special)
+    method.choices(spec, of.prices, of.special).check()
     found = method.search(of)
     assert [mean_of(found.bits.weights[name]) for name in _MS] == [2, 4, 2]
     assert {episode["latency_ms"] for episode in found.episodes} == {5}
@@ -238,7 +238,7 @@ def test_a_latency_below_the_least_is_refused_with_the_least() -> None:
     spec = slower(4.9)
     of = problem(Small(), spec, table=TABLE)
     with pytest.raises(BenchError) as caught:
-        HAQ().check_budget(spec, of.prices, of.special)
+        HAQ().choices(spec, of.prices, of.special).check()
     assert str(caught.value) == (
         "quant.budget.latency_ms=4.9 is below the smallest possible: the fastest bits of each "
         "layer come to 5, 60 % of it in layer 'second'"
@@ -248,7 +248,7 @@ def test_a_latency_below_the_least_is_refused_with_the_least() -> None:
 def test_limits_that_contradict_each_other_are_named() -> None:
     spec = slower(5, mean_bits=2)
     of = problem(Small(), spec, table=TABLE)
-    HAQ().check_budget(spec, of.prices, of.special)  # each of them can be met
+    HAQ().choices(spec, of.prices, of.special).check()  # each of them can be met
     with pytest.raises(BenchError, match=r"nor the fastest meet \w+ and \w+ together"):
         HAQ(agent=AGENT, **QUICK).search(of)
 
