@@ -37,7 +37,10 @@ OF_DETECTION = (
 )
 _BUDGET = tuple(f"quant.{key}" for key in OF_BUDGET)
 
+_PRECISION = "runtime.precision"
 _ENGINE = "evaluate.engine"
+UNSAID = {_REACH: "all", _PRECISION: "fp32", _ENGINE: TORCH}
+"""Columns that there are only where one cell has another value than this."""
 _ELSEWHERE = ("name", "label", "root")  # in the columns `method` and `data`, or no part of a cell
 
 
@@ -102,12 +105,9 @@ def _table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     idle = []
     if not any(isinstance(row["w_bits"], str) for row in rows):
         idle.append("quant.w_candidates")
-    if all(row.get(_REACH, "all") == "all" for row in rows):
-        idle.append(_REACH)
-    if all(row["runtime.precision"] == "fp32" for row in rows):
-        idle.append("runtime.precision")
-    if all(row[_ENGINE] == TORCH for row in rows):
-        idle.append(_ENGINE)
+    idle += [
+        key for key, usual in UNSAID.items() if all(row.get(key, usual) == usual for row in rows)
+    ]
     if not any(is_of_tables(row.get("quant.rounding", "")) for row in rows):
         idle += [f"quant.{key}" for key in OF_TABLES]
     if all(row.get("part_of") is None for row in rows):
@@ -128,7 +128,7 @@ def _request_values(config: Config) -> dict[str, Any]:
         "method": config.method["name"],
         **bits_columns(quant.pop("w_bits"), quant.pop("a_bits"), quant),
         "seed": config.seed,
-        "runtime.precision": config.runtime.precision,
+        _PRECISION: config.runtime.precision,
         _ENGINE: config.evaluate.engine,
     }
     for group, values in (("data", config.data), ("method", config.method), ("quant", quant)):

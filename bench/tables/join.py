@@ -4,6 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from bench.tables.cell_rows import UNSAID
+
 _GROUPS = ("data", "method", "quant", "runtime", "evaluate")
 _NAMES = ("model", "weights", "data", "method", "w_bits", "a_bits", "seed")
 
@@ -16,6 +18,7 @@ def together(asked: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
     """
     new = recorded[~recorded["id"].isin(asked["id"])]
     keys = [str(key) for key in asked.columns if _is_key(str(key)) and key in recorded]
+    keys = [*dict.fromkeys([*keys, *UNSAID])]
     measured = new[new["status"].eq("done")]
     places = dict(zip(_spelled(measured, keys), measured.index, strict=True))
     found = {
@@ -47,7 +50,8 @@ def _is_key(key: str) -> bool:
 
 def _spelled(cells: pd.DataFrame, keys: list[str]) -> list[tuple[str, ...]]:
     """Return the values of each row as texts, alike whether or not they went through a file."""
-    return [tuple(map(_text, row)) for row in cells[keys].itertuples(index=False, name=None)]
+    said = cells.reindex(columns=keys).fillna(value=UNSAID)
+    return [tuple(map(_text, row)) for row in said.itertuples(index=False, name=None)]
 
 
 def _text(value: Any) -> str:

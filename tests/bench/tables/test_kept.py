@@ -64,6 +64,11 @@ def test_what_is_not_measured_is_taken_from_a_kept_table(tmp_path: Path) -> None
     assert table.missing == []
     assert list(table.rows["id"]) == ids
     assert table.rows["top1"].tolist() == [75.0 if n == 3 else 90.0 + n / 2 for n in range(12)]
+    # Nor does a file have them that are measured in another precision.
+    other = kept_rows(file).assign(**{"runtime.precision": "bf16"})
+    other.to_csv(tmp_path / "other.csv", index=False)
+    table = make_tables([NAMES[0], str(tmp_path / "other.csv")], TableSource([], SEED))
+    assert len(table.missing) == 12
     # Cells of another seed are others, and stand behind those that were asked for.
     table = make_tables([NAMES[0], str(file)], TableSource([], ["seed=1"]))
     assert len(table.missing) == 12
