@@ -143,13 +143,13 @@ class _Phases(Making):
             else:
                 evaluation = evaluate_part(*run, self.part, resident)
             moved = None
-            if cell.weights.locate is None:
-                pass  # trained from scratch: there is no float network to compare with
-            elif evaluation.logits is None:
+            # What is trained from scratch has no float network to be compared with.
+            comparable = not (cell.spec.is_float or cell.weights.locate is None)
+            if evaluation.logits is None:
                 assert self.part is not None
                 assert self.part.earlier is not None
                 moved = self.part.earlier.logit_mse
-            elif not cell.spec.is_float and not isinstance(network, FoundBoxes):
+            elif comparable and not isinstance(network, FoundBoxes):
                 # As many at once as memory sufficed for.
                 small = replace(device, batch_size=evaluation.batch_size)
                 of_float = self.resources.logits.of(network, fed, how, small)

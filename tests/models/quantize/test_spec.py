@@ -8,6 +8,7 @@ import pytest
 from models.errors import BenchError
 from models.quantize.identity import identity
 from models.quantize.spec import QuantSpec
+from tests.models.quantize.test_identity import OTHER
 
 
 def refusal(**keys: Any) -> str:
@@ -79,15 +80,6 @@ def test_far_off_choice_lists_them(key: str, value: object, options: str) -> Non
 def test_label_and_float(w_bits: int, a_bits: int, label: str, is_float: bool) -> None:
     spec = QuantSpec(w_bits, a_bits)
     assert (spec.label, spec.is_float) == (label, is_float)
-
-
-OTHER = {
-    "w_scheme": "symmetric",
-    "a_scheme": "symmetric",
-    "w_granularity": "tensor",
-    "a_granularity": "channel",
-    "sites": "all",
-}
 
 
 def test_as_dict_makes_it_again() -> None:
